@@ -1,0 +1,137 @@
+import type { KeyId } from './keys.ts'
+import type { SpanFacts } from './facts.ts'
+
+/**
+ * Spans as received: OTLP protobuf bytes, an offset table over them, and an overlay of edits and drops.
+ * Rows are spans in wire order. Nothing is decoded until asked for; a batch that nobody edited encodes to the very
+ * bytes it came from. Users of a batch never see offsets (they live in `proto/`).
+ */
+export interface Batch {
+  readonly meta: BatchMeta
+  /** Spans received, dropped ones included. */
+  readonly rows: number
+  /** Spans not dropped. */
+  readonly live: number
+  isLive(row: number): boolean
+  /** Marks and counts; the first reason given to a row stays. */
+  drop(row: number, reason: DropReason): void
+  /** Dropped spans by reason. */
+  drops(): ReadonlyMap<DropReason, number>
+
+  /** 16 bytes, or 0 where the span has none (legal on the wire, judged by receivers). A view: do not keep. */
+  traceId(row: number): Uint8Array
+  spanId(row: number): Uint8Array
+  /** 8 bytes, or 0 for a root. */
+  parentSpanId(row: number): Uint8Array
+  name(row: number): string
+  /** OTLP SpanKind 0..5. */
+  kind(row: number): number
+  /** Unix ns. */
+  startNs(row: number): bigint
+  endNs(row: number): bigint
+  startMs(row: number): number
+  durationNs(row: number): bigint
+  /** OTLP StatusCode 0 unset, 1 ok, 2 error. */
+  statusCode(row: number): number
+  statusMessage(row: number): string
+  traceState(row: number): string
+  scopeName(row: number): string
+  scopeVersion(row: number): string
+  setName(row: number, value: string): void
+  setStatusMessage(row: number, value: string): void
+
+  /** The span's attribute with that key; NONE when absent. Allocates nothing. */
+  attr(row: number, key: KeyId): AttrRef
+  resourceAttr(row: number, key: KeyId): AttrRef
+  scopeAttr(row: number, key: KeyId): AttrRef
+  /** All attributes of a place, as a contiguous range of refs: `for (let r = first; r < end; r++)`. Overlay additions by `set` are not in it. */
+  attrs(row: number, place: 'span' | 'resource' | 'scope'): AttrRange
+  key(ref: AttrRef): string
+  keyId(ref: AttrRef): KeyId
+  type(ref: AttrRef): AttrType
+  /** The string value; '' for another type. Decodes on each call. */
+  string(ref: AttrRef): string
+  /** int, double, or a decimal string as a number; NaN for anything else. */
+  number(ref: AttrRef): number
+  /** The value as the collector's clickhouse exporter writes it (`Value.AsString`): strings as is, numbers, booleans, bytes as base64, lists and maps as JSON. */
+  text(ref: AttrRef): string
+  /** Bytes of the value on the wire, for size checks. */
+  size(ref: AttrRef): number
+
+  /** Adds or replaces a span attribute (overlay; bytes untouched). */
+  set(row: number, key: KeyId, value: AttrValue): void
+  /** Replaces a value where it stands: span, resource, scope, event or link attribute. */
+  setValue(ref: AttrRef, value: AttrValue): void
+  remove(row: number, key: KeyId): void
+
+  events(row: number): EventRange
+  eventName(event: number): string
+  eventTimeNs(event: number): bigint
+  eventAttrs(event: number): AttrRange
+  setEventName(event: number, value: string): void
+  links(row: number): EventRange
+  linkTraceId(link: number): Uint8Array
+  linkSpanId(link: number): Uint8Array
+  linkTraceState(link: number): string
+  linkAttrs(link: number): AttrRange
+
+  /** What weir knows of each span's meaning (operation, model, tokens, cost); undefined until computed. */
+  facts: SpanFacts | undefined
+
+  /** OTLP protobuf of the live spans with all edits. The original bytes when nothing was edited or dropped. Facts are not in it. */
+  encode(): Uint8Array
+  /** OTLP/JSON of the live spans with all edits. */
+  toJson(): string
+  /** A new batch of only these rows (live ones), same meta, edits applied. For bisecting. */
+  select(rows: readonly number[]): Batch
+  /**
+   * Batches whose encoding is ≤ `maxBytes` each, in row order; itself when it fits. Throws SPAN_TOO_LARGE (reject),
+   * naming the limit, for a single span that does not fit with its resource and scope.
+   */
+  split(maxBytes: number): readonly Batch[]
+  /** A copy whose edits and drops do not show in this one; shares the bytes. For fan-out. */
+  fork(): Batch
+}
+
+export interface BatchMeta {
+  readonly signal: 'traces'
+  readonly tenant: string
+  readonly project: string
+  readonly principal: string
+  /** `<receiver id>/<transport>`, e.g. `otlp/grpc`. */
+  readonly source: string
+  /** Unix ms: the clock of every processor (design law 5). */
+  readonly receivedAtMs: number
+  /** First 128 bits of SHA-256 over tenant and idempotency key, or over the bytes as received. */
+  readonly digest: Uint8Array
+  /** Set by the WAL reader: where this batch rests. `row` is the message-wide index of the batch's row 0. */
+  readonly wal?: { readonly seq: number; readonly row: number }
+}
+
+/** Why a span was left out. Every drop has one; the ledger and `weir_dropped_spans` count by it. */
+export type DropReason = 'sampled' | 'invalid' | 'expired' | 'erased' | 'duplicate' | 'rejected' | 'skipped'
+
+/** Index of an attribute in the batch; NONE (-1) when absent. */
+export type AttrRef = number & { readonly __attr: unique symbol }
+export const NONE = -1 as AttrRef
+
+export interface AttrRange {
+  readonly first: number
+  readonly end: number
+}
+export type EventRange = AttrRange
+
+/** OTLP AnyValue kinds by their field number in the oneof; 0 is an empty value. */
+export const ATTR = {
+  empty: 0,
+  string: 1,
+  bool: 2,
+  int: 3,
+  double: 4,
+  array: 5,
+  kvlist: 6,
+  bytes: 7,
+} as const
+export type AttrType = (typeof ATTR)[keyof typeof ATTR]
+
+export type AttrValue = string | number | bigint | boolean | readonly string[]

@@ -1,0 +1,97 @@
+import type { Batch } from './batch/batch.ts'
+import type { Admission, Head } from './admission.ts'
+import type { Consumer, Outcome, Rejection } from './consumer.ts'
+
+/**
+ * created → start → running → stop. `create` does no I/O. `stop` is idempotent, safe before `start`, and returns
+ * by the deadline: stop intake, drain, release.
+ */
+export interface Component {
+  start?(): Promise<void>
+  stop?(deadline: AbortSignal): Promise<void>
+  /** Resolves when the component could work now; throws a Fault otherwise. Feeds `/readyz` and `validate --connect`. */
+  probe?(signal: AbortSignal): Promise<void>
+}
+
+export type Receiver = Component
+
+export interface Processor extends Component {
+  /** Edits, annotates or drops in place; returns what it rejects (or nothing). Deterministic: see design law 5. */
+  process(batch: Batch): Outcome | void | Promise<Outcome | void>
+  /** Judges a request by its head, before the body is read. Throws a Fault to refuse. */
+  admit?(head: Head): Admission | Promise<Admission>
+}
+
+/** The frozen composition of one delivery of a cursor. */
+export interface FrozenRange {
+  /** First and last WAL sequence, inclusive. */
+  readonly from: number
+  readonly to: number
+  /** Stable id of this composition: the insert deduplication token, the object key, … */
+  readonly token: string
+  /** 0: first try of this range by this cursor. > 0: an earlier try was interrupted or its result is unknown. */
+  readonly attempt: number
+}
+
+/** One frozen range as an exporter gets it: batches in WAL order, each with `meta.wal` set. */
+export interface Delivery {
+  /** `<pipeline>/<exporter>`: names the cursor. */
+  readonly cursor: string
+  readonly range: FrozenRange
+  readonly batches: readonly Batch[]
+  /** Live spans over all batches at the start of the delivery. */
+  readonly spans: number
+}
+
+/** Spans of a delivery that the destination will never take. Row numbers are per batch. */
+export interface DeliveryOutcome {
+  readonly rejected: readonly { readonly batch: number; readonly rejection: Rejection }[]
+}
+
+/**
+ * Resolves when the destination holds the data. An exporter that can promise "exactly once" implements `deliver`
+ * and uses `range.token`; for others the WAL reader calls `consume` per batch.
+ * It may `batch.drop(row, 'expired')` what it must not store; the reader counts drops from the batch.
+ */
+export interface Exporter extends Component, Consumer {
+  deliver?(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome>
+  /** How the reader should size a range for this exporter (else 8192 spans, 8 MiB, 200 ms). */
+  readonly batching?: Batching
+  /** Read access to what this exporter has stored (ClickHouse). Only on exporters in the store process. */
+  readonly queryable?: Queryable
+}
+
+export interface Batching {
+  readonly maxSpans: number
+  readonly maxBytes: number
+  /** How long to wait for a fuller range after its first message. */
+  readonly maxWaitMs: number
+}
+
+/** A server that is not on the data's path. */
+export type Extension = Component
+
+export interface QueryRequest {
+  /** One SELECT, already checked by the caller's guard. */
+  readonly sql: string
+  /** Bound as ClickHouse query parameters `{name:Type}`. */
+  readonly params: Readonly<Record<string, string | number | boolean | readonly string[]>>
+  /** Rows of other tenants are hidden by `additional_table_filters` when set. */
+  readonly tenant?: string
+  readonly maxRows: number
+  readonly maxBytes: number
+  readonly timeoutMs: number
+}
+
+export interface QueryResult {
+  readonly columns: readonly { readonly name: string; readonly type: string }[]
+  /** Values as JSONCompact gives them: 64-bit integers and decimals as strings. */
+  readonly rows: readonly (readonly unknown[])[]
+  /** True when `maxRows` or `maxBytes` cut the result. */
+  readonly truncated: boolean
+  readonly elapsedMs: number
+}
+
+export interface Queryable {
+  query(request: QueryRequest, signal: AbortSignal): Promise<QueryResult>
+}

@@ -1,0 +1,110 @@
+import type { z } from 'zod'
+import type { Component, Exporter, Extension, Processor, Queryable, Receiver } from './component.ts'
+import type { Consumer } from './consumer.ts'
+import type { Entry } from './admission.ts'
+import type { StateStore } from './state/state.ts'
+import type { Log } from './telemetry/log.ts'
+import type { Meter } from './telemetry/meter.ts'
+import type { Listeners } from './net/listeners.ts'
+import type { ByteGate } from './intake.ts'
+import type { Host } from './host.ts'
+
+export type Kind = 'receiver' | 'processor' | 'exporter' | 'connector' | 'extension'
+
+/** What a component is given. Nothing else is global, so two instances never share state. */
+export interface Context {
+  /** As written in the config: `type` or `type/name`. */
+  readonly id: string
+  readonly kind: Kind
+  /** Tagged with the component id. */
+  readonly log: Log
+  readonly meter: Meter
+  /** Unix ms. Processors must not use it (law 5): their clock is `batch.meta.receivedAtMs`. */
+  readonly clock: () => number
+  /** Usable from `start` on. */
+  readonly state: StateStore
+  /** Bound sockets; a reload hands them over without refusing a connection. */
+  readonly listeners: Listeners
+  /** Bytes of request bodies in flight, over all receivers. */
+  readonly intake: ByteGate
+}
+
+interface Described<S extends z.ZodType> {
+  /** As written in YAML, lower_snake_case. */
+  readonly type: string
+  /** Other names the OpenTelemetry collector's users write for it. */
+  readonly aliases?: readonly string[]
+  /** One line, for `weir components` and the docs. */
+  readonly summary: string
+  /** Types, defaults, checks, JSON Schema and docs from one source. */
+  readonly config: S
+}
+
+export interface ReceiverFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+  create(config: z.output<S>, context: Context, next: Entry): Receiver
+}
+
+export interface ProcessorFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+  create(config: z.output<S>, context: Context): Processor
+}
+
+export interface ExporterFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+  create(config: z.output<S>, context: Context): Exporter
+}
+
+export interface ExtensionFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+  create(config: z.output<S>, context: Context, host: Host): Extension
+}
+
+/** One exporter of a store pipeline, with the processors before it: what a cursor drives. */
+export interface StoreChain {
+  /** `<pipeline>/<exporter>`, the cursor's name. */
+  readonly cursor: string
+  readonly pipeline: string
+  readonly exporterId: string
+  /** Runs the pipeline's processors in order; deterministic. */
+  readonly process: Processor['process']
+  readonly exporter: Exporter
+  /** True for the pipeline's first exporter: counters of meaning are fed by it only. */
+  readonly first: boolean
+}
+
+/**
+ * Joins pipelines: the exporter of some, the receiver of others. For the WAL the two sides live in two processes:
+ * `intake` is used by the daemon's main process, `attach` by the store process.
+ */
+export interface Connector extends Component {
+  readonly intake: Consumer
+  /** Adds a chain. Before or after `start`; `detach` finishes the range in flight. */
+  attach(chain: StoreChain): void
+  detach(cursor: string, deadline: AbortSignal): Promise<void>
+  /** Called in the store process when the main process has appended (a hint; polling covers its loss). */
+  poke?(): void
+}
+
+export interface ConnectorFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+  create(config: z.output<S>, context: ConnectorContext): Connector
+}
+
+export interface ConnectorContext extends Context {
+  /** Which side this process plays. */
+  readonly role: 'intake' | 'store'
+  /** Tell the other process that there is something to read. */
+  readonly onAppended: () => void
+}
+
+/** The lists that `cmd` gives to config and build: everything that is built in. */
+export interface Registry {
+  readonly receivers: readonly ReceiverFactory[]
+  readonly processors: readonly ProcessorFactory[]
+  readonly exporters: readonly ExporterFactory[]
+  readonly connectors: readonly ConnectorFactory[]
+  readonly extensions: readonly ExtensionFactory[]
+}
+
+/** Keeps a factory's schema type while it goes into a list of factories. */
+export function define<S extends z.ZodType, F extends { config: S }>(factory: F & { config: S }): F {
+  return factory
+}
+
+export type { Component, Queryable }

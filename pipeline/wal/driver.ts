@@ -1,0 +1,75 @@
+/**
+ * Where the WAL rests. A driver stores opaque messages in one totally ordered log with sequence numbers that only
+ * grow; it knows nothing of envelopes, cursors or spans. Two drivers, one contract kit: `embedded` (LMDB) and
+ * `jetstream` (NATS JetStream). Opened by several processes at once; each opens its own.
+ */
+export interface WalDriver {
+  readonly kind: 'embedded' | 'jetstream'
+  /** Connects, creates what is absent, checks what is there; Fault START_FAILED names what is wrong and the remedy. */
+  open(): Promise<void>
+  close(): Promise<void>
+  /** Largest message `append` takes. Known after `open`. */
+  readonly maxMessageBytes: number
+  /**
+   * Resolves with the sequence once the message is durable in this driver's mode. `id` makes the publisher's own
+   * retry harmless. Rejects with WAL_FULL or WAL_UNAVAILABLE (retry); after WAL_UNAVAILABLE the message may or may not be stored.
+   */
+  append(message: OutgoingMessage): Promise<number>
+  /** An independent position, starting at the first message with sequence ≥ `from`. */
+  reader(from: number): WalPort
+  info(): Promise<WalInfo>
+  /** Deletes every message with sequence ≤ `upTo`. Idempotent. */
+  trim(upTo: number): Promise<void>
+  /** Deletes the messages of one tenant with sequence ≤ `upTo`. */
+  purgeTenant(tenant: string, upTo: number): Promise<void>
+  durability(): Durability
+  /** A hint that something was appended by another process. */
+  poke(): void
+}
+
+export interface OutgoingMessage {
+  readonly signal: 'traces'
+  readonly tenant: string
+  /** Unique per message, stable over retries: `Nats-Msg-Id`. */
+  readonly id: string
+  /** Parts that are written one after another; avoids a copy where the driver can. */
+  readonly parts: readonly Uint8Array[]
+}
+
+export interface WalMessage {
+  readonly seq: number
+  /** When the log took it, Unix ms. */
+  readonly timeMs: number
+  readonly signal: 'traces'
+  readonly tenant: string
+  /** Owned by the caller until the next call of `next`… of this port, unless copied. */
+  readonly bytes: Uint8Array
+}
+
+export interface WalPort {
+  /**
+   * The next messages in order, at least one, at most about `maxBytes` (a larger single message comes alone).
+   * Waits for one; resolves empty when `signal` aborts. Gaps in `seq` are purged messages.
+   */
+  next(maxBytes: number, signal: AbortSignal): Promise<WalMessage[]>
+  /** Continue at the first message with sequence ≥ `from`. */
+  seek(from: number): Promise<void>
+  close(): Promise<void>
+}
+
+export interface WalInfo {
+  /** First and last stored sequence; `lastSeq` is kept when the log is empty, then `firstSeq = lastSeq + 1`. */
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly messages: number
+  readonly bytes: number
+  readonly maxBytes: number
+  /** Time of the oldest stored message, Unix ms; undefined when empty. */
+  readonly oldestMs: number | undefined
+}
+
+/** What an acknowledgement survives, and how that is known. */
+export interface Durability {
+  readonly mode: 'process' | 'strict'
+  readonly proof: string
+}
