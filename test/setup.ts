@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 
 /** Before any test: `dist` is fresh (end-to-end tests run the built daemon) and a nats-server is on the PATH. */
 export function setup(): void {
+  if (process.env['WEIR_TEST_NO_BUILD']) return
   const build = spawnSync(process.execPath, ['scripts/build.mjs', '--if-stale'], { stdio: 'inherit' })
   if (build.status !== 0) throw new Error('the build failed; see the compiler output above')
   if (hasNats()) return
