@@ -1,0 +1,52 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Listeners } from '../net/listeners.ts'
+import { PROMETHEUS_CONTENT_TYPE } from './prom-meter.ts'
+import { requireLoopback, serveHttp, type HttpServing } from './serve-http.ts'
+
+export type MetricsServer = HttpServing
+
+export interface MetricsServerOptions {
+  /** Serve on an address that other machines can reach; the page has no authentication. Default false. */
+  readonly insecureBind?: boolean
+}
+
+/** `GET /metrics` in Prometheus text format (`service.telemetry.metrics`). */
+export async function serveMetrics(
+  endpoint: string,
+  listeners: Listeners,
+  render: () => Promise<string>,
+  options: MetricsServerOptions = {},
+): Promise<MetricsServer> {
+  if (options.insecureBind !== true) {
+    requireLoopback(endpoint, 'the metrics page', 'let a local agent scrape it')
+  }
+  return serveHttp(endpoint, listeners, (request, response) => {
+    void answer(request, response, render)
+  })
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  render: () => Promise<string>,
+): Promise<void> {
+  request.resume()
+  const path = (request.url ?? '').split('?', 1)[0]
+  if (path !== '/metrics') return end(response, 404, 'the metrics are at /metrics\n')
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('allow', 'GET, HEAD')
+    return end(response, 405, 'only GET\n')
+  }
+  try {
+    const page = await render()
+    response.setHeader('content-type', PROMETHEUS_CONTENT_TYPE)
+    response.writeHead(200).end(request.method === 'HEAD' ? undefined : page)
+  } catch {
+    // What went wrong is the daemon's to log, not the scraper's to read.
+    end(response, 500, 'the metrics could not be read\n')
+  }
+}
+
+function end(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(text)
+}
