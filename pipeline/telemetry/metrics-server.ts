@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Listeners } from '../net/listeners.ts'
+import { checkExposure } from '../net/loopback.ts'
 import { PROMETHEUS_CONTENT_TYPE } from './prom-meter.ts'
-import { requireLoopback, serveHttp, type HttpServing } from './serve-http.ts'
+import { serveHttp, type HttpServing } from './serve-http.ts'
 
 export type MetricsServer = HttpServing
 
@@ -17,9 +18,13 @@ export async function serveMetrics(
   render: () => Promise<string>,
   options: MetricsServerOptions = {},
 ): Promise<MetricsServer> {
-  if (options.insecureBind !== true) {
-    requireLoopback(endpoint, 'the metrics page', 'let a local agent scrape it')
-  }
+  checkExposure({
+    component: 'service.telemetry.metrics',
+    endpoint,
+    tls: false,
+    authenticated: false,
+    insecureBind: options.insecureBind ?? false,
+  })
   return serveHttp(endpoint, listeners, (request, response) => {
     void answer(request, response, render)
   })

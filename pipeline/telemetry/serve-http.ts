@@ -1,5 +1,5 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { reject } from '../fault.ts'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Listeners } from '../net/listeners.ts'
 
 /** A small HTTP/1.1 server off the data's path: metrics, health, API. */
@@ -13,13 +13,15 @@ export interface HttpServing {
 
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void
 
-const HEADERS_TIMEOUT_MS = 10_000
-const REQUEST_TIMEOUT_MS = 30_000
-const IDLE_TIMEOUT_MS = 60_000
-const CHECK_EVERY_MS = 5000
-const MAX_HEADER_BYTES = 16 * 1024
+/** notes/reliability.md section 5. */
+const LIMITS = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 60_000,
+  connectionsCheckingInterval: 5000,
+  maxHeaderSize: 16 * 1024,
+}
 const MAX_HEADERS = 64
-const MAX_CONNECTIONS = 256
 const STOP_MS = 2000
 
 export async function serveHttp(
@@ -27,59 +29,51 @@ export async function serveHttp(
   listeners: Listeners,
   handler: HttpHandler,
 ): Promise<HttpServing> {
-  const server = createServer(
-    {
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: IDLE_TIMEOUT_MS,
-      connectionsCheckingInterval: CHECK_EVERY_MS,
-      maxHeaderSize: MAX_HEADER_BYTES,
-    },
-    handler,
-  )
+  const server = createServer(LIMITS, handler)
   server.maxHeadersCount = MAX_HEADERS
   // Node starts its timeout checks on 'listening'; the socket is bound by the pool, so it is said by hand.
   server.emit('listening')
-  let open = 0
+  const sockets = new Set<Socket>()
   const listening = await listeners.listen(endpoint, (socket) => {
-    if (open >= MAX_CONNECTIONS) {
-      socket.destroy()
-      return
-    }
-    open++
-    socket.once('close', () => void open--)
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
     server.emit('connection', socket)
   })
+  const stop = async (deadline: AbortSignal): Promise<void> => {
+    await listening.release()
+    // The server never listened itself: close() stops its timers, and its complaint means nothing.
+    server.close()
+    server.closeIdleConnections()
+    server.on('request', (_, response: ServerResponse) => response.setHeader('connection', 'close'))
+    await drained(sockets, deadline, () => server.closeIdleConnections())
+    server.closeAllConnections()
+  }
   let stopping: Promise<void> | undefined
   return {
     address: listening.address,
     port: listening.port,
-    stop: (deadline) => (stopping ??= stop(server, () => listening.release(), deadline)),
+    stop: (deadline = AbortSignal.timeout(STOP_MS)) => (stopping ??= stop(deadline)),
   }
 }
 
-async function stop(server: Server, release: () => Promise<void>, deadline?: AbortSignal): Promise<void> {
-  await release()
-  const signal = deadline ?? AbortSignal.timeout(STOP_MS)
-  const cut = () => server.closeAllConnections()
-  if (signal.aborted) cut()
-  else signal.addEventListener('abort', cut, { once: true })
-  // The server never listened itself: close() ends idle connections and its timers; its complaint means nothing.
-  server.close()
-  server.closeIdleConnections()
-}
+const LOOK_AGAIN_MS = 20
 
-/** True for an address that only this machine can reach. */
-export function isLoopback(endpoint: string): boolean {
-  const host = endpoint.slice(0, endpoint.lastIndexOf(':')).replace(/^\[|\]$/g, '')
-  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)
-}
-
-/** Refuses a server without TLS or authentication on an address that others can reach (contract section 3). */
-export function requireLoopback(endpoint: string, what: string, remedy: string): void {
-  if (isLoopback(endpoint)) return
-  throw reject(
-    'START_FAILED',
-    `${what} may not listen on ${endpoint} without authentication: use 127.0.0.1, or ${remedy}`,
-  )
+/** Resolves when every socket is closed or at the deadline; `sweep` closes those whose answer has gone out. */
+async function drained(
+  sockets: ReadonlySet<Socket>,
+  deadline: AbortSignal,
+  sweep: () => void,
+): Promise<void> {
+  if (sockets.size === 0 || deadline.aborted) return
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      clearInterval(timer)
+      resolve()
+    }
+    const timer = setInterval(() => {
+      sweep()
+      if (sockets.size === 0) done()
+    }, LOOK_AGAIN_MS)
+    deadline.addEventListener('abort', done, { once: true })
+  })
 }

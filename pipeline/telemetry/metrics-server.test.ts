@@ -1,0 +1,80 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { ListenerPool } from '../net/listener-pool.ts'
+import { serveMetrics, type MetricsServer } from './metrics-server.ts'
+import { createMeter } from './prom-meter.ts'
+import { serveHttp } from './serve-http.ts'
+import { parsePrometheus } from './testing/parse-prometheus.ts'
+
+const pool = new ListenerPool()
+const started: MetricsServer[] = []
+afterEach(async () => {
+  await Promise.all(started.splice(0).map((server) => server.stop()))
+  await pool.close()
+})
+
+async function serve(render: () => Promise<string>): Promise<string> {
+  const server = await serveMetrics('127.0.0.1:0', pool, render)
+  started.push(server)
+  return `http://${server.address}`
+}
+
+describe('metrics server', () => {
+  it('serves the page at /metrics', async () => {
+    const meter = createMeter()
+    meter.counter('weir_config_reloads').add(1, { outcome: 'success' })
+    const url = await serve(() => meter.render())
+    const answer = await fetch(`${url}/metrics`)
+    expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
+    expect(parsePrometheus(await answer.text()).get('weir_config_reloads{outcome="success"}')).toBe(1)
+  })
+
+  it('answers other paths, methods and failures with a status and no inner text', async () => {
+    const url = await serve(() => Promise.reject(new Error('inner-canary')))
+    expect((await fetch(`${url}/`)).status).toBe(404)
+    expect((await fetch(`${url}/metrics`, { method: 'POST', body: 'x' })).status).toBe(405)
+    const broken = await fetch(`${url}/metrics`)
+    expect(broken.status).toBe(500)
+    expect(await broken.text()).not.toContain('inner-canary')
+  })
+
+  it('refuses an address that others can reach', async () => {
+    const page = () => Promise.resolve('')
+    await expect(serveMetrics('0.0.0.0:0', pool, page)).rejects.toThrow(/service\.telemetry\.metrics/)
+    started.push(await serveMetrics('0.0.0.0:0', pool, page, { insecureBind: true }))
+  })
+})
+
+describe('serveHttp', () => {
+  it('finishes the answer under way when it stops, and takes no new one', async () => {
+    const arrived = deferred()
+    const go = deferred()
+    const server = await serveHttp('127.0.0.1:0', pool, (request, response) => {
+      request.resume()
+      arrived.resolve()
+      void go.promise.then(() => response.end('whole'))
+    })
+    const answer = fetch(`http://${server.address}/`)
+    await arrived.promise
+    const stopped = server.stop()
+    await expect(fetch(`http://${server.address}/`)).rejects.toThrow('fetch failed')
+    go.resolve()
+    expect(await (await answer).text()).toBe('whole')
+    await stopped
+  })
+
+  it('cuts what is not answered by the deadline', async () => {
+    const arrived = deferred()
+    const server = await serveHttp('127.0.0.1:0', pool, () => arrived.resolve())
+    const answer = fetch(`http://${server.address}/`)
+    await arrived.promise
+    await Promise.all([server.stop(AbortSignal.timeout(1)), expect(answer).rejects.toThrow('fetch failed')])
+  })
+})
+
+function deferred() {
+  let resolve = (): void => undefined
+  const promise = new Promise<void>((done) => {
+    resolve = done
+  })
+  return { promise, resolve: () => resolve() }
+}
