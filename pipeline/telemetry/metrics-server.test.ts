@@ -3,7 +3,7 @@ import { ListenerPool } from '../net/listener-pool.ts'
 import { serveMetrics, type MetricsServer } from './metrics-server.ts'
 import { createMeter } from './prom-meter.ts'
 import { serveHttp } from './serve-http.ts'
-import { parsePrometheus } from './testing/parse-prometheus.ts'
+import { parsePrometheus } from '../../test/support/parse-prometheus.ts'
 
 const pool = new ListenerPool()
 const started: MetricsServer[] = []

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { METRICS } from './names.ts'
 import { sampleProcess } from './process.ts'
 import { createMeter, mergeSnapshots } from './prom-meter.ts'
-import { parsePrometheus } from './testing/parse-prometheus.ts'
+import { parsePrometheus } from '../../test/support/parse-prometheus.ts'
 
 describe('meter', () => {
   it('refuses a name that is not in the catalogue, and the wrong type', () => {
