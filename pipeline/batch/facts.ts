@@ -31,12 +31,21 @@ export interface SpanFacts {
   readonly costProvided: BigInt64Array
   /** Index into COST_STATUS. */
   readonly costStatus: Uint8Array
-  /** Why unpriced; '' otherwise. */
+  /** Why no cost could be computed (unpriced, or only the sender's own cost is known); '' otherwise. */
   readonly costReason: string[]
   readonly priceVersion: string[]
   readonly timeToFirstTokenMs: Float64Array
   /** 1 unless sampling says otherwise. */
   readonly sampleRate: Float64Array
+  /** What a price also depends on and no column holds, by row; only rows that have such. */
+  readonly priceHints: Map<number, PriceHints>
+}
+
+export interface PriceHints {
+  /** Where the request was processed, where that has its own price: `us`, `eu`; '' otherwise. */
+  readonly geo: string
+  /** A provider's fast mode. */
+  readonly fast: boolean
 }
 
 export const TOKENS = [
@@ -63,3 +72,38 @@ export const COSTS = [
 
 export const COST_STATUS = ['none', 'computed', 'provided', 'unpriced'] as const
 export type CostStatus = (typeof COST_STATUS)[number]
+
+/** Facts of `rows` spans of which nothing is known. */
+export function emptyFacts(rows: number): SpanFacts {
+  return {
+    rows,
+    runId: blanks(rows),
+    seq: new Uint32Array(rows),
+    sessionId: blanks(rows),
+    userId: blanks(rows),
+    agentName: blanks(rows),
+    toolName: blanks(rows),
+    operation: blanks(rows),
+    provider: blanks(rows),
+    requestModel: blanks(rows),
+    responseModel: blanks(rows),
+    priceModel: blanks(rows),
+    serviceTier: blanks(rows),
+    finishReason: blanks(rows),
+    leaf: new Uint8Array(rows),
+    tokens: new Uint32Array(rows * TOKENS.length),
+    usageSemantics: blanks(rows),
+    cost: new BigInt64Array(rows * COSTS.length),
+    costProvided: new BigInt64Array(rows).fill(-1n),
+    costStatus: new Uint8Array(rows),
+    costReason: blanks(rows),
+    priceVersion: blanks(rows),
+    timeToFirstTokenMs: new Float64Array(rows),
+    sampleRate: new Float64Array(rows).fill(1),
+    priceHints: new Map(),
+  }
+}
+
+function blanks(rows: number): string[] {
+  return new Array<string>(rows).fill('')
+}
