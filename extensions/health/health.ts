@@ -6,7 +6,7 @@ import type { Health, Host } from '../../pipeline/host.ts'
 import { checkExposure } from '../../pipeline/net/loopback.ts'
 import { serveHttp, type HttpServing } from '../../pipeline/telemetry/serve-http.ts'
 import type { config } from './config.ts'
-import { httpStatusOf, pipelineStatus, reasonsOf, statusOf } from './report.ts'
+import { httpStatusOf, pipelineStatus, reasonsOf, statusOf } from '../../pipeline/telemetry/health-report.ts'
 
 const ANSWER_MS = 5000
 

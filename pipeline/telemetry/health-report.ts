@@ -1,5 +1,5 @@
-import type { ComponentHealth, Health, Status } from '../../pipeline/host.ts'
-import { redactText } from '../../pipeline/telemetry/redact.ts'
+import type { ComponentHealth, Health, Status } from '../host.ts'
+import { redactText } from './redact.ts'
 
 /** The collector's healthcheckv2 JSON shape, so that its dashboards and probes work unchanged. */
 export interface StatusNode {
