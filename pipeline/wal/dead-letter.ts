@@ -1,0 +1,181 @@
+import { reject } from '../fault.ts'
+import { stateKey, type StateStore } from '../state/state.ts'
+import type { Meter } from '../telemetry/meter.ts'
+
+/** What is kept of spans that a destination will never take: their sanitised bytes as an OTLP request, and why. */
+export interface DeadLetter {
+  /** `<cursor>@<seq>.<row>`: a repeated range writes the same letter again. */
+  readonly id: string
+  readonly cursor: string
+  /** Who refused: an exporter's id, `processors`, or the connector for what cannot be read. */
+  readonly component: string
+  readonly reason: string
+  readonly tenant: string
+  readonly project: string
+  readonly principal: string
+  readonly source: string
+  readonly receivedAtMs: number
+  readonly seq: number
+  /** Message-wide row of its first span. */
+  readonly row: number
+  readonly spans: number
+  /** Deliveries that the spans were part of. */
+  readonly attempts: number
+  readonly firstMs: number
+  readonly lastMs: number
+  /** `otlp`: an ExportTraceServiceRequest; `raw`: bytes that are none. */
+  readonly format: 'otlp' | 'raw'
+  readonly bytes: number
+}
+
+export type NewDeadLetter = Omit<DeadLetter, 'id' | 'firstMs' | 'lastMs' | 'bytes'> & {
+  readonly body: Uint8Array
+}
+
+interface StoredLetter extends DeadLetter {
+  readonly v: 1
+  readonly chunks: number
+}
+
+export interface DeadLetterOptions {
+  readonly connector: string
+  readonly state: StateStore
+  readonly meter: Meter
+  readonly clock: () => number
+  readonly maxBytes: number
+}
+
+/** JetStream KV values are bounded by the server's `max_payload`, 1 MiB by default. */
+const CHUNK_BYTES = 512 * 1024
+const PARALLEL = 32
+
+/** Dead letters in the state store, bounded by bytes: the oldest leave first, counted. */
+export class DeadLetters {
+  readonly #options: DeadLetterOptions
+  /** Bytes held as far as this process knows; undefined until counted. */
+  #held: number | undefined
+  #enforcing: Promise<void> | undefined
+
+  constructor(options: DeadLetterOptions) {
+    this.#options = options
+  }
+
+  /** Resolves once all are durable. */
+  async put(letters: readonly NewDeadLetter[]): Promise<void> {
+    for (let at = 0; at < letters.length; at += PARALLEL) {
+      await Promise.all(letters.slice(at, at + PARALLEL).map((letter) => this.#putOne(letter)))
+      if (this.#held === undefined || this.#held > this.#options.maxBytes) await this.enforce()
+    }
+  }
+
+  async #putOne({ body, ...letter }: NewDeadLetter): Promise<void> {
+    const { state, connector, clock, meter } = this.#options
+    const id = `${letter.cursor}@${letter.seq}.${letter.row}`
+    const key = infoKey(connector, id)
+    const before = parse((await state.get(key))?.value)
+    const now = clock()
+    const chunks = Math.ceil(body.length / CHUNK_BYTES)
+    const stored: StoredLetter = {
+      v: 1,
+      ...letter,
+      id,
+      firstMs: before?.firstMs ?? now,
+      lastMs: now,
+      bytes: body.length,
+      chunks,
+    }
+    // The body first: a letter that is listed can be read.
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      const part = body.subarray(chunk * CHUNK_BYTES, (chunk + 1) * CHUNK_BYTES)
+      await state.put(bodyKey(connector, id, chunk), part)
+    }
+    const info = Buffer.from(JSON.stringify(stored))
+    await state.put(key, info)
+    if (before !== undefined) return
+    if (this.#held !== undefined) this.#held += body.length + info.length
+    meter.counter('weir_dead_letter_spans').add(letter.spans, { component: letter.component })
+  }
+
+  /** All letters, or those of one cursor, oldest first. */
+  async list(cursor?: string): Promise<DeadLetter[]> {
+    return (await this.#stored())
+      .map(({ letter }) => publicOf(letter))
+      .filter((letter) => cursor === undefined || letter.cursor === cursor)
+  }
+
+  async get(id: string): Promise<{ readonly letter: DeadLetter; readonly body: Uint8Array }> {
+    const { state, connector } = this.#options
+    const stored = parse((await state.get(infoKey(connector, id)))?.value)
+    if (stored === undefined) throw reject('NOT_FOUND', `there is no dead letter ${id}`)
+    const parts: Uint8Array[] = []
+    for (let chunk = 0; chunk < stored.chunks; chunk++) {
+      const entry = await state.get(bodyKey(connector, id, chunk))
+      if (entry === undefined) throw reject('NOT_FOUND', `dead letter ${id} was removed while it was read`)
+      parts.push(entry.value)
+    }
+    return { letter: publicOf(stored), body: Buffer.concat(parts) }
+  }
+
+  /** False when it was gone already. */
+  async remove(id: string): Promise<boolean> {
+    const { state, connector } = this.#options
+    const stored = parse((await state.get(infoKey(connector, id)))?.value)
+    if (stored === undefined) return false
+    // The listing first: no letter is listed without its body.
+    const removed = await state.delete(infoKey(connector, id))
+    for (let chunk = 0; chunk < stored.chunks; chunk++) await state.delete(bodyKey(connector, id, chunk))
+    return removed
+  }
+
+  /** Deletes the oldest until the rest is within the bound. */
+  enforce(): Promise<void> {
+    this.#enforcing ??= this.#enforce().finally(() => (this.#enforcing = undefined))
+    return this.#enforcing
+  }
+
+  async #enforce(): Promise<void> {
+    const { maxBytes, meter, connector } = this.#options
+    const stored = await this.#stored()
+    let held = stored.reduce((sum, one) => sum + one.letter.bytes + one.infoBytes, 0)
+    for (const { letter, infoBytes } of stored) {
+      if (held <= maxBytes) break
+      if (await this.remove(letter.id)) {
+        meter
+          .counter('weir_dropped_spans')
+          .add(letter.spans, { reason: 'dead_letters_full', component: connector })
+      }
+      held -= letter.bytes + infoBytes
+    }
+    this.#held = held
+  }
+
+  async #stored(): Promise<{ letter: StoredLetter; infoBytes: number }[]> {
+    const entries = await this.#options.state.list(stateKey('dead', this.#options.connector, 'info'))
+    const found: { letter: StoredLetter; infoBytes: number }[] = []
+    for (const { value } of entries) {
+      const letter = parse(value)
+      if (letter !== undefined) found.push({ letter, infoBytes: value.length })
+    }
+    return found.sort((a, b) => a.letter.firstMs - b.letter.firstMs || a.letter.seq - b.letter.seq)
+  }
+}
+
+function infoKey(connector: string, id: string) {
+  return stateKey('dead', connector, 'info', id)
+}
+
+function bodyKey(connector: string, id: string, chunk: number) {
+  return stateKey('dead', connector, 'body', id, String(chunk))
+}
+
+function parse(value: Uint8Array | undefined): StoredLetter | undefined {
+  if (value === undefined) return undefined
+  const letter = JSON.parse(Buffer.from(value).toString()) as StoredLetter
+  if (letter.v === 1) return letter
+  throw reject('STATE_VERSION', `a dead letter has format ${String(letter.v)}; this weir reads up to 1`)
+}
+
+function publicOf(stored: StoredLetter): DeadLetter {
+  const { v: _v, chunks: _chunks, ...letter } = stored
+  return letter
+}

@@ -1,0 +1,162 @@
+import { crc32 } from 'node:zlib'
+import { reject } from '../fault.ts'
+
+/**
+ * A WAL message: members (one per request, or per part of a split one), then their OTLP bytes back to back, which
+ * together are one valid OTLP request. All members have the message's tenant and signal. Little endian:
+ *
+ *     0  magic 'weir'
+ *     4  u8   format version
+ *     5  u8   signal (1 traces)
+ *     6  u16  0
+ *     8  u32  CRC-32 of everything from byte 12 on
+ *    12  u32  number of strings
+ *    16  u32  number of members
+ *    20  u32  offset of the OTLP bytes
+ *    24  strings: u32 length, UTF-8
+ *        members, 48 bytes each:
+ *          0 digest (16) · 16 f64 receive time, Unix ms · 24 u32 part · 28 u32 first row of the part
+ *         32 u32 spans · 36 u32 length · 40 u16 principal · 42 u16 project · 44 u16 source · 46 u16 0
+ *        OTLP bytes
+ *
+ * principal, project and source are indexes into the strings.
+ */
+export const ENVELOPE_VERSION = 1
+const MAGIC = 0x72696577 // 'weir'
+const HEAD = 24
+const MEMBER = 48
+const CHECKED_FROM = 12
+
+/** Members that one message may have: three string indexes each fit u16. */
+export const MAX_MEMBERS = 16_384
+
+export interface Member {
+  /** `BatchMeta.digest`: 16 bytes. */
+  readonly digest: Uint8Array
+  /** 0-based; a request that was not split is its part 0 with `firstRow` 0. */
+  readonly part: number
+  /** Rows of the request before this part: with `spans` it says exactly what the part holds. */
+  readonly firstRow: number
+  readonly principal: string
+  readonly project: string
+  readonly source: string
+  readonly receivedAtMs: number
+  readonly spans: number
+  /** OTLP request. Decoded: a view into the message. */
+  readonly bytes: Uint8Array
+}
+
+/** The parts of the message, in order: a header and every member's bytes, uncopied. */
+export function encodeEnvelope(members: readonly Member[]): Uint8Array[] {
+  const strings = new Map<string, number>()
+  const intern = (text: string) => {
+    const known = strings.get(text)
+    if (known !== undefined) return known
+    strings.set(text, strings.size)
+    return strings.size - 1
+  }
+  const indexes = members.map((m) => [intern(m.principal), intern(m.project), intern(m.source)] as const)
+  const texts = Array.from(strings.keys(), (text) => Buffer.from(text))
+  const textBytes = texts.reduce((sum, text) => sum + 4 + text.length, 0)
+  const header = Buffer.alloc(HEAD + textBytes + members.length * MEMBER)
+  header.writeUInt32LE(MAGIC, 0)
+  header.writeUInt8(ENVELOPE_VERSION, 4)
+  header.writeUInt8(1, 5)
+  header.writeUInt32LE(texts.length, 12)
+  header.writeUInt32LE(members.length, 16)
+  header.writeUInt32LE(header.length, 20)
+  let at = HEAD
+  for (const text of texts) {
+    header.writeUInt32LE(text.length, at)
+    at += 4 + text.copy(header, at + 4)
+  }
+  for (const [index, member] of members.entries()) {
+    writeMember(header, at, member, indexes[index] ?? [0, 0, 0])
+    at += MEMBER
+  }
+  let check = crc32(header.subarray(CHECKED_FROM))
+  for (const member of members) check = crc32(member.bytes, check)
+  header.writeUInt32LE(check, 8)
+  return [header, ...members.map((member) => member.bytes)]
+}
+
+function writeMember(
+  out: Buffer,
+  at: number,
+  member: Member,
+  [principal, project, source]: readonly [number, number, number],
+): void {
+  out.set(member.digest.subarray(0, 16), at)
+  out.writeDoubleLE(member.receivedAtMs, at + 16)
+  out.writeUInt32LE(member.part, at + 24)
+  out.writeUInt32LE(member.firstRow, at + 28)
+  out.writeUInt32LE(member.spans, at + 32)
+  out.writeUInt32LE(member.bytes.length, at + 36)
+  out.writeUInt16LE(principal, at + 40)
+  out.writeUInt16LE(project, at + 42)
+  out.writeUInt16LE(source, at + 44)
+}
+
+/** Bytes that an envelope of this one member needs besides the member's own. */
+export function envelopeOverhead(texts: readonly string[]): number {
+  return texts.reduce((sum, text) => sum + 4 + Buffer.byteLength(text), HEAD + MEMBER)
+}
+
+/** Throws STATE_VERSION for a format of a newer weir, WAL_CORRUPT for anything that does not add up. */
+export function decodeEnvelope(message: Uint8Array, seq: number): Member[] {
+  const bytes = Buffer.from(message.buffer, message.byteOffset, message.length)
+  if (bytes.length < HEAD || bytes.readUInt32LE(0) !== MAGIC) throw corrupt(seq, 'it is no envelope')
+  const version = bytes.readUInt8(4)
+  if (version !== ENVELOPE_VERSION) {
+    throw reject(
+      'STATE_VERSION',
+      `WAL message ${seq} has envelope format ${version}; this weir reads up to ${ENVELOPE_VERSION}: run the newer version`,
+    )
+  }
+  if (crc32(bytes.subarray(CHECKED_FROM)) !== bytes.readUInt32LE(8)) throw corrupt(seq, 'checksum')
+  if (bytes.readUInt8(5) !== 1) throw corrupt(seq, `unknown signal ${bytes.readUInt8(5)}`)
+  try {
+    return readMembers(bytes)
+  } catch (error) {
+    // Only a writer's bug gets here: the checksum held.
+    throw corrupt(seq, 'lengths', error)
+  }
+}
+
+function readMembers(bytes: Buffer): Member[] {
+  const strings: string[] = []
+  let at = HEAD
+  for (let left = bytes.readUInt32LE(12); left > 0; left--) {
+    const length = bytes.readUInt32LE(at)
+    strings.push(bytes.subarray(at + 4, within(at + 4 + length, bytes)).toString())
+    at += 4 + length
+  }
+  const members: Member[] = []
+  let payload = within(bytes.readUInt32LE(20), bytes)
+  for (let left = bytes.readUInt32LE(16); left > 0; left--, at += MEMBER) {
+    const length = bytes.readUInt32LE(at + 36)
+    members.push({
+      digest: bytes.subarray(at, at + 16),
+      receivedAtMs: bytes.readDoubleLE(at + 16),
+      part: bytes.readUInt32LE(at + 24),
+      firstRow: bytes.readUInt32LE(at + 28),
+      spans: bytes.readUInt32LE(at + 32),
+      principal: strings[bytes.readUInt16LE(at + 40)] ?? '',
+      project: strings[bytes.readUInt16LE(at + 42)] ?? '',
+      source: strings[bytes.readUInt16LE(at + 44)] ?? '',
+      bytes: bytes.subarray(payload, within(payload + length, bytes)),
+    })
+    payload += length
+  }
+  if (payload !== bytes.length) throw new RangeError(`${bytes.length - payload} bytes left over`)
+  return members
+}
+
+function within(offset: number, bytes: Buffer): number {
+  if (offset > bytes.length) throw new RangeError(`offset ${offset} of ${bytes.length}`)
+  return offset
+}
+
+function corrupt(seq: number, what: string, cause?: unknown) {
+  return reject('WAL_CORRUPT', `WAL message ${seq} is damaged (${what})`, { cause })
+}

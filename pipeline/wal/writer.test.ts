@@ -1,0 +1,192 @@
+import { describe, expect, it } from 'vitest'
+import { MemoryDriver, MemoryLog } from '../../test/contract/wal-memory.ts'
+import type { Batch } from '../batch/batch.ts'
+import { faultOf } from '../fault.ts'
+import { createMeter } from '../telemetry/prom-meter.ts'
+import type { OutgoingMessage } from './driver.ts'
+import { decodeEnvelope } from './envelope.ts'
+import { WalWriter, type WriterOptions } from './writer.ts'
+
+const never = new AbortController().signal
+
+/** As much of a batch as a writer sees: its bytes, one span per byte. */
+function batchOf(bytes: Uint8Array, tenant = 'a'): Batch {
+  const batch: Partial<Batch> = {
+    live: bytes.length,
+    meta: {
+      signal: 'traces',
+      tenant,
+      project: 'p',
+      principal: 'someone',
+      source: 'otlp/grpc',
+      receivedAtMs: 5,
+      digest: new Uint8Array(16).fill(bytes[0] ?? 0),
+    },
+    encode: () => bytes,
+    split: (max) => {
+      const parts: Batch[] = []
+      for (let at = 0; at < bytes.length; at += max) parts.push(batchOf(bytes.subarray(at, at + max), tenant))
+      return parts
+    },
+  }
+  return batch as Batch
+}
+
+function setup(options: Partial<WriterOptions> = {}, maxMessageBytes = 1024 * 1024) {
+  const log = new MemoryLog()
+  const driver = new HeldDriver(log, maxMessageBytes)
+  const meter = createMeter()
+  let appended = 0
+  const writer = new WalWriter({
+    connector: 'wal',
+    driver,
+    meter,
+    onAppended: () => appended++,
+    maxPendingBytes: 1 << 20,
+    ...options,
+  })
+  return { log, driver, writer, meter, appended: () => appended }
+}
+
+/** Appends wait at a gate that a test opens. */
+class HeldDriver extends MemoryDriver {
+  gate: Promise<void> = Promise.resolve()
+
+  override async append(message: OutgoingMessage): Promise<number> {
+    await this.gate
+    return super.append(message)
+  }
+}
+
+function gate() {
+  let open = () => {}
+  const closed = new Promise<void>((resolve) => (open = resolve))
+  return { closed, open }
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
+  return work.then(
+    () => undefined,
+    (error: unknown) => faultOf(error)?.code ?? String(error),
+  )
+}
+
+describe('WAL writer', () => {
+  it('gives concurrent batches of one tenant one message, and other tenants their own', async () => {
+    const { writer, log, appended } = setup()
+    const consumed = ['a', 'b', 'a', 'b', 'a'].map((tenant, n) =>
+      writer.consume(batchOf(Buffer.alloc(10, n + 1), tenant), never),
+    )
+    await Promise.all(consumed)
+    expect(log.messages.map((message) => message.tenant)).toEqual(['a', 'b'])
+    const [a, b] = log.messages.map((message) => decodeEnvelope(message.bytes, message.seq))
+    expect(a?.map((member) => member.bytes[0])).toEqual([1, 3, 5])
+    expect(b?.map((member) => member.bytes[0])).toEqual([2, 4])
+    expect(a?.[0]).toMatchObject({ spans: 10, principal: 'someone', project: 'p', receivedAtMs: 5 })
+    expect(appended()).toBe(2)
+  })
+
+  it('answers each only when its own message is durable', async () => {
+    const { writer, driver, log } = setup()
+    const { closed, open } = gate()
+    driver.gate = closed
+    const consumed = writer.consume(batchOf(Buffer.alloc(10, 1)), never)
+    expect(await Promise.race([consumed, new Promise((done) => setTimeout(done, 20, 'pending'))])).toBe(
+      'pending',
+    )
+    expect(log.messages).toHaveLength(0)
+    open()
+    await consumed
+    expect(log.messages).toHaveLength(1)
+  })
+
+  it('splits what is larger than a message, and answers when all parts are durable', async () => {
+    const { writer, log } = setup({}, 400)
+    const bytes = Buffer.from(Array.from({ length: 1000 }, (_, n) => n & 255))
+    await writer.consume(batchOf(bytes), never)
+    for (const message of log.messages) expect(message.bytes.length).toBeLessThanOrEqual(400)
+    const members = log.messages.flatMap((message) => decodeEnvelope(message.bytes, message.seq))
+    expect(members.map((member) => member.part)).toEqual(members.map((_, index) => index))
+    expect(members.map((member) => member.firstRow)).toEqual(
+      members.map((_, index) => members.slice(0, index).reduce((sum, one) => sum + one.spans, 0)),
+    )
+    expect(Buffer.concat(members.map((member) => member.bytes))).toEqual(bytes)
+  })
+
+  it('refuses what is over its bound, retryably, and takes again afterwards', async () => {
+    const { writer, driver } = setup({ maxPendingBytes: 100 })
+    const { closed, open } = gate()
+    driver.gate = closed
+    const first = writer.consume(batchOf(Buffer.alloc(90, 1)), never)
+    expect(await codeOf(writer.consume(batchOf(Buffer.alloc(20, 2)), never))).toBe('OVERLOADED')
+    open()
+    await first
+    expect(writer.pendingBytes).toBe(0)
+    await writer.consume(batchOf(Buffer.alloc(20, 2)), never)
+  })
+
+  it('passes on that the log refused, to all members of the message', async () => {
+    const { writer, log } = setup()
+    log.failing = 'before'
+    const codes = [1, 2].map((n) => codeOf(writer.consume(batchOf(Buffer.alloc(5, n)), never)))
+    expect(await Promise.all(codes)).toEqual(['WAL_UNAVAILABLE', 'WAL_UNAVAILABLE'])
+    expect(faultOf(writer.lastFailure(1000))?.code).toBe('WAL_UNAVAILABLE')
+    log.failing = undefined
+    await writer.consume(batchOf(Buffer.alloc(5, 1)), never)
+    expect(writer.lastFailure(1000)).toBeUndefined()
+  })
+
+  it('lets a caller give up while its write goes on', async () => {
+    const { writer, driver, log } = setup()
+    const { closed, open } = gate()
+    driver.gate = closed
+    const caller = new AbortController()
+    const consumed = writer.consume(batchOf(Buffer.alloc(10, 1)), caller.signal)
+    caller.abort()
+    expect(await codeOf(consumed)).toBe('CANCELLED')
+    open()
+    await writer.stop(AbortSignal.timeout(5000))
+    expect(log.messages).toHaveLength(1)
+    expect(writer.pendingBytes).toBe(0)
+  })
+
+  it('gives an append its deadline', async () => {
+    const { writer, driver } = setup({ appendTimeoutMs: 20 })
+    const { closed, open } = gate()
+    driver.gate = closed
+    expect(await codeOf(writer.consume(batchOf(Buffer.alloc(10, 1)), never))).toBe('WAL_UNAVAILABLE')
+    open()
+  })
+
+  it('keeps a bounded number of bytes in flight, and the rest together', async () => {
+    const { writer, driver, log } = setup({ maxPendingBytes: 1 << 26 })
+    const { closed, open } = gate()
+    driver.gate = closed
+    const sizes = Array.from({ length: 40 }, (_, n) => 300_000 + n)
+    const consumed = sizes.map((size) => writer.consume(batchOf(Buffer.alloc(size, 1)), never))
+    await new Promise((resolve) => setImmediate(resolve))
+    open()
+    await Promise.all(consumed)
+    expect(log.messages).toHaveLength(sizes.length)
+  })
+
+  it('takes nothing and says so while it stops; an empty batch is safe at once', async () => {
+    const { writer, log } = setup()
+    await writer.consume(batchOf(new Uint8Array()), never)
+    expect(log.messages).toHaveLength(0)
+    await writer.stop(AbortSignal.timeout(1000))
+    await writer.stop(AbortSignal.timeout(1000))
+    expect(await codeOf(writer.consume(batchOf(Buffer.alloc(1)), never))).toBe('SHUTTING_DOWN')
+  })
+
+  it('refuses what it could not write by the deadline', async () => {
+    const { writer, driver } = setup({ maxPendingBytes: 1 << 26 })
+    driver.gate = gate().closed
+    const codes = Array.from({ length: 30 }, () =>
+      codeOf(writer.consume(batchOf(Buffer.alloc(400_000, 1)), never)),
+    )
+    await new Promise((resolve) => setImmediate(resolve))
+    await writer.stop(AbortSignal.timeout(20))
+    expect(await codes[29]).toBe('SHUTTING_DOWN')
+  })
+})

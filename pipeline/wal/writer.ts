@@ -1,0 +1,214 @@
+import { randomBytes } from 'node:crypto'
+import type { Batch } from '../batch/batch.ts'
+import { ACCEPTED, type Consumer, type Outcome } from '../consumer.ts'
+import { faultOf, messageOf, retry } from '../fault.ts'
+import type { Meter } from '../telemetry/meter.ts'
+import type { WalDriver } from './driver.ts'
+import { encodeEnvelope, envelopeOverhead, type Member } from './envelope.ts'
+import { Groups, type Group } from './writer-group.ts'
+
+export interface WriterOptions {
+  /** Id of the connector, for metrics. */
+  readonly connector: string
+  /** Open from the first `consume` on. */
+  readonly driver: WalDriver
+  readonly meter: Meter
+  /** After each message that is durable: tell the store process. */
+  readonly onAppended: () => void
+  /** Bytes that may wait for the log; over it the sender is told to come again. */
+  readonly maxPendingBytes: number
+  /** Deadline of one append; default 10 s. */
+  readonly appendTimeoutMs?: number
+}
+
+const APPEND_TIMEOUT_MS = 10_000
+/** A log is saturated by this many messages, or this many bytes, in flight; more only adds latency (notes: 16 big, 256 small). */
+const MAX_IN_FLIGHT = 256
+const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
+
+/**
+ * The WAL as a consumer: `consume` resolves once the batch's message is durable. Batches of one tenant that arrive in
+ * the same turn of the event loop, or while earlier messages are being written, share a message (group commit).
+ */
+export class WalWriter implements Consumer {
+  readonly #options: WriterOptions
+  readonly #groups = new Groups()
+  readonly #seed = randomBytes(12).toString('base64url')
+  #messages = 0
+  #inFlight = 0
+  #inFlightBytes = 0
+  #pendingBytes = 0
+  #scheduled = false
+  #stopping = false
+  #idle: (() => void) | undefined
+  #lastFailure: { readonly error: unknown; readonly at: number } | undefined
+
+  constructor(options: WriterOptions) {
+    this.#options = options
+  }
+
+  /** Bytes taken and not yet durable. */
+  get pendingBytes(): number {
+    return this.#pendingBytes
+  }
+
+  /** Why the newest append failed, if it failed and that was just now; readiness. */
+  lastFailure(withinMs: number): unknown {
+    const failure = this.#lastFailure
+    return failure !== undefined && performance.now() - failure.at <= withinMs ? failure.error : undefined
+  }
+
+  async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
+    if (batch.live === 0) return ACCEPTED
+    if (this.#stopping) throw retry('SHUTTING_DOWN', 'the daemon is stopping')
+    if (signal.aborted) throw cancelled()
+    const members = this.#membersOf(batch)
+    const bytes = members.reduce((sum, member) => sum + member.bytes.length, 0)
+    this.#take(bytes)
+    const started = performance.now()
+    const written = this.#add(batch.meta.tenant, members).finally(() => this.#give(bytes))
+    await unlessAborted(written, signal)
+    this.#options.meter
+      .histogram('weir_wal_ack_duration_seconds')
+      .observe((performance.now() - started) / 1000, { connector: this.#options.connector })
+    return ACCEPTED
+  }
+
+  /** Takes no more, and writes what it has; at the deadline the rest is refused, so that its senders come again. */
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.#stopping = true
+    if (this.#inFlight === 0 && this.#groups.empty) return
+    const idle = new Promise<void>((resolve) => (this.#idle = resolve))
+    await unlessAborted(idle, deadline).catch(() => undefined)
+    for (let group = this.#groups.shift(); group !== undefined; group = this.#groups.shift()) {
+      group.reject(retry('SHUTTING_DOWN', 'the daemon stopped before the write-ahead log had taken this'))
+    }
+  }
+
+  /** One member, or one per part where the whole does not fit into a message. */
+  #membersOf(batch: Batch): Member[] {
+    const { digest, principal, project, source, receivedAtMs } = batch.meta
+    const common = { digest, principal, project, source, receivedAtMs }
+    const room = this.#options.driver.maxMessageBytes - envelopeOverhead([principal, project, source])
+    const bytes = batch.encode()
+    if (bytes.length <= room) return [{ ...common, part: 0, firstRow: 0, spans: batch.live, bytes }]
+    let firstRow = 0
+    return batch.split(room).map((part, index) => {
+      const member = { ...common, part: index, firstRow, spans: part.live, bytes: part.encode() }
+      firstRow += part.live
+      return member
+    })
+  }
+
+  /** Resolves once all are durable; rejects when none of them is under way any more. */
+  async #add(tenant: string, members: readonly Member[]): Promise<void> {
+    const { maxMessageBytes } = this.#options.driver
+    const groups = members.map((member) => this.#groups.add(tenant, member, maxMessageBytes))
+    this.#schedule()
+    for (const result of await Promise.allSettled(groups)) {
+      if (result.status === 'rejected') throw result.reason
+    }
+  }
+
+  #take(bytes: number): void {
+    const limit = this.#options.maxPendingBytes
+    // One batch larger than the whole limit passes when alone.
+    if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > limit) {
+      throw retry('OVERLOADED', `over ${limit} bytes wait for the write-ahead log`, 1000)
+    }
+    this.#pendingBytes += bytes
+  }
+
+  #give(bytes: number): void {
+    this.#pendingBytes -= bytes
+  }
+
+  /** After this turn's I/O: what it brought shares a message. */
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    for (
+      let next = this.#groups.first;
+      next !== undefined && this.#mayStart(next);
+      next = this.#groups.first
+    ) {
+      this.#groups.shift()
+      void this.#write(next)
+    }
+    if (this.#inFlight === 0 && this.#groups.empty) this.#idle?.()
+  }
+
+  #mayStart(group: Group): boolean {
+    if (this.#inFlight === 0) return true
+    return this.#inFlight < MAX_IN_FLIGHT && this.#inFlightBytes + group.bytes <= MAX_IN_FLIGHT_BYTES
+  }
+
+  async #write(group: Group): Promise<void> {
+    this.#inFlight++
+    this.#inFlightBytes += group.bytes
+    try {
+      await this.#append(group)
+      this.#lastFailure = undefined
+      group.resolve()
+      this.#options.onAppended()
+    } catch (error) {
+      const { meter, connector } = this.#options
+      meter.counter('weir_wal_append_errors').add(1, { connector, code: faultOf(error)?.code ?? 'INTERNAL' })
+      this.#lastFailure = { error, at: performance.now() }
+      group.reject(error)
+    }
+    this.#inFlight--
+    this.#inFlightBytes -= group.bytes
+    this.#pump()
+  }
+
+  async #append(group: Group): Promise<void> {
+    const { driver, appendTimeoutMs = APPEND_TIMEOUT_MS } = this.#options
+    const id = `${this.#seed}-${(this.#messages++).toString(36)}`
+    const parts = encodeEnvelope(group.members)
+    const timeout = new AbortController()
+    const timer = setTimeout(() => timeout.abort(), appendTimeoutMs)
+    try {
+      const append = driver.append({ signal: 'traces', tenant: group.tenant, id, parts })
+      await unlessAborted(append, timeout.signal)
+    } catch (error) {
+      if (!timeout.signal.aborted || faultOf(error)?.code !== 'CANCELLED') throw error
+      throw retry('WAL_UNAVAILABLE', `the write-ahead log did not confirm within ${appendTimeoutMs} ms`)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** `work`, or CANCELLED once `signal` aborts: the caller gave up, the work goes on. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let abort = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(cancelled())
+  })
+  signal.addEventListener('abort', abort)
+  if (signal.aborted) abort()
+  try {
+    return await Promise.race([work, aborted])
+  } catch (error) {
+    work.catch(() => undefined)
+    // A driver that rejects with something else than a Fault has a bug; its sender must come again all the same.
+    throw faultOf(error) ?? retry('WAL_UNAVAILABLE', messageOf(error), 1000, { cause: error })
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+function cancelled() {
+  return retry(
+    'CANCELLED',
+    'the caller gave up; the write may still land, and a repeat is dropped as a duplicate',
+  )
+}
