@@ -1,0 +1,106 @@
+import type { ComponentConfig } from '../pipeline/config.ts'
+import type { Registry } from '../pipeline/factory.ts'
+import { canonicalJson } from './canonical.ts'
+import { problemsOf } from './issues.ts'
+import { inputSchema } from './json-schema.ts'
+import type { Problem } from './problem.ts'
+import { noOpReason, reservedType } from './reserved.ts'
+import { aKind, findFactory, idProblem, otherKind, SECTIONS, typeOf, type SectionName } from './sections.ts'
+import { hint, quoted } from './suggest.ts'
+
+export interface Parsed {
+  /** Components that are fine. */
+  readonly sections: Record<SectionName, Map<string, ComponentConfig>>
+  /** All ids as written, the faulty ones included, so that one mistake is reported once. */
+  readonly defined: Record<SectionName, Set<string>>
+  /** Processors that are accepted and left out. */
+  readonly noOps: Set<string>
+  readonly problems: Problem[]
+  readonly notices: Problem[]
+}
+
+/** The five component sections of a document, each component by its factory's schema. */
+export function parseComponents(document: Readonly<Record<string, unknown>>, registry: Registry): Parsed {
+  const parsed: Parsed = {
+    sections: perSection(() => new Map<string, ComponentConfig>()),
+    defined: perSection(() => new Set<string>()),
+    noOps: new Set(),
+    problems: [],
+    notices: [],
+  }
+  for (const { name } of SECTIONS) {
+    const section = document[name] ?? {}
+    if (typeof section !== 'object' || section === null || Array.isArray(section)) {
+      parsed.problems.push({ path: [name], message: `must be a map of ids to ${name}` })
+      continue
+    }
+    for (const [id, input] of Object.entries(section)) {
+      parsed.defined[name].add(id)
+      parseComponent(name, id, input ?? {}, registry, parsed)
+    }
+  }
+  return parsed
+}
+
+function perSection<T>(make: () => T): Record<SectionName, T> {
+  return {
+    receivers: make(),
+    processors: make(),
+    exporters: make(),
+    connectors: make(),
+    extensions: make(),
+  }
+}
+
+function parseComponent(
+  section: SectionName,
+  id: string,
+  input: unknown,
+  registry: Registry,
+  parsed: Parsed,
+): void {
+  const path = [section, id]
+  const type = typeOf(id)
+  const factory = findFactory(registry, section, type)
+  if (factory === undefined) {
+    const reason = noOpReason(kindOf(section), type)
+    if (reason === undefined) {
+      parsed.problems.push({
+        path,
+        at: 'key',
+        message: idProblem(id) ?? unknownType(section, type, registry),
+      })
+    } else {
+      parsed.noOps.add(id)
+      parsed.notices.push({ path, at: 'key', message: reason })
+    }
+    return
+  }
+  const badId = idProblem(id)
+  if (badId !== undefined) parsed.problems.push({ path, at: 'key', message: badId })
+  const result = factory.config.safeParse(input)
+  if (result.success) {
+    const key = canonicalJson(input)
+    parsed.sections[section].set(id, { id, type: factory.type, value: result.data, key })
+  } else {
+    parsed.problems.push(...problemsOf(result.error.issues, input, inputSchema(factory.config), path))
+  }
+}
+
+function unknownType(section: SectionName, type: string, registry: Registry): string {
+  const kind = kindOf(section)
+  const reserved = reservedType(kind, type)
+  if (reserved !== undefined) {
+    const name = reserved === type ? `"${type}"` : `"${type}" (weir's name: ${reserved})`
+    return `${name} is not built into this version yet`
+  }
+  const other = otherKind(registry, kind, type)
+  if (other !== undefined)
+    return `"${type}" is ${aKind(other)}, not ${aKind(kind)}; it belongs under ${other}s`
+  const known = registry[section].flatMap((factory) => [factory.type, ...(factory.aliases ?? [])])
+  return `unknown ${kind} type ${quoted(type)}${hint(type, known, `known ${section}`)}`
+}
+
+function kindOf(section: SectionName): (typeof SECTIONS)[number]['kind'] {
+  return section.slice(0, -1) as (typeof SECTIONS)[number]['kind']
+}

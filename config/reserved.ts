@@ -1,0 +1,40 @@
+import type { Kind } from '../pipeline/factory.ts'
+
+/**
+ * Types of the specification that are not built in yet, with the collector's names for them, so that a config that
+ * uses one is told "not yet" rather than "unknown". A type that is in the registry wins over its line here.
+ */
+const RESERVED: Readonly<Record<Kind, readonly (readonly [type: string, ...aliases: string[]])[]>> = {
+  receiver: [['toon'], ['jsonl', 'filelog', 'file_log']],
+  processor: [
+    ['auth'],
+    ['limits', 'memory_limiter'],
+    ['sanitizer', 'redaction'],
+    ['validators'],
+    ['sampling', 'tail_sampling', 'probabilistic_sampler'],
+    ['artifacts'],
+  ],
+  exporter: [
+    ['s3', 'awss3'],
+    ['cloudwatch', 'awscloudwatchlogs'],
+    ['file'],
+    ['otlp', 'otlp_grpc', 'otlphttp', 'otlp_http'],
+    ['elasticsearch'],
+  ],
+  connector: [],
+  extension: [],
+}
+
+/** The reserved type that `name` stands for, or undefined. */
+export function reservedType(kind: Kind, name: string): string | undefined {
+  return RESERVED[kind].find((names) => names.includes(name))?.[0]
+}
+
+/**
+ * Accepted and left out, because nearly every collector config has them.
+ * `batch`: weir batches in the WAL's writer and reader, where nothing is answered early (design section 3).
+ */
+export function noOpReason(kind: Kind, name: string): string | undefined {
+  if (kind !== 'processor' || name !== 'batch') return undefined
+  return 'accepted and left out: weir batches in the WAL, its writer and its reader, not in a processor'
+}

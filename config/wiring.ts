@@ -1,0 +1,181 @@
+import type { Parsed } from './components.ts'
+import type { Path } from './node.ts'
+import type { Problem } from './problem.ts'
+import { aKind, idProblem, SECTIONS, typeOf, type SectionName } from './sections.ts'
+import { hint, quoted } from './suggest.ts'
+
+/** What the pipelines name, read leniently so that wiring is judged even where a schema was broken. */
+export interface Graph {
+  readonly extensions: readonly string[]
+  readonly pipelines: readonly GraphPipeline[]
+}
+
+type Role = 'receivers' | 'processors' | 'exporters'
+
+interface GraphPipeline {
+  readonly id: string
+  /** Undefined where the list is absent or no list: the schema has said so. */
+  readonly refs: Readonly<Record<Role, readonly string[] | undefined>>
+}
+
+interface Wiring {
+  readonly problems: Problem[]
+  readonly notices: Problem[]
+  /** `section id` of every component that something names. */
+  readonly used: Set<string>
+}
+
+/** Where the ids of a role may be defined. */
+const SOURCES: Readonly<Record<Role, readonly SectionName[]>> = {
+  receivers: ['receivers', 'connectors'],
+  processors: ['processors'],
+  exporters: ['exporters', 'connectors'],
+}
+const ROLES = ['receivers', 'processors', 'exporters'] as const
+
+export function graphOf(service: unknown): Graph {
+  const pipelines = Object.entries(asMap(asMap(service)['pipelines']))
+  return {
+    extensions: strings(asMap(service)['extensions']) ?? [],
+    pipelines: pipelines.map(([id, pipeline]) => {
+      const lists = asMap(pipeline)
+      const refs = {
+        receivers: strings(lists['receivers']),
+        processors: strings(lists['processors']),
+        exporters: strings(lists['exporters']),
+      }
+      return { id, refs }
+    }),
+  }
+}
+
+function asMap(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+}
+
+function strings(value: unknown): string[] | undefined {
+  return Array.isArray(value) ? value.map((item) => (typeof item === 'string' ? item : '')) : undefined
+}
+
+/** Every rule about which component stands where in which pipeline. */
+export function checkWiring(graph: Graph, components: Parsed): Wiring {
+  const wiring: Wiring = { problems: [], notices: [], used: new Set() }
+  if (graph.pipelines.length === 0) {
+    wiring.problems.push({
+      path: ['service', 'pipelines'],
+      message: 'no pipeline is configured, so nothing would run',
+    })
+  }
+  for (const pipeline of graph.pipelines) checkPipeline(pipeline, components, wiring)
+  for (const [index, id] of graph.extensions.entries()) {
+    const path = ['service', 'extensions', index]
+    checkRef(id, path, graph.extensions, index, ['extensions'], components, wiring)
+  }
+  checkAmbiguous(components, wiring)
+  checkConnectors(graph, components, wiring)
+  checkCycles(graph, components, wiring)
+  noticeUnused(graph, components, wiring)
+  return wiring
+}
+
+function checkPipeline(pipeline: GraphPipeline, components: Parsed, wiring: Wiring): void {
+  const path = ['service', 'pipelines', pipeline.id]
+  const message = signalProblem(pipeline.id)
+  if (message !== undefined) wiring.problems.push({ path, at: 'key', message })
+  for (const role of ROLES) {
+    const refs = pipeline.refs[role]
+    if (refs?.length === 0 && role !== 'processors') {
+      wiring.problems.push({ path: [...path, role], message: `a pipeline needs at least one of its ${role}` })
+    }
+    for (const [index, id] of (refs ?? []).entries()) {
+      checkRef(id, [...path, role, index], refs ?? [], index, SOURCES[role], components, wiring)
+    }
+  }
+}
+
+function signalProblem(id: string): string | undefined {
+  const signal = typeOf(id)
+  if (signal === 'traces') return idProblem(id)
+  if (['logs', 'metrics', 'profiles'].includes(signal)) {
+    return `${signal} pipelines are not built into this version yet; weir carries traces only`
+  }
+  return `unknown signal ${quoted(signal)}${hint(signal, ['traces'])}`
+}
+
+function checkRef(
+  id: string,
+  path: Path,
+  list: readonly string[],
+  index: number,
+  sources: readonly SectionName[],
+  components: Parsed,
+  wiring: Wiring,
+): void {
+  const report = (message: string): void => void wiring.problems.push({ path, message })
+  if (list.indexOf(id) < index) return report(`"${id}" is listed twice`)
+  const found = sources.filter((source) => components.defined[source].has(id))
+  for (const source of found) wiring.used.add(`${source} ${id}`)
+  if (found.length > 0 || id === '') return
+  const [source = 'receivers'] = sources
+  const elsewhere = SECTIONS.filter((section) => components.defined[section.name].has(id))
+  const kind = SECTIONS.find((section) => section.name === source)?.kind ?? 'receiver'
+  const [other] = elsewhere
+  if (other !== undefined) return report(`"${id}" is ${aKind(other.kind)}, not ${aKind(kind)}`)
+  const known = sources.flatMap((name) => [...components.defined[name]])
+  report(`no ${kind} ${quoted(id)} is defined under ${sources.join(' or ')}${hint(id, known, 'defined')}`)
+}
+
+/** As in the collector: an id that is both a connector and a receiver or exporter could mean either. */
+function checkAmbiguous(components: Parsed, wiring: Wiring): void {
+  for (const id of components.defined.connectors) {
+    const other = (['receivers', 'exporters'] as const).find((name) => components.defined[name].has(id))
+    if (other === undefined) continue
+    const message = `"${id}" is also defined under ${other}; pipelines could not tell them apart`
+    wiring.problems.push({ path: ['connectors', id], at: 'key', message })
+  }
+}
+
+function checkConnectors(graph: Graph, components: Parsed, wiring: Wiring): void {
+  for (const id of components.defined.connectors) {
+    const writes = graph.pipelines.some((pipeline) => pipeline.refs.exporters?.includes(id))
+    const reads = graph.pipelines.some((pipeline) => pipeline.refs.receivers?.includes(id))
+    if (writes === reads) continue
+    const message = writes
+      ? 'is written to as an exporter, but no pipeline reads from it: name it under receivers of another pipeline'
+      : 'is read from as a receiver, but no pipeline writes to it: name it under exporters of another pipeline'
+    wiring.problems.push({ path: ['connectors', id], at: 'key', message })
+  }
+}
+
+/** Follows the connectors from pipeline to pipeline; each loop is reported once. */
+function checkCycles(graph: Graph, components: Parsed, wiring: Wiring): void {
+  const done = new Set<string>()
+  const visit = (pipeline: GraphPipeline, trail: readonly string[]): void => {
+    if (trail.includes(pipeline.id)) {
+      const loop = [...trail.slice(trail.indexOf(pipeline.id)), pipeline.id].join(' → ')
+      const message = `pipelines feed themselves through connectors: ${loop}`
+      wiring.problems.push({ path: ['service', 'pipelines', pipeline.id], at: 'key', message })
+      return
+    }
+    if (done.has(pipeline.id)) return
+    for (const next of successors(pipeline, graph, components)) visit(next, [...trail, pipeline.id])
+    done.add(pipeline.id)
+  }
+  for (const pipeline of graph.pipelines) visit(pipeline, [])
+}
+
+function successors(pipeline: GraphPipeline, graph: Graph, components: Parsed): GraphPipeline[] {
+  const connectors = (pipeline.refs.exporters ?? []).filter((id) => components.defined.connectors.has(id))
+  return graph.pipelines.filter((next) => next.refs.receivers?.some((id) => connectors.includes(id)))
+}
+
+function noticeUnused(graph: Graph, components: Parsed, wiring: Wiring): void {
+  if (graph.pipelines.length === 0) return
+  for (const { name, kind } of SECTIONS) {
+    for (const id of components.defined[name]) {
+      if (wiring.used.has(`${name} ${id}`) || components.noOps.has(id)) continue
+      const where = kind === 'extension' ? 'service.extensions does not list it' : 'no pipeline names it'
+      wiring.notices.push({ path: [name, id], at: 'key', message: `is defined but not started: ${where}` })
+    }
+  }
+}
