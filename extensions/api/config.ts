@@ -5,7 +5,9 @@ import { byteSize, duration, endpoint, secret } from '../../pipeline/schema.ts'
 const token = z
   .strictObject({
     token: secret().describe('The bearer token, at least 16 characters; give it as ${env:…} or ${file:…}.'),
-    role: z.enum(['admin', 'read', 'ingest']).describe('admin: everything; read: status and queries; ingest: nothing here.'),
+    role: z
+      .enum(['admin', 'read', 'ingest'])
+      .describe('admin: everything; read: status and queries; ingest: nothing here.'),
     tenant: z
       .string()
       .regex(TENANT, 'must match ^[a-z0-9][a-z0-9_-]{0,62}$')
@@ -34,7 +36,11 @@ export const config = z.strictObject({
       max_rows: z.int().positive().default(10_000).describe('Most rows of an answer.'),
       max_bytes: byteSize().prefault('16MiB').describe('Most bytes of an answer.'),
       timeout: duration().prefault('30s').describe('Longest time a query may take.'),
-      max_concurrent: z.int().positive().default(4).describe('Queries at once; further ones are asked to come again.'),
+      max_concurrent: z
+        .int()
+        .positive()
+        .default(4)
+        .describe('Queries at once; further ones are asked to come again.'),
     })
     .prefault({})
     .describe('Limits of POST /v1/query; a request may ask for less, never for more.'),

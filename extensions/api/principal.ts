@@ -23,7 +23,10 @@ const LOCAL: Principal = { role: 'admin' }
 
 /** Tells who asks, or throws UNAUTHENTICATED. Tokens are compared by digest, in constant time, all of them. */
 export function authenticator(tokens: readonly TokenConfig[]): (request: IncomingMessage) => Principal {
-  const known = tokens.map((entry) => ({ digest: digestOf(entry.token.reveal()), principal: principalOf(entry) }))
+  const known = tokens.map((entry) => ({
+    digest: digestOf(entry.token.reveal()),
+    principal: principalOf(entry),
+  }))
   return (request) => {
     if (known.length === 0) return LOCAL
     const [, presented = ''] = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '') ?? []
@@ -58,7 +61,10 @@ export function refuseBrowsers(request: IncomingMessage, hasTokens: boolean): vo
 }
 
 function hostname(host: string): string {
-  return host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '').toLowerCase()
+  return host
+    .replace(/:\d+$/, '')
+    .replace(/^\[|\]$/g, '')
+    .toLowerCase()
 }
 
 function principalOf({ role, tenant }: TokenConfig): Principal {

@@ -5,11 +5,11 @@ import { refuse } from './refuse.ts'
 
 export type QueryParams = Readonly<Record<string, string | number | boolean | readonly string[]>>
 
-/** Runs a statement of our own on ClickHouse and gives the first column of its rows. */
-export type Ask = (sql: string, params: QueryParams) => Promise<readonly string[]>
+/** Runs a statement of our own on ClickHouse; all rows, or a Fault. */
+export type Ask = (sql: string, params: QueryParams) => Promise<readonly (readonly unknown[])[]>
 
+/** Well below the limit of ClickHouse's parser (256 KiB), and above what any analyst writes. */
 const MAX_SQL_BYTES = 64 * 1024
-/** Between the limit of ClickHouse's parser and what any analyst writes. */
 const SQL_PARAM = 'weir_sql'
 
 /**
@@ -23,19 +23,18 @@ const SQL_PARAM = 'weir_sql'
  *
  * What is returned, and run, is the printed text, never the one that came in.
  */
-export async function guardSql(
-  sql: string,
-  params: QueryParams,
-  database: string,
-  ask: Ask,
-): Promise<string> {
+export async function guardSql(sql: string, params: QueryParams, ask: Ask): Promise<string> {
   if (Buffer.byteLength(sql) > MAX_SQL_BYTES) throw refuse(`it is longer than ${MAX_SQL_BYTES} bytes`)
   if (sql.includes('\0')) throw refuse('it contains a zero byte')
-  const [printed = ''] = await parsed(() =>
-    ask(`SELECT formatQuerySingleLine({${SQL_PARAM}:String})`, { [SQL_PARAM]: sql }),
-  )
+  const format = `SELECT formatQuerySingleLine({${SQL_PARAM}:String}), currentDatabase()`
+  const [first = []] = await parsed(() => ask(format, { [SQL_PARAM]: sql }))
+  const [printed = '', database = ''] = first.map(String)
   checkTokens(printed, params)
-  checkAst(await parsed(() => ask(`EXPLAIN AST ${printed}`, params)), database)
+  const lines = await parsed(() => ask(`EXPLAIN AST ${printed}`, params))
+  checkAst(
+    lines.map(([line]) => String(line)),
+    database,
+  )
   return printed
 }
 

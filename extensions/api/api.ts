@@ -1,0 +1,129 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { z } from 'zod'
+import type { Extension } from '../../pipeline/component.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import { faultOf, reject } from '../../pipeline/fault.ts'
+import type { Host } from '../../pipeline/host.ts'
+import { checkExposure } from '../../pipeline/net/loopback.ts'
+import { serveHttp, type HttpServing } from '../../pipeline/telemetry/serve-http.ts'
+import { readJson } from './body.ts'
+import type { config } from './config.ts'
+import { authenticator, refuseBrowsers, requireRole, type Principal } from './principal.ts'
+import { problemOf } from './problem.ts'
+import { QueryRoute } from './query.ts'
+import { routesOf, type Reply, type Route } from './routes.ts'
+
+const RELOAD = '/-/reload'
+
+interface Admitted {
+  readonly route: Route
+  readonly principal: Principal
+}
+
+/** The daemon's own API: status, reload, queries. */
+export class ApiExtension implements Extension {
+  readonly routes: readonly Route[]
+  readonly #config: z.output<typeof config>
+  readonly #context: Context
+  readonly #authenticate: ReturnType<typeof authenticator>
+  readonly #stopping = new AbortController()
+  #serving: HttpServing | undefined
+
+  constructor(options: z.output<typeof config>, context: Context, host: Host) {
+    this.#config = options
+    this.#context = context
+    this.#authenticate = authenticator(options.tokens)
+    this.routes = routesOf(host, new QueryRoute(host, options.query), context.clock)
+  }
+
+  /** As bound, once started. */
+  get address(): string | undefined {
+    return this.#serving?.address
+  }
+
+  async start(): Promise<void> {
+    const { endpoint, tokens } = this.#config
+    checkExposure({
+      component: `${this.#context.id} (without tokens)`,
+      endpoint,
+      tls: false,
+      authenticated: tokens.length > 0,
+      insecureBind: false,
+    })
+    this.#serving = await serveHttp(endpoint, this.#context.listeners, (request, response) => {
+      void this.#answer(request, response)
+    })
+  }
+
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.#stopping.abort(reject('SHUTTING_DOWN', 'the API is being replaced or stopped'))
+    await this.#serving?.stop(deadline)
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const [path = '', query = ''] = (request.url ?? '').split('?', 2)
+    const gone = new AbortController()
+    response.once('close', () => gone.abort(reject('CANCELLED', 'the caller is gone')))
+    const signal = AbortSignal.any([gone.signal, this.#stopping.signal])
+    try {
+      const { route, principal } = this.#admit(request, path, response)
+      const body = route.method === 'POST' ? await readJson(request) : undefined
+      const call = { principal, query: new URLSearchParams(query), body, signal }
+      const reply = await Promise.race([route.handle(call), this.#replaced(path, signal)])
+      this.#send(response, route.path, reply, 'application/json')
+    } catch (error) {
+      this.#fail(response, path, error)
+    } finally {
+      request.resume()
+    }
+  }
+
+  /** Who may call what; nothing of the body is read before. */
+  #admit(request: IncomingMessage, path: string, response: ServerResponse): Admitted {
+    refuseBrowsers(request, this.#config.tokens.length > 0)
+    const principal = this.#authenticate(request)
+    const found = this.routes.filter((route) => route.path === path)
+    const route = found.find(({ method }) => method === request.method)
+    if (route !== undefined) {
+      requireRole(principal, route.role)
+      return { route, principal }
+    }
+    if (found.length > 0) response.setHeader('allow', found.map(({ method }) => method).join(', '))
+    throw reject('NOT_FOUND', `there is no ${request.method} ${path} here`)
+  }
+
+  /** A reload that replaces this very API is answered before its server is drained, else each waits for the other. */
+  #replaced(path: string, signal: AbortSignal): Promise<Reply> {
+    return new Promise((resolve, fail) => {
+      const over = (): void => {
+        if (path === RELOAD && this.#stopping.signal.aborted) {
+          resolve({ status: 202, body: { detail: 'the API itself is being replaced; see /v1/status' } })
+        } else {
+          fail(signal.reason as Error)
+        }
+      }
+      if (signal.aborted) over()
+      else signal.addEventListener('abort', over, { once: true })
+    })
+  }
+
+  #fail(response: ServerResponse, path: string, error: unknown): void {
+    if (faultOf(error) === undefined) this.#context.log.error({ error, path }, 'The API failed')
+    const { retryAfterMs, ...problem } = problemOf(error)
+    const known = this.routes.some((route) => route.path === path) ? path : 'unknown'
+    if (retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(retryAfterMs / 1000))
+    if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer')
+    const status = response.hasHeader('allow') ? 405 : problem.status
+    this.#send(response, known, { status, body: { ...problem, status } }, 'application/problem+json')
+  }
+
+  #send(response: ServerResponse, route: string, reply: Reply, type: string): void {
+    this.#context.meter.counter('weir_http_requests').add(1, { route, status: String(reply.status) })
+    response.setHeader('cache-control', 'no-store')
+    response.setHeader('x-content-type-options', 'nosniff')
+    // What was not read of the body is not worth reading: the connection ends with the answer.
+    if (reply.status >= 400) response.setHeader('connection', 'close')
+    response.writeHead(reply.status, { 'content-type': type })
+    response.end(`${JSON.stringify(reply.body)}\n`)
+  }
+}

@@ -1,0 +1,141 @@
+/** The analysts' twelve questions, on the columns of contract section 6. Every parameter has a default. */
+export interface NamedQuery {
+  readonly name: string
+  readonly title: string
+  readonly sql: string
+  readonly params: Readonly<Record<string, string | number>>
+}
+
+const LLM = "Operation IN ('chat', 'text_completion', 'generate_content', 'embeddings')"
+const SINCE = 'Timestamp >= now() - toIntervalDay({days:UInt32})'
+const MS = 'Duration / 1e6'
+
+function named(name: string, title: string, sql: string, days: number): NamedQuery {
+  return { name, title, sql, params: { days } }
+}
+
+export const NAMED_QUERIES: readonly NamedQuery[] = [
+  named(
+    '01-spend-by-model-and-day',
+    'What does each model cost per day?',
+    `SELECT toDate(Timestamp) AS Day, Provider, PriceModel, sum(CostUsd) AS Usd, count() AS Calls,
+  sum(InputTokens + CacheReadTokens + CacheWriteTokens) AS TokensIn, sum(OutputTokens) AS TokensOut
+FROM otel_traces WHERE ${LLM} AND ${SINCE}
+GROUP BY Day, Provider, PriceModel ORDER BY Day, Usd DESC`,
+    30,
+  ),
+  named(
+    '02-spend-by-user',
+    'Which end users cost most, and what share?',
+    `SELECT UserId, sum(CostUsd) AS Usd, round(toFloat64(Usd) / nullIf(sum(toFloat64(Usd)) OVER (), 0), 4) AS Share
+FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY UserId ORDER BY Usd DESC LIMIT 20`,
+    7,
+  ),
+  named(
+    '03-cache-hits',
+    'How much input comes from the cache?',
+    `SELECT PriceModel, sum(CacheReadTokens) AS Cached, sum(InputTokens + CacheReadTokens + CacheWriteTokens) AS Input,
+  round(Cached / nullIf(Input, 0), 3) AS HitRatio, sum(CostCacheReadUsd) AS CacheReadUsd
+FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY PriceModel ORDER BY Cached DESC`,
+    30,
+  ),
+  named(
+    '04-latency-by-model-and-hour',
+    'How slow is each model, hour by hour?',
+    `SELECT toStartOfHour(Timestamp) AS Hour, PriceModel, count() AS Calls,
+  arrayMap(x -> round(x), quantilesTDigest(0.5, 0.95, 0.99)(${MS})) AS P50P95P99Ms
+FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY Hour, PriceModel ORDER BY Hour, PriceModel`,
+    1,
+  ),
+  named(
+    '05-first-token-and-speed',
+    'Time to first token and tokens per second, streaming calls only',
+    `SELECT PriceModel, count() AS Calls, round(quantile(0.95)(TimeToFirstTokenMs)) AS FirstTokenP95Ms,
+  round(quantile(0.5)(OutputTokens / ((${MS} - TimeToFirstTokenMs) / 1000)), 1) AS TokensPerSecond
+FROM otel_traces WHERE TimeToFirstTokenMs > 0 AND ${MS} > TimeToFirstTokenMs AND ${SINCE}
+GROUP BY PriceModel ORDER BY Calls DESC`,
+    1,
+  ),
+  named(
+    '06-cost-per-run',
+    'What does one run of each agent cost?',
+    `SELECT Agent, count() AS Runs, round(avg(Usd), 6) AS AvgUsd, round(quantile(0.95)(Usd), 6) AS P95Usd,
+  round(avg(Steps), 1) AS AvgSteps
+FROM (SELECT TenantId, TraceId, anyIf(AgentName, AgentName != '') AS Agent, toFloat64(sum(CostUsd)) AS Usd,
+    countIf(Operation != '') AS Steps
+  FROM otel_traces WHERE ${SINCE} GROUP BY TenantId, TraceId)
+GROUP BY Agent ORDER BY AvgUsd DESC`,
+    7,
+  ),
+  named(
+    '07-dearest-traces',
+    'Which traces cost most, and do they loop?',
+    `SELECT TenantId, TraceId, sum(CostUsd) AS Usd, countIf(${LLM}) AS Calls, countIf(Operation = 'execute_tool') AS Tools,
+  max(InputTokens + CacheReadTokens) AS LargestContext
+FROM otel_traces WHERE ${SINCE} GROUP BY TenantId, TraceId ORDER BY Usd DESC LIMIT 20`,
+    1,
+  ),
+  named(
+    '08-money-on-failures',
+    'What was paid for calls that failed or were cut off?',
+    `SELECT PriceModel, if(StatusCode = 'Error', concat('error ', SpanAttributes['error.type']), FinishReason) AS Why,
+  count() AS Calls, sum(CostUsd) AS Usd
+FROM otel_traces
+WHERE ${LLM} AND (StatusCode = 'Error' OR FinishReason IN ('length', 'max_tokens', 'content_filter')) AND ${SINCE}
+GROUP BY PriceModel, Why ORDER BY Usd DESC`,
+    7,
+  ),
+  named(
+    '09-tools',
+    'Which tools fail, and how slow are they?',
+    `SELECT ToolName, count() AS Calls, round(avg(StatusCode = 'Error'), 4) AS ErrorRate,
+  round(quantile(0.95)(${MS})) AS P95Ms
+FROM otel_traces WHERE Operation = 'execute_tool' AND ${SINCE} GROUP BY ToolName ORDER BY Calls DESC`,
+    7,
+  ),
+  named(
+    '10-unpriced-and-disputed',
+    'Which models have no price, or another one than the sender says?',
+    `SELECT Provider, ResponseModel, countIf(CostStatus = 'unpriced') AS Unpriced, topK(3)(CostReason) AS Reasons,
+  countIf(abs(toFloat64(CostProvidedUsd) - toFloat64(CostUsd)) > 0.05 * greatest(toFloat64(CostUsd), toFloat64(CostProvidedUsd))) AS Differ,
+  count() AS Calls
+FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY Provider, ResponseModel
+HAVING Unpriced > 0 OR Differ > 0 ORDER BY Calls DESC`,
+    7,
+  ),
+  named(
+    '11-week-over-week',
+    'Why did spend change since last week: volume, tokens per call, or price?',
+    `WITH w AS (SELECT PriceModel, toMonday(Timestamp) AS Week, count() AS Calls,
+    sum(InputTokens + CacheReadTokens + CacheWriteTokens + OutputTokens) / Calls AS PerCall,
+    toFloat64(sum(CostUsd)) / nullIf(sum(InputTokens + CacheReadTokens + CacheWriteTokens + OutputTokens), 0) AS PerToken
+  FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY PriceModel, Week)
+SELECT a.PriceModel AS PriceModel, a.Week AS Week,
+  round(a.Calls * a.PerCall * a.PerToken - b.Calls * b.PerCall * b.PerToken, 4) AS ChangeUsd,
+  round((a.Calls - b.Calls) * b.PerCall * b.PerToken, 4) AS ByVolume,
+  round(a.Calls * (a.PerCall - b.PerCall) * b.PerToken, 4) AS ByTokensPerCall,
+  round(a.Calls * a.PerCall * (a.PerToken - b.PerToken), 4) AS ByPrice
+FROM w AS a JOIN w AS b ON a.PriceModel = b.PriceModel AND a.Week = b.Week + toIntervalDay(7)
+ORDER BY abs(ChangeUsd) DESC`,
+    15,
+  ),
+  named(
+    '12-prompt-versions',
+    'Which version of a prompt is cheaper, faster, safer?',
+    `SELECT coalesce(nullIf(SpanAttributes['gen_ai.prompt.name'], ''), SpanAttributes['langfuse.prompt.name']) AS Prompt,
+  coalesce(nullIf(SpanAttributes['gen_ai.prompt.version'], ''), SpanAttributes['langfuse.prompt.version']) AS Version,
+  count() AS Calls, round(avg(toFloat64(CostUsd)), 6) AS AvgUsd, round(quantile(0.95)(${MS})) AS P95Ms,
+  round(avg(StatusCode = 'Error'), 4) AS ErrorRate, round(avg(OutputTokens)) AS AvgTokensOut
+FROM otel_traces WHERE ${LLM} AND Prompt != '' AND ${SINCE}
+GROUP BY Prompt, Version ORDER BY Prompt, Version`,
+    14,
+  ),
+]
+
+/** By full name, by number (`1`, `01`), or undefined. */
+export function namedQuery(name: string): NamedQuery | undefined {
+  const number = /^\d{1,2}$/.test(name) ? `${name.padStart(2, '0')}-` : undefined
+  return NAMED_QUERIES.find(
+    (query) => query.name === name || (number !== undefined && query.name.startsWith(number)),
+  )
+}

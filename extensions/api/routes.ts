@@ -1,0 +1,68 @@
+import type { Host } from '../../pipeline/host.ts'
+import { NAMED_QUERIES } from './named-queries.ts'
+import { httpStatusOf, statusOf } from '../../pipeline/telemetry/health-report.ts'
+import type { Principal } from './principal.ts'
+import type { QueryRoute } from './query.ts'
+
+export interface Call {
+  readonly principal: Principal
+  readonly query: URLSearchParams
+  readonly body: unknown
+  /** Aborts when the caller is gone or the server stops. */
+  readonly signal: AbortSignal
+}
+
+export interface Reply {
+  readonly status: number
+  readonly body: unknown
+}
+
+/** Denied by default: what is not in the table is not there, and every entry names the role it needs. */
+export interface Route {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  readonly role: 'read' | 'admin'
+  handle(call: Call): Promise<Reply>
+}
+
+export function routesOf(host: Host, queries: QueryRoute, clock: () => number): readonly Route[] {
+  return [
+    { method: 'GET', path: '/v1/status', role: 'read', handle: (call) => status(host, call, clock()) },
+    { method: 'POST', path: '/-/reload', role: 'admin', handle: () => reload(host) },
+    {
+      method: 'POST',
+      path: '/v1/query',
+      role: 'read',
+      handle: async (call) => ok(await queries.run(call.body, call.principal, call.signal)),
+    },
+    { method: 'GET', path: '/v1/named-queries', role: 'read', handle: () => Promise.resolve(named()) },
+  ]
+}
+
+async function status(host: Host, call: Call, nowMs: number): Promise<Reply> {
+  const health = await host.health()
+  const report = statusOf(health, nowMs, call.query.get('verbose') !== 'false')
+  return {
+    status: httpStatusOf(report) === 500 ? 500 : 200,
+    body: {
+      ...report,
+      version: host.version,
+      config_digest: health.configDigest,
+      durability: health.durability,
+      degraded: health.degraded,
+    },
+  }
+}
+
+async function reload(host: Host): Promise<Reply> {
+  const { configDigest, changed } = await host.reload()
+  return ok({ config_digest: configDigest, changed })
+}
+
+function named(): Reply {
+  return ok({ queries: NAMED_QUERIES })
+}
+
+function ok(body: unknown): Reply {
+  return { status: 200, body }
+}
