@@ -1,0 +1,48 @@
+import type { WalMessage, WalPort } from './driver.ts'
+import { CorruptRecord, type EmbeddedLog } from './embedded-log.ts'
+import type { Wakeups } from './embedded-wakeups.ts'
+
+/** A position in the embedded log: a range scan per `next`, no state anywhere else. */
+export class EmbeddedPort implements WalPort {
+  readonly #log: EmbeddedLog
+  readonly #wakeups: Wakeups
+  readonly #closing = new AbortController()
+  #position: number
+
+  constructor(log: EmbeddedLog, wakeups: Wakeups, from: number) {
+    this.#log = log
+    this.#wakeups = wakeups
+    this.#position = from
+  }
+
+  async next(maxBytes: number, signal: AbortSignal): Promise<WalMessage[]> {
+    const ended = AbortSignal.any([signal, this.#closing.signal])
+    while (!ended.aborted) {
+      const found = this.#read(maxBytes)
+      if (found.length > 0) return found
+      await this.#wakeups.wait(() => this.#log.lastSeq >= this.#position, ended)
+    }
+    return []
+  }
+
+  #read(maxBytes: number): WalMessage[] {
+    try {
+      const found = this.#log.read(this.#position, maxBytes)
+      const last = found.at(-1)
+      if (last !== undefined) this.#position = last.seq + 1
+      return found
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error
+      this.#position = error.seq + 1 // the caller is told once; the next call continues behind it
+      throw error.cause
+    }
+  }
+
+  async seek(from: number): Promise<void> {
+    this.#position = from
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+  }
+}

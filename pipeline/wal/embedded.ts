@@ -1,0 +1,213 @@
+import { faultOf, reject, retry, type Fault } from '../fault.ts'
+import { commitCause, fullOrUnavailable } from '../state/lmdb.ts'
+import type { Durability, OutgoingMessage, WalDriver, WalInfo, WalPort } from './driver.ts'
+import { EmbeddedLog, type LogEntry } from './embedded-log.ts'
+import { EmbeddedPort } from './embedded-port.ts'
+import { recordBytes, storedBytes, writeRecord } from './embedded-record.ts'
+import { RecentIds } from './embedded-ids.ts'
+import { within } from '../state/deadline.ts'
+import { Wakeups } from './embedded-wakeups.ts'
+
+export interface EmbeddedWalOptions {
+  readonly directory: string
+  readonly maxBytes: number
+  readonly durability: Durability['mode']
+  readonly clock: () => number
+}
+
+const MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+/** One transaction's worth of messages; also the size of the buffer that records are laid out in. */
+const GROUP_BYTES = 4 * 1024 * 1024
+const GROUP_MESSAGES = 1024
+/** Bytes that may wait for the log. The intake's gate is lower; this only bounds the queue by itself. */
+const QUEUE_BYTES = 256 * 1024 * 1024
+const TRIM = { messages: 512, bytes: 64 * 1024 * 1024 } as const
+const FULL_MS = 5000
+const APPEND_TIMEOUT_MS = 10_000
+
+interface Pending {
+  readonly message: OutgoingMessage
+  readonly bytes: number
+  readonly resolve: (seq: number) => void
+  readonly reject: (fault: Fault) => void
+}
+
+/**
+ * The WAL in one LMDB file. Appends that come while a transaction is being synced go into the next one (group commit).
+ *
+ * Both modes sync every commit (see `openEnv`), so `process` is `strict` in fact. Measured here, 2 shared cores, reused
+ * pages: 432 KB messages 500-700 MB/s, 1 KB messages 150 k/s = 155 MB/s; one lone append 0.4 ms (1 KB), 0.65 ms (432 KB).
+ * While the file grows (page cache and extents are new): 200 MB/s.
+ */
+export class EmbeddedWal implements WalDriver {
+  readonly kind = 'embedded'
+  readonly maxMessageBytes = MAX_MESSAGE_BYTES
+  readonly #options: EmbeddedWalOptions
+  readonly #wakeups = new Wakeups()
+  readonly #ids = new RecentIds()
+  readonly #queue: Pending[] = []
+  #queuedBytes = 0
+  #writing: Promise<void> | undefined
+  #arena: Buffer | undefined
+  #log: EmbeddedLog | undefined
+
+  constructor(options: EmbeddedWalOptions) {
+    this.#options = options
+  }
+
+  async open(): Promise<void> {
+    this.#log ??= new EmbeddedLog(this.#options)
+  }
+
+  async close(): Promise<void> {
+    const log = this.#log
+    if (log === undefined) return
+    while (this.#writing !== undefined) await this.#writing
+    this.#log = undefined
+    this.#wakeups.notify()
+    this.#arena = undefined
+    await log.close()
+  }
+
+  async append(message: OutgoingMessage): Promise<number> {
+    const stored = this.#ids.once(message.id, () => this.#enqueue(message))
+    return within(APPEND_TIMEOUT_MS, stored, () =>
+      // Still under way: a retry with the same id joins it and is not stored twice.
+      retry('WAL_UNAVAILABLE', `the WAL in ${this.#options.directory} did not confirm a write in time`, 1000),
+    )
+  }
+
+  #enqueue(message: OutgoingMessage): Promise<number> {
+    const bytes = recordBytes(message)
+    if (bytes > MAX_MESSAGE_BYTES) {
+      throw reject(
+        'SPAN_TOO_LARGE',
+        `a WAL message of ${bytes} bytes is over the limit of ${MAX_MESSAGE_BYTES} bytes; send smaller batches`,
+      )
+    }
+    this.#opened()
+    if (this.#queuedBytes + bytes > QUEUE_BYTES) {
+      throw retry('WAL_UNAVAILABLE', `${this.#queuedBytes} bytes already wait for the WAL`, 1000)
+    }
+    this.#queuedBytes += bytes
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ message, bytes, resolve, reject })
+      this.#writing ??= this.#drain()
+    })
+  }
+
+  /** Runs until the queue is empty; one transaction at a time, everything that waits joins the next. */
+  async #drain(): Promise<void> {
+    await Promise.resolve() // appends of the same turn share the first transaction
+    while (this.#queue.length > 0) await this.#commit(this.#takeGroup())
+    this.#writing = undefined
+  }
+
+  #takeGroup(): Pending[] {
+    const group: Pending[] = []
+    let bytes = 0
+    for (const pending of this.#queue) {
+      if (group.length > 0 && (bytes + pending.bytes > GROUP_BYTES || group.length === GROUP_MESSAGES)) break
+      group.push(pending)
+      bytes += pending.bytes
+    }
+    this.#queue.splice(0, group.length)
+    this.#queuedBytes -= bytes
+    return group
+  }
+
+  async #commit(group: readonly Pending[]): Promise<void> {
+    const log = this.#opened()
+    const fitting = this.#refuseOverflow(log, group)
+    if (fitting.length === 0) return
+    try {
+      const first = await log.append(this.#layOut(fitting))
+      for (const [at, pending] of fitting.entries()) pending.resolve(first + at)
+      this.#wakeups.notify()
+    } catch (error) {
+      const fault = await appendFault(error)
+      for (const pending of fitting) pending.reject(fault)
+    }
+  }
+
+  #refuseOverflow(log: EmbeddedLog, group: readonly Pending[]): Pending[] {
+    let room = this.#options.maxBytes - log.bytes
+    return group.filter((pending) => {
+      const bytes = storedBytes(pending.bytes)
+      if (bytes <= room) {
+        room -= bytes
+        return true
+      }
+      pending.reject(walFull(this.#options))
+      return false
+    })
+  }
+
+  /** Writes the records side by side into one buffer that is used again for every transaction: fresh memory costs more than the copy. */
+  #layOut(group: readonly Pending[]): LogEntry[] {
+    const timeMs = this.#options.clock()
+    const arena = (this.#arena ??= Buffer.allocUnsafeSlow(GROUP_BYTES))
+    let at = 0
+    return group.map(({ message, bytes }) => {
+      const record = bytes > GROUP_BYTES ? Buffer.allocUnsafeSlow(bytes) : arena.subarray(at, (at += bytes))
+      writeRecord(record, message, timeMs)
+      return { record, bytes: storedBytes(bytes), timeMs, tenant: message.tenant }
+    })
+  }
+
+  reader(from: number): WalPort {
+    return new EmbeddedPort(this.#opened(), this.#wakeups, from)
+  }
+
+  async info(): Promise<WalInfo> {
+    return this.#opened().info()
+  }
+
+  trim(upTo: number): Promise<void> {
+    return this.#remove(upTo)
+  }
+
+  purgeTenant(tenant: string, upTo: number): Promise<void> {
+    return this.#remove(upTo, tenant)
+  }
+
+  async #remove(upTo: number, tenant?: string): Promise<void> {
+    const log = this.#opened()
+    let from: number | undefined = 0
+    try {
+      while (from !== undefined) {
+        from = await log.remove(from, upTo, TRIM, tenant)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    } catch (error) {
+      throw await appendFault(error)
+    }
+  }
+
+  durability(): Durability {
+    return { mode: this.#options.durability, proof: 'LMDB syncs every commit to disk before it is answered' }
+  }
+
+  poke(): void {
+    this.#wakeups.notify()
+  }
+
+  #opened(): EmbeddedLog {
+    if (this.#log === undefined) throw retry('WAL_UNAVAILABLE', 'the WAL is not open')
+    return this.#log
+  }
+}
+
+function walFull(options: EmbeddedWalOptions): Fault {
+  return retry(
+    'WAL_FULL',
+    `the WAL in ${options.directory} holds its max_bytes of ${options.maxBytes}: a destination is behind, or raise max_bytes`,
+    FULL_MS,
+  )
+}
+
+async function appendFault(error: unknown): Promise<Fault> {
+  const fault = faultOf(error)
+  if (fault !== undefined) return fault
+  return fullOrUnavailable(await commitCause(error), 'WAL_FULL', 'WAL_UNAVAILABLE', 'the WAL could not write')
+}
