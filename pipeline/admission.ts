@@ -41,6 +41,8 @@ export interface Admitted {
 
 /** Where a receiver delivers: `admit` before the body is read, `consume` after. */
 export interface Entry extends Consumer {
+  /** True when some processor refuses senders that do not prove who they are: a receiver may then bind beyond loopback. */
+  readonly authenticated?: boolean
   admit(head: Head): Promise<Admitted>
 }
 

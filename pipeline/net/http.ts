@@ -1,0 +1,204 @@
+import {
+  createServer as createHttp1,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createHttp2, type Http2Server, type ServerHttp2Session } from 'node:http2'
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { Listeners, Listening } from './listeners.ts'
+import type { TlsFront } from './tls.ts'
+
+/** Serves HTTP/1.1, and HTTP/2 where ALPN chose it: there the compatibility API, minus what HTTP/2 has not. */
+export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void
+
+export interface HttpOptions {
+  readonly tls?: TlsFront | undefined
+  readonly readHeaderTimeoutMs?: number
+  /** For a request to arrive whole; a handler that wants to answer a slow body itself must be quicker. */
+  readonly readTimeoutMs?: number
+  readonly idleTimeoutMs?: number
+  /** The body of an answer to what is not even HTTP, or too slow or too big in its headers. */
+  readonly clientError?: (status: number, message: string) => { readonly type: string; readonly body: string }
+}
+
+export interface HttpServing {
+  /** As bound, `host:port`. */
+  readonly address: string
+  readonly port: number
+  /**
+   * Takes no new connections, answers what is under way with `Connection: close`, and cuts what is left at the
+   * deadline. Idempotent.
+   */
+  stop(deadline: AbortSignal): Promise<void>
+}
+
+/** notes/reliability.md section 5. */
+const HEADER_TIMEOUT_MS = 10_000
+const READ_TIMEOUT_MS = 30_000
+const IDLE_TIMEOUT_MS = 60_000
+const CHECK_EVERY_MS = 5000
+const MAX_HEADER_BYTES = 16 * 1024
+const HTTP2 = {
+  maxSessionMemory: 8,
+  streamResetBurst: 200,
+  streamResetRate: 20,
+  settings: { maxConcurrentStreams: 128, maxHeaderListSize: MAX_HEADER_BYTES },
+}
+/** How long idle connections may still bring a request while stopping: a sender may have one on the wire. */
+const GRACE_MS = 200
+
+export async function serveHttp(
+  listeners: Listeners,
+  endpoint: string,
+  handler: HttpHandler,
+  options: HttpOptions = {},
+): Promise<HttpServing> {
+  const server = new InjectedHttp(handler, options)
+  await options.tls?.start((socket) => server.secure(socket))
+  try {
+    const listening = await listeners.listen(endpoint, (socket) => server.accept(socket))
+    return {
+      address: listening.address,
+      port: listening.port,
+      stop: (deadline) => server.stop(listening, deadline),
+    }
+  } catch (error) {
+    options.tls?.stop()
+    throw error
+  }
+}
+
+/** HTTP servers that never listen: their sockets come from the listener pool. */
+class InjectedHttp {
+  readonly #http1: Server
+  readonly #http2: Http2Server
+  readonly #tls: TlsFront | undefined
+  readonly #sockets = new Set<Socket>()
+  readonly #sessions = new Set<ServerHttp2Session>()
+  readonly #underWay = new Set<ServerResponse>()
+  #stopping: Promise<void> | undefined
+
+  constructor(handler: HttpHandler, options: HttpOptions) {
+    const headersTimeout = options.readHeaderTimeoutMs ?? HEADER_TIMEOUT_MS
+    const tracked: HttpHandler = (request, response) => {
+      this.#track(response)
+      handler(request, response)
+    }
+    this.#http1 = createHttp1({
+      headersTimeout,
+      requestTimeout: Math.max(options.readTimeoutMs ?? READ_TIMEOUT_MS, headersTimeout),
+      keepAliveTimeout: options.idleTimeoutMs ?? IDLE_TIMEOUT_MS,
+      connectionsCheckingInterval: Math.min(CHECK_EVERY_MS, Math.max(headersTimeout / 2, 10)),
+      maxHeaderSize: MAX_HEADER_BYTES,
+    })
+    this.#http1.on('request', tracked)
+    // The handler says 100 Continue when it wants the body, or refuses without it.
+    this.#http1.on('checkContinue', tracked)
+    this.#http1.on('clientError', (error, socket) =>
+      answerClientError(error, socket as Socket, options.clientError),
+    )
+    // Node starts its timeout checks on 'listening'; the pool's socket listens, so it is said by hand.
+    this.#http1.emit('listening')
+    this.#http2 = createHttp2(HTTP2)
+    const tracked2 = tracked as unknown as Parameters<typeof createHttp2>[1] & {}
+    this.#http2.on('request', tracked2)
+    this.#http2.on('checkContinue', tracked2)
+    this.#http2.on('session', (session) =>
+      this.#trackSession(session, options.idleTimeoutMs ?? IDLE_TIMEOUT_MS),
+    )
+    this.#http2.on('sessionError', () => {})
+    this.#tls = options.tls
+  }
+
+  accept(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+    if (this.#tls !== undefined) {
+      this.#tls.accept(socket)
+      return
+    }
+    // HTTP/1.1 answers a sender that has closed its side after the request.
+    socket.allowHalfOpen = true
+    this.#http1.emit('connection', socket)
+  }
+
+  secure(socket: TLSSocket): void {
+    const server = socket.alpnProtocol === 'h2' ? this.#http2 : this.#http1
+    server.emit('connection', socket)
+  }
+
+  stop(listening: Listening, deadline: AbortSignal): Promise<void> {
+    this.#stopping ??= this.#drain(listening, deadline)
+    return this.#stopping
+  }
+
+  async #drain(listening: Listening, deadline: AbortSignal): Promise<void> {
+    await listening.release()
+    this.#tls?.stop()
+    for (const response of this.#underWay) refuseKeepAlive(response)
+    for (const session of this.#sessions) session.close()
+    await this.#empty(AbortSignal.any([deadline, AbortSignal.timeout(GRACE_MS)]))
+    this.#endSilent()
+    await this.#empty(deadline)
+    for (const socket of this.#sockets) socket.destroy()
+    this.#http1.close()
+  }
+
+  /** Resolves when the last connection is gone or `until` fires. */
+  async #empty(until: AbortSignal): Promise<void> {
+    const closed = [...this.#sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)))
+    if (closed.length === 0 || until.aborted) return
+    const stop = new Promise((resolve) => until.addEventListener('abort', resolve, { once: true }))
+    await Promise.race([Promise.all(closed), stop])
+  }
+
+  #endSilent(): void {
+    this.#http1.closeIdleConnections()
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy()
+  }
+
+  #track(response: ServerResponse): void {
+    this.#underWay.add(response)
+    if (this.#stopping !== undefined) refuseKeepAlive(response)
+    response.once('close', () => this.#underWay.delete(response))
+  }
+
+  #trackSession(session: ServerHttp2Session, idleTimeoutMs: number): void {
+    this.#sessions.add(session)
+    session.once('close', () => this.#sessions.delete(session))
+    session.on('error', () => {})
+    session.setTimeout(idleTimeoutMs, () => session.close())
+    if (this.#stopping !== undefined) session.close()
+  }
+}
+
+/** HTTP/2 has no such header; there the session's GOAWAY says it. */
+function refuseKeepAlive(response: ServerResponse): void {
+  if (!response.headersSent && response.req.httpVersionMajor === 1) response.setHeader('connection', 'close')
+}
+
+const CLIENT_ERRORS: Readonly<Record<string, readonly [status: number, reason: string, message: string]>> = {
+  HPE_HEADER_OVERFLOW: [
+    431,
+    'Request Header Fields Too Large',
+    `the headers are over ${MAX_HEADER_BYTES} bytes`,
+  ],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout', 'the request took too long to arrive'],
+}
+
+function answerClientError(error: Error, socket: Socket, render: HttpOptions['clientError']): void {
+  const code = (error as NodeJS.ErrnoException).code ?? ''
+  // An answer under way must not get a second one in its middle.
+  const busy = (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage?.headersSent
+  if (!socket.writable || busy || code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const [status, reason, message] = CLIENT_ERRORS[code] ?? [400, 'Bad Request', 'this is not an HTTP request']
+  const { type, body } = render?.(status, message) ?? { type: 'text/plain', body: `${message}\n` }
+  const head = `HTTP/1.1 ${status} ${reason}\r\nContent-Type: ${type}\r\nContent-Length: ${Buffer.byteLength(body)}`
+  socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`)
+  socket.destroySoon()
+}
