@@ -28,6 +28,7 @@ export const FAULTS = {
   QUERY_REFUSED: 'the query is not one that may be run',
   QUERY_FAILED: 'ClickHouse refused or could not finish the query',
   NOT_FOUND: 'there is no such thing here',
+  DAEMON_UNREACHABLE: 'no daemon answers at the endpoint',
   CONFIG_INVALID: 'the configuration is not valid',
   START_FAILED: 'a component could not start',
   SHUTTING_DOWN: 'the daemon is stopping',

@@ -1,0 +1,225 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { apiOnChdb, runVerb, type ApiOnChdb } from '../test/support/api-on-chdb.ts'
+import { verb as cost } from './cost.ts'
+import { verb as query } from './query.ts'
+import { verb as trace } from './trace.ts'
+
+const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
+const EVIL = 'evil\u001b[2J\u009b31m\nnew\u202eline'
+// oxlint-disable-next-line no-control-regex -- that none is printed is the promise
+const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/
+
+let api: ApiOnChdb
+beforeAll(async () => {
+  api = await apiOnChdb()
+  const base = 'now64(9) - INTERVAL 1 MINUTE'
+  api.session
+    .query(`INSERT INTO weir.otel_traces (TenantId, Timestamp, TraceId, SpanId, ParentSpanId, SpanName, Duration,
+      StatusCode, StatusMessage, AgentName, Operation, ModelCall, Provider, ResponseModel, PriceModel,
+      InputTokens, CacheReadTokens, OutputTokens, CostUsd, CostStatus, CostReason) VALUES
+    ('acme', ${base}, '${TRACE}', 'r', '', 'invoke_agent planner', 2500000000, 'Unset', '', 'planner', 'invoke_agent', 0, '', '', '', 0, 0, 0, 0, 'none', ''),
+    ('acme', ${base} + 0.1, '${TRACE}', 'a', 'r', 'chat gpt-4o', 1500000000, 'Ok', '', 'planner', 'chat', 1, 'openai', 'gpt-4o-2024-08-06', 'gpt-4o', 1000, 500, 200, 0.0051255, 'computed', ''),
+    ('acme', ${base} + 1.7, '${TRACE}', 'b', 'r', 'execute_tool search', 300000000, 'Error', 'timeout after 300 ms', 'planner', 'execute_tool', 0, '', '', '', 0, 0, 0, 0, 'none', ''),
+    ('acme', ${base} + 2, '${TRACE}', 'c', 'gone', 'chat mystery', 400000000, 'Ok', '', 'planner', 'chat', 1, 'acme', 'mystery-1', '', 70, 0, 5, 0, 'unpriced', 'unknown_model'),
+    ('beta', ${base}, 'ffff0000ffff0000ffff0000ffff0000', 'e', '', 'evil\\x1b[2J\\nx', 1, 'Error', 'evil\\x1b[2J\\nx', '', 'chat', 1, 'openai', 'gpt-4o-mini', 'gpt-4o-mini', 1234567, 0, 1, 0.5, 'computed', '')`)
+})
+afterAll(() => api.stop())
+
+describe('weir query', () => {
+  it('prints an aligned table, numbers to the right', async () => {
+    const sql = "SELECT if(number = 0, 'x', 'longer') AS word, number * 12338 + 7 AS n FROM numbers(2)"
+    const { code, out } = await api.verb(query, [sql])
+    expect(code).toBe(0)
+    expect(out).toBe(
+      ['word        n', '──────  ─────', 'x           7', 'longer  12345', '(2 rows)', ''].join('\n'),
+    )
+  })
+
+  it('binds parameters', async () => {
+    const { out } = await api.verb(query, [
+      'SELECT {who:String} AS w',
+      '--param',
+      "who=a'; DROP TABLE x",
+      '--csv',
+    ])
+    expect(out).toBe("w\r\na'; DROP TABLE x\r\n")
+  })
+
+  it('gives JSON that keeps decimals and long integers exact', async () => {
+    const sql = "SELECT toUInt64(9007199254740993) AS n, toDecimal64('0.1', 12) AS d, [1, 2] AS list"
+    const answer = JSON.parse((await api.verb(query, [sql, '--json'])).out) as { rows: unknown[] }
+    expect(answer.rows).toEqual([{ n: '9007199254740993', d: '0.1', list: [1, 2] }])
+    const twice = JSON.parse((await api.verb(query, ['SELECT 1, 1', '--json'])).out) as {
+      rows: unknown[]
+    }
+    expect(twice.rows).toEqual([[1, 1]])
+  })
+
+  it.each(['--json', '--csv', '--'])(
+    'prints no control character of the data on a terminal (%s)',
+    async (flag) => {
+      const argv = flag === '--' ? [] : [flag]
+      const { out } = await api.verb(query, ['SELECT {e:String} AS e', '--param', `e=${EVIL}`, ...argv], {
+        tty: true,
+      })
+      expect(out.replaceAll('\r\n', '\n')).not.toMatch(CONTROL)
+      expect(out).toContain('evil')
+    },
+  )
+
+  it('says when the answer was cut', async () => {
+    const { out, err } = await api.verb(query, ['SELECT number FROM numbers(100)', '--max-rows', '3'])
+    expect(out).toContain('(3 rows)')
+    expect(err).toContain('cut after 3 rows')
+  })
+
+  it('lists and runs all named queries', async () => {
+    const { out } = await api.verb(query, ['--list', '--json'])
+    const { queries } = JSON.parse(out) as { queries: { name: string }[] }
+    expect(queries).toHaveLength(12)
+    for (const { name } of queries) {
+      const answer = await api.verb(query, ['--named', name, '--json'])
+      expect([name, answer.code]).toEqual([name, 0])
+    }
+    const first = JSON.parse((await api.verb(query, ['--named', '1', '--json'])).out) as { rows: object[] }
+    expect(first.rows.length).toBeGreaterThan(0)
+  })
+
+  it("shows the guard's reason", async () => {
+    await expect(api.verb(query, ['DROP TABLE otel_traces'])).rejects.toMatchObject({
+      code: 'QUERY_REFUSED',
+      message: expect.stringContaining('not a SELECT') as string,
+    })
+  })
+
+  it.each([
+    [[]],
+    [['SELECT 1', 'SELECT 2']],
+    [['SELECT 1', '--named', 'x']],
+    [['SELECT 1', '--param', 'novalue']],
+  ])('explains a wrong call %s', async (argv) => {
+    await expect(api.verb(query, argv)).rejects.toMatchObject({ name: 'UsageError' })
+  })
+})
+
+describe('weir cost', () => {
+  it('shows calls, tokens, dollars, share, and what has no price and why', async () => {
+    const { out } = await api.verb(cost, ['--by', 'model'])
+    const lines = out
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.replace(/ {2,}/g, ' | '))
+    expect(lines).toEqual([
+      'model | calls | input | cache read | output | usd | share | unpriced | why unpriced',
+      expect.stringMatching(/^─/),
+      'gpt-4o-mini | 1 | 1,234,567 | 0 | 1 | 0.50 | 99.0%',
+      'gpt-4o | 1 | 1,000 | 500 | 200 | 0.005125 | 1.0%',
+      'mystery-1 | 1 | 70 | 0 | 5 | 0.00 | 0.0% | 1 | unknown_model',
+      'total | 3 | 1,235,637 | 500 | 206 | 0.505125 | 100.0% | 1 | unknown_model',
+    ])
+  })
+
+  it('divides by several, and gives data', async () => {
+    const { out } = await api.verb(cost, ['--by', 'tenant,agent,provider', '--since', '2h', '--json'])
+    const { lines, total } = JSON.parse(out) as {
+      lines: Record<string, unknown>[]
+      total: Record<string, unknown>
+    }
+    expect(lines[0]).toMatchObject({ tenant: 'beta', agent: '', provider: 'openai', usd: '0.5' })
+    expect(lines).toHaveLength(3)
+    expect(total).toMatchObject({ calls: '3', usd: '0.5051255', unpriced: '1' })
+  })
+
+  it('keeps the total over everything when lines are cut', async () => {
+    const { out } = await api.verb(cost, ['--limit', '1'])
+    expect(out).toMatch(/total\s+3 /)
+  })
+
+  it('says when there is nothing', async () => {
+    expect((await api.verb(cost, ['--since', '1s'])).out).toBe('no model calls in the last 1s\n')
+  })
+
+  it.each([
+    ['--by', 'nonsense'],
+    ['--since', 'yesterday'],
+    ['--since', '0h'],
+    ['--limit', '-1'],
+  ])('explains a wrong call %s %s', async (flag, value) => {
+    await expect(api.verb(cost, [`${flag}=${value}`])).rejects.toMatchObject({ name: 'UsageError' })
+  })
+})
+
+describe('weir trace', () => {
+  it('draws the tree with latency, tokens, cost and what went wrong', async () => {
+    const { code, out } = await api.verb(trace, [TRACE])
+    expect(code).toBe(0)
+    const lines = out.split('\n').map((line) => line.replace(/ {2,}/g, '  '))
+    expect(lines[0]).toMatch(
+      /^trace 4bf9.* {2}· {2}tenant acme .*2\.50 s {2}· {2}4 spans {2}· {2}\$0\.005126 {2}· {2}1 unpriced {2}· {2}1 error$/,
+    )
+    expect(lines[2]).toMatch(/^invoke_agent planner {2}2\.50 s {2}█{24}$/)
+    expect(lines[3]).toMatch(
+      /^├─ chat gpt-4o \(gpt-4o-2024-08-06\)|^├─ chat gpt-4o .*1\.50 s {2}█+ {2}1500 → 200 {2}\$0\.005126$/,
+    )
+    expect(lines[4]).toMatch(/^└─ execute_tool search {2}300 ms {2}█+ {2}✗ timeout after 300 ms$/)
+    expect(lines[5]).toMatch(/^chat mystery.*⟨parent missing⟩.*70 → 5 {2}unpriced$/)
+  })
+
+  it('takes the id as a UUID or a run id, and gives data', async () => {
+    const uuid = TRACE.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-').toUpperCase()
+    const { out } = await api.verb(trace, [uuid, '--json'])
+    expect((JSON.parse(out) as { spans: unknown[] }).spans).toHaveLength(4)
+  })
+
+  it('prints no control character of the data, and colours errors on a terminal only', async () => {
+    const id = 'ffff0000ffff0000ffff0000ffff0000'
+    const plain = (await api.verb(trace, [id])).out
+    expect(plain).not.toMatch(CONTROL)
+    const coloured = (await api.verb(trace, [id], { tty: true })).out
+    expect(coloured).toContain('\u001b[31m')
+    // oxlint-disable-next-line no-control-regex -- our own colours are taken out to see that nothing is left
+    expect(coloured.replace(/\u001b\[(?:31|0)m/g, '')).not.toMatch(CONTROL)
+    expect((await api.verb(trace, [id], { tty: true, env: { NO_COLOR: '1' } })).out).not.toMatch(CONTROL)
+  })
+
+  it('says when there is no such trace', async () => {
+    const { code, err } = await api.verb(trace, ['0123'])
+    expect([code, err]).toEqual([1, expect.stringContaining('there is no trace 0123')])
+  })
+})
+
+describe('without a daemon', () => {
+  it('says what to do when nothing answers', async () => {
+    const server = createServer()
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve)
+    })
+    const { port } = server.address() as AddressInfo
+    await new Promise((resolve) => {
+      server.close(resolve)
+    })
+    const env = { WEIR_ENDPOINT: `127.0.0.1:${port}` }
+    await expect(runVerb(cost, [], { env })).rejects.toMatchObject({
+      code: 'DAEMON_UNREACHABLE',
+      message: expect.stringMatching(/weir run .*--endpoint or WEIR_ENDPOINT/) as string,
+    })
+  })
+
+  it('says when something else answers', async () => {
+    const server = createServer((_, response) => response.end('<html>'))
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve)
+    })
+    const { port } = server.address() as AddressInfo
+    await expect(runVerb(query, ['SELECT 1', '--endpoint', `127.0.0.1:${port}`])).rejects.toMatchObject({
+      message: expect.stringContaining("not weir's API") as string,
+    })
+    server.close()
+  })
+
+  it.each([['--endpoint', '::bad::']])('explains a wrong endpoint', async (...argv) => {
+    await expect(runVerb(cost, argv)).rejects.toMatchObject({ name: 'UsageError' })
+  })
+})
