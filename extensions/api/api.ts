@@ -4,8 +4,8 @@ import type { Extension } from '../../pipeline/component.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, reject } from '../../pipeline/fault.ts'
 import type { Host } from '../../pipeline/host.ts'
+import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
 import { checkExposure } from '../../pipeline/net/loopback.ts'
-import { serveHttp, type HttpServing } from '../../pipeline/telemetry/serve-http.ts'
 import { readJson } from './body.ts'
 import type { config } from './config.ts'
 import { authenticator, refuseBrowsers, requireRole, type Principal } from './principal.ts'
@@ -50,7 +50,7 @@ export class ApiExtension implements Extension {
       authenticated: tokens.length > 0,
       insecureBind: false,
     })
-    this.#serving = await serveHttp(endpoint, this.#context.listeners, (request, response) => {
+    this.#serving = await serveHttp(this.#context.listeners, endpoint, (request, response) => {
       void this.#answer(request, response)
     })
   }

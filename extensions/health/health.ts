@@ -3,8 +3,8 @@ import type { z } from 'zod'
 import type { Extension } from '../../pipeline/component.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import type { Health, Host } from '../../pipeline/host.ts'
+import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
 import { checkExposure } from '../../pipeline/net/loopback.ts'
-import { serveHttp, type HttpServing } from '../../pipeline/telemetry/serve-http.ts'
 import type { config } from './config.ts'
 import { httpStatusOf, pipelineStatus, reasonsOf, statusOf } from '../../pipeline/telemetry/health-report.ts'
 
@@ -43,7 +43,7 @@ export class HealthExtension implements Extension {
       authenticated: false,
       insecureBind: this.#config.insecure_bind,
     })
-    this.#serving = await serveHttp(endpoint, this.#context.listeners, (request, response) => {
+    this.#serving = await serveHttp(this.#context.listeners, endpoint, (request, response) => {
       void this.#answer(request, response)
     })
   }

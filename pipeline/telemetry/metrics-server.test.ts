@@ -2,7 +2,6 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { ListenerPool } from '../net/listener-pool.ts'
 import { serveMetrics, type MetricsServer } from './metrics-server.ts'
 import { createMeter } from './prom-meter.ts'
-import { serveHttp } from './serve-http.ts'
 import { parsePrometheus } from '../../test/support/parse-prometheus.ts'
 
 const pool = new ListenerPool()
@@ -43,38 +42,3 @@ describe('metrics server', () => {
     started.push(await serveMetrics('0.0.0.0:0', pool, page, { insecureBind: true }))
   })
 })
-
-describe('serveHttp', () => {
-  it('finishes the answer under way when it stops, and takes no new one', async () => {
-    const arrived = deferred()
-    const go = deferred()
-    const server = await serveHttp('127.0.0.1:0', pool, (request, response) => {
-      request.resume()
-      arrived.resolve()
-      void go.promise.then(() => response.end('whole'))
-    })
-    const answer = fetch(`http://${server.address}/`)
-    await arrived.promise
-    const stopped = server.stop()
-    await expect(fetch(`http://${server.address}/`)).rejects.toThrow('fetch failed')
-    go.resolve()
-    expect(await (await answer).text()).toBe('whole')
-    await stopped
-  })
-
-  it('cuts what is not answered by the deadline', async () => {
-    const arrived = deferred()
-    const server = await serveHttp('127.0.0.1:0', pool, () => arrived.resolve())
-    const answer = fetch(`http://${server.address}/`)
-    await arrived.promise
-    await Promise.all([server.stop(AbortSignal.timeout(1)), expect(answer).rejects.toThrow('fetch failed')])
-  })
-})
-
-function deferred() {
-  let resolve = (): void => undefined
-  const promise = new Promise<void>((done) => {
-    resolve = done
-  })
-  return { promise, resolve: () => resolve() }
-}

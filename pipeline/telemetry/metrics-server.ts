@@ -1,10 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { serveHttp } from '../net/http.ts'
 import type { Listeners } from '../net/listeners.ts'
 import { checkExposure } from '../net/loopback.ts'
 import { PROMETHEUS_CONTENT_TYPE } from './prom-meter.ts'
-import { serveHttp, type HttpServing } from './serve-http.ts'
 
-export type MetricsServer = HttpServing
+export interface MetricsServer {
+  /** As bound, `host:port`. */
+  readonly address: string
+  stop(deadline?: AbortSignal): Promise<void>
+}
+
+const STOP_MS = 2000
 
 export interface MetricsServerOptions {
   /** Serve on an address that other machines can reach; the page has no authentication. Default false. */
@@ -25,9 +31,13 @@ export async function serveMetrics(
     authenticated: false,
     insecureBind: options.insecureBind ?? false,
   })
-  return serveHttp(endpoint, listeners, (request, response) => {
+  const serving = await serveHttp(listeners, endpoint, (request, response) => {
     void answer(request, response, render)
   })
+  return {
+    address: serving.address,
+    stop: (deadline = AbortSignal.timeout(STOP_MS)) => serving.stop(deadline),
+  }
 }
 
 async function answer(
