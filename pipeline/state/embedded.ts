@@ -1,17 +1,14 @@
-import { Fault, messageOf, reject, retry } from '../fault.ts'
+import { Fault, messageOf, retry } from '../fault.ts'
 import { Changes } from './changes.ts'
 import { within } from './deadline.ts'
 import { EmbeddedTable, type Found, type Write } from './embedded-table.ts'
+import { checkRecord } from './limits.ts'
 import { commitCause } from './lmdb.ts'
 import type { StateChange, StateEntry, StateKey, StateStore } from './state.ts'
 
 const TIMEOUT_MS = 10_000
 const POLL_MS = 100
 const GROUP = 256
-export const MAX_VALUE_BYTES = 512 * 1024
-/** Bytes of an LMDB key at 4 KiB pages, less the encoding. */
-export const MAX_KEY_LENGTH = 1024
-
 interface Operation {
   readonly key: StateKey
   /** Undefined deletes. */
@@ -95,7 +92,7 @@ export class EmbeddedState implements StateStore {
     expect: Operation['expect'],
   ): Promise<number | undefined> {
     this.#opened()
-    checkSize(key, value)
+    checkRecord(key, value)
     const written = new Promise<number | undefined>((resolve, reject) => {
       this.#queue.push({ key, value: value && Buffer.from(value), expect, resolve, reject })
       this.#writing ??= this.#drain()
@@ -166,21 +163,6 @@ function fits(present: Found | undefined, expect: Operation['expect']): boolean 
   if (expect === 'absent') return present === undefined
   if (expect === 'present') return present !== undefined
   return present?.revision === expect
-}
-
-function checkSize(key: StateKey, value: Uint8Array | undefined): void {
-  if (key === '' || key.length > MAX_KEY_LENGTH) {
-    throw reject(
-      'STATE_UNAVAILABLE',
-      `a state key has 1 to ${MAX_KEY_LENGTH} characters, this one ${key.length}`,
-    )
-  }
-  if (value !== undefined && value.length > MAX_VALUE_BYTES) {
-    throw reject(
-      'STATE_UNAVAILABLE',
-      `the state record ${key} has ${value.length} bytes, over the limit of ${MAX_VALUE_BYTES}`,
-    )
-  }
 }
 
 async function stateFault(error: unknown): Promise<Fault> {

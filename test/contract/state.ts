@@ -24,6 +24,7 @@ export function stateContract(name: string, place: () => Promise<StatePlace>): v
   describe(`${name}: records`, () => records(using))
   describe(`${name}: races`, () => races(using))
   describe(`${name}: lists`, () => lists(using))
+  describe(`${name}: lists under load`, () => listsUnderLoad(using))
   describe(`${name}: watching`, () => watching(using))
 }
 
@@ -161,6 +162,26 @@ function lists(using: Using): void {
       expect((await store.list(stateKey('a', 'b'))).map((entry) => entry.key)).toEqual(['a.b.c'])
       expect(await store.list(stateKey('nothing'))).toEqual([])
       expect((await store.list(stateKey())).map((entry) => entry.key)).toHaveLength(4)
+    }))
+}
+
+function listsUnderLoad(using: Using): void {
+  it('lists each record once while they are being written', () =>
+    using(async (open) => {
+      const [writer, reader] = [await open(), await open()]
+      const keys = Array.from({ length: 40 }, (_, at) => stateKey('load', `k${at}`))
+      for (const key of keys) await writer.put(key, bytes('0'))
+      const ended = new AbortController()
+      const load = (async () => {
+        for (let at = 0; !ended.signal.aborted; at++)
+          await writer.put(keys[(at * 7) % keys.length]!, bytes(String(at)))
+      })()
+      const expected = [...keys].sort()
+      for (let round = 0; round < 25; round++) {
+        expect((await reader.list(stateKey('load'))).map((entry) => entry.key)).toEqual(expected)
+      }
+      ended.abort()
+      await load
     }))
 }
 

@@ -1,0 +1,1 @@
+export { stateSchema as config } from '../../pipeline/state/create.ts'

@@ -1,0 +1,45 @@
+import { z } from 'zod'
+import { natsFields } from '../nats/options.ts'
+import type { Log } from '../telemetry/log.ts'
+import { EmbeddedState } from './embedded.ts'
+import { JetStreamState } from './jetstream.ts'
+import type { StateStore } from './state.ts'
+
+const BUCKET = /^[A-Za-z0-9_-]+$/
+
+export const embeddedStateSchema = z.strictObject({
+  driver: z
+    .literal('embedded')
+    .default('embedded')
+    .describe(
+      '`embedded`: LMDB, one machine, nothing to install. `jetstream`: a key-value bucket that many daemons share.',
+    ),
+  directory: z.string().min(1).default('./data/state').describe('Directory of the LMDB file.'),
+})
+
+export const jetStreamStateSchema = z.strictObject({
+  driver: z.literal('jetstream').describe('A JetStream key-value bucket: many daemons share it.'),
+  ...natsFields,
+  bucket: z
+    .string()
+    .regex(BUCKET)
+    .default('weir')
+    .describe('Name of the bucket; made if absent, checked if present.'),
+  replicas: z
+    .number()
+    .int()
+    .min(1)
+    .max(5)
+    .default(1)
+    .describe('Copies of the bucket in a cluster (1, 3 or 5).'),
+})
+
+export const stateSchema = z.discriminatedUnion('driver', [embeddedStateSchema, jetStreamStateSchema])
+
+export type StateConfig = z.output<typeof stateSchema>
+
+/** The configured store, not yet open. */
+export function createStateStore(config: StateConfig, log: Log): StateStore {
+  if (config.driver === 'embedded') return new EmbeddedState(config.directory)
+  return new JetStreamState({ nats: config, bucket: config.bucket, replicas: config.replicas, log })
+}

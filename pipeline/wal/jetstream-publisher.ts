@@ -1,0 +1,139 @@
+import {
+  createInbox,
+  headers,
+  type Msg,
+  type NatsConnection,
+  type Subscription,
+} from '@nats-io/transport-node'
+import { faultOf, messageOf, retry, type Fault } from '../fault.ts'
+import { publishFault, unavailable } from './jetstream-faults.ts'
+
+export interface PublisherOptions {
+  readonly stream: string
+  /** Deadline of one message, reconnects included. */
+  readonly timeoutMs: number
+  readonly maxInFlightBytes: number
+}
+
+interface Pending {
+  readonly subject: string
+  readonly id: string
+  readonly data: Uint8Array
+  readonly timer: NodeJS.Timeout
+  readonly resolve: (seq: number) => void
+  readonly reject: (fault: Fault) => void
+}
+
+/** A PubAck as the server writes it. */
+interface PubAck {
+  readonly seq?: number
+  readonly error?: { readonly err_code?: number; readonly code?: number; readonly description?: string }
+}
+
+/**
+ * Publishes with `nc.publish` and one reply subscription for all acks: an eighth of the CPU of `js.publish`, which
+ * makes a request per message. What is unanswered after a reconnect is sent again under its `Nats-Msg-Id`.
+ */
+export class JetStreamPublisher {
+  readonly #nc: NatsConnection
+  readonly #options: PublisherOptions
+  readonly #inbox = createInbox()
+  readonly #acks: Subscription
+  readonly #pending = new Map<string, Pending>()
+  #inFlightBytes = 0
+  #next = 0
+
+  constructor(nc: NatsConnection, options: PublisherOptions) {
+    this.#nc = nc
+    this.#options = options
+    this.#acks = nc.subscribe(`${this.#inbox}.*`, {
+      callback: (error, message) => {
+        if (error === null) this.#answered(message)
+      },
+    })
+  }
+
+  publish(subject: string, id: string, data: Uint8Array): Promise<number> {
+    if (this.#inFlightBytes > 0 && this.#inFlightBytes + data.length > this.#options.maxInFlightBytes) {
+      throw retry('WAL_UNAVAILABLE', `${this.#inFlightBytes} bytes wait for JetStream's answer`, 500)
+    }
+    const token = (this.#next++).toString(36)
+    this.#inFlightBytes += data.length
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#late(token), this.#options.timeoutMs)
+      this.#pending.set(token, { subject, id, data, timer, resolve, reject })
+      this.#send(token)
+    })
+  }
+
+  /** After a reconnect: whatever was not answered may be lost on the way, either way. */
+  resend(): void {
+    for (const token of this.#pending.keys()) this.#send(token)
+  }
+
+  close(): void {
+    this.#acks.unsubscribe()
+    for (const token of this.#pending.keys()) {
+      this.#finish(token)?.reject(unavailable('the WAL was closed before JetStream answered'))
+    }
+  }
+
+  #send(token: string): void {
+    const pending = this.#pending.get(token)
+    if (pending === undefined) return
+    const head = headers()
+    head.set('Nats-Msg-Id', pending.id)
+    head.set('Nats-Expected-Stream', this.#options.stream)
+    try {
+      this.#nc.publish(pending.subject, pending.data, { headers: head, reply: `${this.#inbox}.${token}` })
+    } catch (error) {
+      this.#finish(token)?.reject(unavailable(`NATS did not take a message: ${messageOf(error)}`, error))
+    }
+  }
+
+  #answered(message: Msg): void {
+    const pending = this.#finish(message.subject.slice(this.#inbox.length + 1))
+    if (pending === undefined) return
+    try {
+      pending.resolve(seqOf(message, this.#options.stream))
+    } catch (error) {
+      pending.reject(
+        faultOf(error) ?? unavailable(`JetStream's answer is not one: ${messageOf(error)}`, error),
+      )
+    }
+  }
+
+  #late(token: string): void {
+    const { timeoutMs, stream } = this.#options
+    this.#finish(token)?.reject(
+      unavailable(`stream ${stream} did not confirm a message within ${timeoutMs} ms`),
+    )
+  }
+
+  #finish(token: string): Pending | undefined {
+    const pending = this.#pending.get(token)
+    if (pending === undefined) return undefined
+    this.#pending.delete(token)
+    this.#inFlightBytes -= pending.data.length
+    clearTimeout(pending.timer)
+    return pending
+  }
+}
+
+function seqOf(message: Msg, stream: string): number {
+  if (message.data.length === 0 && message.headers?.code === 503) {
+    throw unavailable(
+      `nobody takes messages for stream ${stream}: JetStream is off, starting, or has lost it`,
+    )
+  }
+  const ack = message.json<PubAck>()
+  if (ack.error !== undefined) {
+    throw publishFault(
+      stream,
+      ack.error.err_code ?? ack.error.code ?? 0,
+      ack.error.description ?? 'no reason given',
+    )
+  }
+  if (typeof ack.seq !== 'number' || ack.seq < 1) throw unavailable('JetStream confirmed no sequence')
+  return ack.seq
+}

@@ -1,0 +1,105 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+/** A real nats-server with JetStream in a temporary directory. Keeps its port over restarts. */
+export class NatsServer {
+  readonly port: number
+  readonly monitorPort: number
+  readonly directory: string
+  readonly #config: string
+  #process: ChildProcess | undefined
+
+  private constructor(port: number, monitorPort: number, directory: string, config: string) {
+    this.port = port
+    this.monitorPort = monitorPort
+    this.directory = directory
+    this.#config = config
+  }
+
+  /** `extra` is appended to the server's configuration file. */
+  static async start(extra = ''): Promise<NatsServer> {
+    const directory = await mkdtemp(join(tmpdir(), 'weir-nats-'))
+    const server = new NatsServer(await freePort(), await freePort(), directory, extra)
+    await server.start()
+    return server
+  }
+
+  get url(): string {
+    return `nats://127.0.0.1:${this.port}`
+  }
+
+  get monitorUrl(): string {
+    return `http://127.0.0.1:${this.monitorPort}`
+  }
+
+  get storeDir(): string {
+    return join(this.directory, 'store')
+  }
+
+  async start(): Promise<void> {
+    const file = join(this.directory, 'nats.conf')
+    await writeFile(file, this.#settings())
+    const process = spawn('nats-server', ['-c', file], { stdio: ['ignore', 'ignore', 'pipe'] })
+    this.#process = process
+    const log: string[] = []
+    const ready = new Promise<void>((resolve, reject) => {
+      createInterface({ input: process.stderr }).on('line', (line) => {
+        if (log.length < 200) log.push(line)
+        if (line.includes('Server is ready')) resolve()
+      })
+      process.once('error', reject)
+      process.once('exit', () => reject(new Error(`nats-server ended:\n${log.join('\n')}`)))
+    })
+    await ready
+  }
+
+  #settings(): string {
+    return `listen: "127.0.0.1:${this.port}"\nhttp: "127.0.0.1:${this.monitorPort}"\njetstream { store_dir: "${this.storeDir}" }\nmax_payload: 8MB\n${this.#config}\n`
+  }
+
+  /** Its process id, for tests that stop or trace it. */
+  get pid(): number | undefined {
+    return this.#process?.pid
+  }
+
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const process = this.#process
+    this.#process = undefined
+    if (process === undefined || process.exitCode !== null) return
+    const ended = once(process, 'exit')
+    process.kill(signal)
+    await ended
+  }
+
+  async restart(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    await this.kill(signal)
+    await this.start()
+  }
+
+  /** Its log is on its own stderr; this reads its configuration, for a failing test's message. */
+  settings(): Promise<string> {
+    return readFile(join(this.directory, 'nats.conf'), 'utf8')
+  }
+
+  async stop(): Promise<void> {
+    await this.kill('SIGKILL')
+    await rm(this.directory, { recursive: true, force: true })
+  }
+}
+
+/** nats-server cannot report the port it picked for `-1` before it listens, and a restart must find the same one. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
