@@ -105,5 +105,5 @@ export function emptyFacts(rows: number): SpanFacts {
 }
 
 function blanks(rows: number): string[] {
-  return new Array<string>(rows).fill('')
+  return Array<string>(rows).fill('')
 }

@@ -1,0 +1,160 @@
+import { NONE, type Batch } from '../batch/batch.ts'
+import { emptyFacts, TOKENS, type SpanFacts } from '../batch/facts.ts'
+import { keyId, type KeyId } from '../batch/keys.ts'
+import { scaled, USD_DIGITS } from './decimal.ts'
+import { own, parseObject } from './json.ts'
+import { isLeaf, operationOf } from './kind.ts'
+import type { Payload } from './payload.ts'
+import { providerName, providerOfModel } from './provider.ts'
+import { resolveUsage } from './resolve.ts'
+import { Scan } from './scan.ts'
+import { splitUsage } from './usage.ts'
+
+/**
+ * What the spans of a batch mean, from their attributes as received (additions by `set` are not seen); computed once
+ * and kept in `batch.facts`. Malformed values count as absent: they never cost a span. Deterministic; costs are left
+ * to the cost processor, except the cost that a sender gave.
+ */
+export function factsOf(batch: Batch): SpanFacts {
+  if (batch.facts !== undefined) return batch.facts
+  const facts = emptyFacts(batch.rows)
+  const scan = new Scan()
+  for (let row = 0; row < batch.rows; row++) {
+    if (batch.isLive(row) && scan.read(batch, row)) fill(facts, scan, batch, row)
+  }
+  batch.facts = facts
+  return facts
+}
+
+function fill(facts: SpanFacts, scan: Scan, batch: Batch, row: number): void {
+  const operation = operationOf(scan)
+  facts.operation[row] = operation
+  facts.runId[row] = scan.text('runId')
+  facts.seq[row] = scan.count('seq')
+  facts.sessionId[row] = scan.text('session')
+  facts.userId[row] = scan.text('user')
+  facts.toolName[row] = scan.text('tool')
+  facts.agentName[row] = agentName(scan, operation)
+  if (operation === '') return
+  fromResource(facts, batch, row)
+  facts.requestModel[row] = scan.text('requestModel') || genkitModel(scan)
+  facts.responseModel[row] = scan.text('responseModel')
+  facts.provider[row] = providerOf(facts, scan, row)
+  facts.usageSemantics[row] = 'none'
+  if (!isLeaf(scan, operation)) return
+  facts.leaf[row] = 1
+  fillCall(facts, scan, batch, row)
+}
+
+/** What only a model call has. */
+function fillCall(facts: SpanFacts, scan: Scan, batch: Batch, row: number): void {
+  const resolved = resolveUsage(scan, batch, row, facts.provider[row] ?? '')
+  if (resolved !== undefined) {
+    const cut = splitUsage(resolved.usage, facts.tokens, row * TOKENS.length)
+    facts.usageSemantics[row] = cut ? 'inferred' : resolved.semantics
+  }
+  facts.responseModel[row] ||= facts.requestModel[row] ?? ''
+  facts.finishReason[row] = finishReason(scan.text('finishReason'))
+  facts.serviceTier[row] = serviceTier(scan, resolved?.payload)
+  facts.timeToFirstTokenMs[row] = firstTokenMs(scan, batch, row)
+  facts.costProvided[row] = providedCost(scan)
+  hint(facts, scan, row, resolved?.payload)
+}
+
+const SESSION = keyId('session.id')
+const USER = keyId('user.id')
+const AGENT = keyId('gen_ai.agent.name')
+
+/** Some programs say who they are once, on the resource. */
+function fromResource(facts: SpanFacts, batch: Batch, row: number): void {
+  if (facts.sessionId[row] === '') facts.sessionId[row] = resourceText(batch, row, SESSION)
+  if (facts.userId[row] === '') facts.userId[row] = resourceText(batch, row, USER)
+  if (facts.agentName[row] === '') facts.agentName[row] = resourceText(batch, row, AGENT)
+}
+
+function resourceText(batch: Batch, row: number, key: KeyId): string {
+  const ref = batch.resourceAttr(row, key)
+  return ref === NONE ? '' : batch.text(ref)
+}
+
+function agentName(scan: Scan, operation: string): string {
+  const name = scan.text('agent')
+  if (name !== '') return name
+  return operation === 'invoke_agent' ? scan.text('entityName') : ''
+}
+
+/** Genkit writes `provider/model` into the action's name. */
+function genkitModel(scan: Scan): string {
+  return scan.has('genkitSubtype') && scan.text('genkitSubtype') === 'model' ? scan.text('genkitName') : ''
+}
+
+function providerOf(facts: SpanFacts, scan: Scan, row: number): string {
+  const named = scan.has('provider') ? providerName(scan.text('provider')) : ''
+  if (named !== '') return named
+  const byResponse = providerOfModel(facts.responseModel[row] ?? '')
+  return byResponse !== '' ? byResponse : providerOfModel(facts.requestModel[row] ?? '')
+}
+
+/** The first of a list, however the list came: an array, its JSON, or plain text. */
+function finishReason(text: string): string {
+  if (!text.startsWith('[')) return text
+  try {
+    const list: unknown = JSON.parse(text)
+    const head: unknown = Array.isArray(list) ? list[0] : undefined
+    return typeof head === 'string' ? head : ''
+  } catch {
+    return text
+  }
+}
+
+/** standard, batch, flex, priority, …; '' when the span does not say. */
+function serviceTier(scan: Scan, payload: Payload | undefined): string {
+  if (scan.has('batch') && scan.text('batch') === 'true') return 'batch'
+  const tier = (scan.text('serviceTier') || payload?.serviceTier || '').toLowerCase()
+  return tier === 'auto' || tier === 'default' || tier === 'on_demand' ? 'standard' : tier
+}
+
+function firstTokenMs(scan: Scan, batch: Batch, row: number): number {
+  if (scan.has('firstChunkSeconds')) return scan.number('firstChunkSeconds') * 1000
+  if (scan.has('firstChunkMs')) return scan.number('firstChunkMs')
+  if (!scan.has('firstToken')) return 0
+  const at = Date.parse(scan.text('firstToken').replaceAll('"', ''))
+  const delay = at - batch.startMs(row)
+  return delay > 0 ? delay : 0
+}
+
+/** The cost that the sender gave, in units of 1e-12 USD; −1 when none. */
+function providedCost(scan: Scan): bigint {
+  const details = scan.has('langfuseCost') ? parseObject(scan.text('langfuseCost')) : undefined
+  if (details !== undefined) {
+    const whole = money(own(details, 'total'))
+    if (whole >= 0n) return whole
+    const parts = Object.values(details)
+      .map(money)
+      .filter((part) => part >= 0n)
+    if (parts.length > 0) return parts.reduce((sum, part) => sum + part, 0n)
+  }
+  if (scan.has('cost')) return money(scan.text('cost'))
+  const input = money(scan.text('inputCost'))
+  const output = money(scan.text('outputCost'))
+  if (input < 0n && output < 0n) return -1n
+  return (input < 0n ? 0n : input) + (output < 0n ? 0n : output)
+}
+
+/** What Decimal(18,12) can hold. */
+const MAX_USD = 10n ** 18n
+
+function money(value: unknown): bigint {
+  if (typeof value !== 'number' && typeof value !== 'string') return -1n
+  const units = scaled(String(value), USD_DIGITS)
+  return units === undefined || units < 0n || units >= MAX_USD ? -1n : units
+}
+
+/** OpenAI's regional endpoints and Anthropic's geography and fast mode have prices of their own. */
+function hint(facts: SpanFacts, scan: Scan, row: number, payload: Payload | undefined): void {
+  const server = scan.has('server') ? /^(us|eu)\.api\.openai\.com$/.exec(scan.text('server'))?.[1] : undefined
+  const named = (scan.has('geo') ? scan.text('geo') : (payload?.geo ?? '')).toLowerCase()
+  const geo = server ?? (named === 'us' || named === 'eu' ? named : '')
+  const fast = payload?.fast ?? false
+  if (geo !== '' || fast) facts.priceHints.set(row, { geo, fast })
+}

@@ -1,0 +1,157 @@
+import type { Scan } from './scan.ts'
+
+/** Kinds of OpenInference, Langfuse, LangSmith, Laminar and OpenLLMetry → OTel GenAI operations. '' = a plain step. */
+const KINDS: ReadonlyMap<string, string> = new Map([
+  ['llm', 'chat'],
+  ['generation', 'chat'],
+  ['embedding', 'embeddings'],
+  ['chain', 'chain'],
+  ['retriever', 'retrieval'],
+  ['reranker', 'rerank'],
+  ['tool', 'execute_tool'],
+  ['agent', 'invoke_agent'],
+  ['workflow', 'invoke_workflow'],
+  ['task', 'execute_task'],
+  ['guardrail', 'guardrail'],
+  ['evaluator', 'evaluate'],
+  ['evaluation', 'evaluate'],
+  ['prompt', 'prompt'],
+  ['parser', 'parse'],
+  ['span', ''],
+  ['event', ''],
+  // Laminar: an answer from its replay cache; the model was not called.
+  ['cached', 'cached_chat'],
+])
+
+/** Names in the wild → the convention's. */
+const OPERATIONS: ReadonlyMap<string, string> = new Map([
+  ['completion', 'text_completion'],
+  ['generate', 'generate_content'],
+  ['llm_request', 'chat'],
+  ['embedding', 'embeddings'],
+  ['reranking', 'rerank'],
+])
+
+/** Operations that are one call of a model: only these carry tokens and cost. */
+const LEAVES: ReadonlySet<string> = new Set([
+  'chat',
+  'generate_content',
+  'text_completion',
+  'embeddings',
+  'rerank',
+])
+
+/** Operations around calls. Tokens on them are sums over their children, which are counted where they occur. */
+const AROUND: ReadonlySet<string> = new Set([
+  'invoke_agent',
+  'create_agent',
+  'execute_tool',
+  'invoke_workflow',
+  'execute_task',
+  'agent_step',
+  'plan',
+  'retrieval',
+  'chain',
+  'guardrail',
+  'evaluate',
+  'prompt',
+  'parse',
+  'cached_chat',
+])
+
+/** The span's operation; '' for a span that is not of an agent. The first source that decides wins. */
+export function operationOf(scan: Scan): string {
+  const named = operationName(scan)
+  const operation = kindOf(scan, named)
+  // OpenInference and others know only "LLM"; the convention's name says which.
+  if (operation === 'chat' && named !== '' && LEAVES.has(named)) return named
+  return operation
+}
+
+/**
+ * Whether the span is one model call of its own. An operation of nobody's list counts as one when it names a model.
+ * The AI SDK's outer spans never do, whatever kind another instrumentation gave them: their usage is the sum.
+ */
+export function isLeaf(scan: Scan, operation: string): boolean {
+  if (operation === '' || AROUND.has(operation) || operation.includes('memory')) return false
+  if (scan.has('aiOperation') && AROUND.has(aiOperation(scan.text('aiOperation')) ?? '')) return false
+  return LEAVES.has(operation) || hasModel(scan)
+}
+
+function kindOf(scan: Scan, named: string): string {
+  return (
+    langfuse(scan) ??
+    mapped(scan, 'openInferenceKind') ??
+    (named === '' ? undefined : named) ??
+    mapped(scan, 'langsmithKind') ??
+    mapped(scan, 'laminarType') ??
+    mapped(scan, 'traceloopKind') ??
+    requestType(scan) ??
+    (scan.has('aiOperation') ? aiOperation(scan.text('aiOperation')) : undefined) ??
+    genkit(scan) ??
+    byEvidence(scan)
+  )
+}
+
+/** Langfuse's Python SDK up to 3.3 calls generations spans: what has a model or usage of its own is one. */
+function langfuse(scan: Scan): string | undefined {
+  const operation = mapped(scan, 'langfuseType')
+  const isCall =
+    scan.has('langfuseUsage') || scan.source('responseModel') === 'langfuse.observation.model.name'
+  return operation === '' && isCall ? 'chat' : operation
+}
+
+function mapped(
+  scan: Scan,
+  field: 'langfuseType' | 'openInferenceKind' | 'langsmithKind' | 'laminarType' | 'traceloopKind',
+): string | undefined {
+  return scan.has(field) ? KINDS.get(scan.text(field).toLowerCase()) : undefined
+}
+
+function operationName(scan: Scan): string {
+  if (!scan.has('operationName')) return ''
+  const name = scan.text('operationName').toLowerCase()
+  return OPERATIONS.get(name) ?? name
+}
+
+function requestType(scan: Scan): string | undefined {
+  if (!scan.has('requestType')) return undefined
+  const type = scan.text('requestType').toLowerCase()
+  const operation = OPERATIONS.get(type) ?? type
+  return LEAVES.has(operation) ? operation : undefined
+}
+
+/** AI SDK: `ai.generateText` is the run, `ai.generateText.doGenerate` the call; a function id may follow a space. */
+function aiOperation(value: string): string | undefined {
+  if (!value.startsWith('ai.')) return undefined
+  const space = value.indexOf(' ')
+  const id = space < 0 ? value : value.slice(0, space)
+  if (id === 'ai.toolCall') return 'execute_tool'
+  if (id.endsWith('.doGenerate') || id.endsWith('.doStream')) return 'chat'
+  if (id.endsWith('.doEmbed')) return 'embeddings'
+  if (id.endsWith('.doRerank')) return 'rerank'
+  if (/^ai\.(generate|stream)(Text|Object)$/.test(id)) return 'invoke_agent'
+  return 'chain'
+}
+
+function genkit(scan: Scan): string | undefined {
+  if (!scan.has('genkitSubtype')) return undefined
+  const subtype = scan.text('genkitSubtype')
+  if (subtype === 'model') return 'chat'
+  if (subtype === 'embedder') return 'embeddings'
+  return subtype === 'tool' ? 'execute_tool' : undefined
+}
+
+/** No source names a kind: MCP and tool names, then what only a whole run has, then a model, then bare token counts. */
+function byEvidence(scan: Scan): string {
+  if (scan.has('mcpMethod')) return scan.text('mcpMethod') === 'tools/call' ? 'execute_tool' : ''
+  if (scan.has('agentRun')) return 'invoke_agent'
+  if (scan.has('tool') || scan.has('toolCall')) return 'execute_tool'
+  if (hasModel(scan)) return 'chat'
+  if (!scan.has('input') && !scan.has('output')) return ''
+  return scan.has('agent') ? 'invoke_agent' : 'chat'
+}
+
+function hasModel(scan: Scan): boolean {
+  return scan.has('requestModel') || scan.has('responseModel')
+}

@@ -1,0 +1,210 @@
+import type { Batch } from '../batch/batch.ts'
+import { aiSdkUsage, type AiSdkUsage } from './ai-sdk.ts'
+import { countOf, parseObject, type JsonObject } from './json.ts'
+import { usageOfPayload, type Payload } from './payload.ts'
+import type { Scan } from './scan.ts'
+import { emptyUsage, type Usage } from './usage.ts'
+
+/**
+ * Does "input" contain cached tokens, does "output" contain reasoning? Conventions, providers and instrumentations
+ * differ, so every call is decided here once and how it was decided is kept.
+ */
+export interface Resolved {
+  readonly usage: Usage
+  /**
+   * inclusive, exclusive: by the provider's own numbers or a known rule for who wrote the span (the convention says
+   * inclusive). disjoint: came apart already. inferred: by arithmetic, from text, or after a contradiction.
+   */
+  readonly semantics: 'inclusive' | 'exclusive' | 'disjoint' | 'inferred'
+  /** The provider's answer, where the counts or hints came from it. */
+  readonly payload?: Payload
+}
+
+/** A longer answer is not searched for usage: the span has it in attributes, or goes without. */
+const MAX_PAYLOAD = 1 << 20
+
+/** The token counts of a model call; undefined when it gives none, or only zeros. */
+export function resolveUsage(scan: Scan, batch: Batch, row: number, provider: string): Resolved | undefined {
+  const resolved =
+    (scan.has('langfuseUsage') ? fromLangfuse(scan.text('langfuseUsage')) : undefined) ??
+    fromAttributes(scan, batch, row, provider) ??
+    fromPayload(scan)
+  return resolved === undefined || resolved.usage.input + resolved.usage.output === 0 ? undefined : resolved
+}
+
+/** Langfuse's own buckets are disjoint; a provider's usage object handed to it is not, and is told by its keys. */
+function fromLangfuse(text: string): Resolved | undefined {
+  const details = parseObject(text)
+  if (details === undefined) return undefined
+  if (/_details"\s*:\s*\{/.test(text)) {
+    const payload = usageOfPayload(details)
+    if (payload !== undefined) return { usage: payload.usage, semantics: payload.semantics, payload }
+  }
+  const usage = emptyUsage()
+  usage.cacheRead = sum(details, [
+    'input_cached_tokens',
+    'input_cache_read',
+    'cache_read_input_tokens',
+    'input_cached',
+  ])
+  usage.cacheWrite1h = sum(details, ['input_cache_creation_1h'])
+  usage.cacheWrite =
+    sum(details, ['input_cache_creation_5m', 'input_cache_write']) ||
+    sum(details, ['input_cache_creation', 'cache_creation_input_tokens'])
+  usage.audioInput = sum(details, ['input_audio_tokens', 'input_audio'])
+  usage.imageInput = sum(details, ['input_image_tokens', 'input_image'])
+  usage.reasoning = sum(details, ['output_reasoning_tokens', 'output_reasoning', 'reasoning_tokens'])
+  usage.audioOutput = sum(details, ['output_audio_tokens', 'output_audio'])
+  usage.input =
+    sum(details, ['input', 'input_tokens', 'prompt_tokens', 'promptTokens']) +
+    usage.cacheRead +
+    usage.cacheWrite +
+    usage.cacheWrite1h +
+    usage.audioInput +
+    usage.imageInput
+  usage.output =
+    sum(details, ['output', 'output_tokens', 'completion_tokens', 'completionTokens']) +
+    usage.reasoning +
+    usage.audioOutput
+  return { usage, semantics: 'disjoint' }
+}
+
+/** The first of the keys that has a count. */
+function sum(details: JsonObject, keys: readonly string[]): number {
+  const value = countOf(details, ...keys)
+  return Number.isNaN(value) ? 0 : value
+}
+
+function fromPayload(scan: Scan): Resolved | undefined {
+  if (!scan.has('payload')) return undefined
+  const text = scan.text('payload')
+  if (text.length > MAX_PAYLOAD || !/[uU]sage/.test(text)) return undefined
+  const answer = parseObject(text)
+  const payload = answer === undefined ? undefined : usageOfPayload(answer)
+  return payload === undefined ? undefined : { usage: payload.usage, semantics: payload.semantics, payload }
+}
+
+function fromAttributes(scan: Scan, batch: Batch, row: number, provider: string): Resolved | undefined {
+  if (!scan.has('input') && !scan.has('output') && !scan.has('cacheRead') && !scan.has('total'))
+    return undefined
+  const sdk = scan.has('providerMetadata') ? aiSdkUsage(scan.text('providerMetadata')) : undefined
+  const { usage, guessed } = reported(scan, sdk)
+  const input = inputSemantics(scan, batch, row, provider, usage, sdk)
+  const cached = usage.cacheRead + usage.cacheWrite + usage.cacheWrite1h
+  if (input.exclusive) usage.input += cached
+  const output = outputSemantics(scan, batch, row, provider, usage, sdk)
+  const inferred = guessed || input.inferred || output || scan.textual
+  const semantics = inferred ? 'inferred' : input.exclusive ? 'exclusive' : 'inclusive'
+  return { usage, semantics, ...(sdk?.payload === undefined ? {} : { payload: sdk.payload }) }
+}
+
+/** The counts as the span gives them, before anything is decided. `guessed`: the input had to be worked out. */
+function reported(scan: Scan, sdk: AiSdkUsage | undefined): { usage: Usage; guessed: boolean } {
+  const usage = emptyUsage()
+  const hour = scan.count('cacheWrite1h')
+  const written = Math.max(scan.count('cacheWrite'), scan.count('cacheWrite5m') + hour)
+  usage.cacheRead = scan.count('cacheRead') || (sdk?.cacheRead ?? 0)
+  usage.cacheWrite1h = hour || (sdk?.cacheWrite1h ?? 0)
+  usage.cacheWrite = Math.max((written || (sdk?.cacheWrite ?? 0)) - usage.cacheWrite1h, 0)
+  usage.reasoning = scan.count('reasoning') || (sdk?.reasoning ?? 0)
+  usage.audioInput = scan.count('audioInput')
+  usage.audioOutput = scan.count('audioOutput')
+  usage.imageInput = scan.count('imageInput')
+  usage.imageOutput = scan.count('imageOutput')
+  usage.output = scan.count('output')
+  usage.input = scan.count('input')
+  const guessed = !scan.has('input') && scan.has('total')
+  if (guessed) usage.input = Math.max(scan.count('total') - usage.output, 0)
+  return { usage, guessed }
+}
+
+interface Decision {
+  readonly exclusive: boolean
+  readonly inferred: boolean
+}
+const INCLUSIVE: Decision = { exclusive: false, inferred: false }
+const EXCLUSIVE: Decision = { exclusive: true, inferred: false }
+const BY_ARITHMETIC: Decision = { exclusive: true, inferred: true }
+
+/**
+ * In this order: the provider's raw usage on the span; who wrote the span; the numbers themselves; the convention.
+ * `total = input + output` proves nothing: the AI SDK adds up its own exclusive input.
+ */
+function inputSemantics(
+  scan: Scan,
+  batch: Batch,
+  row: number,
+  provider: string,
+  usage: Usage,
+  sdk: AiSdkUsage | undefined,
+): Decision {
+  const cached = usage.cacheRead + usage.cacheWrite + usage.cacheWrite1h
+  if (cached === 0) return INCLUSIVE
+  if (sdk?.rawInput !== undefined && sdk.rawInput === usage.input) return EXCLUSIVE
+  if (sdk?.rawInput !== undefined && sdk.rawInput + cached === usage.input) return INCLUSIVE
+  // Cached tokens beyond the input cannot be inside it, whatever the rule says.
+  if (usage.input < cached) {
+    return isExclusiveWriter(scan, batch, row, provider) === true ? EXCLUSIVE : BY_ARITHMETIC
+  }
+  const rule = isExclusiveWriter(scan, batch, row, provider)
+  if (rule !== undefined) return rule ? EXCLUSIVE : INCLUSIVE
+  const total = scan.number('total')
+  return total === usage.input + usage.output + cached ? BY_ARITHMETIC : INCLUSIVE
+}
+
+/** Instrumentations read in source whose input is without (true) or with (false) cached tokens. */
+const WRITERS: ReadonlyMap<string, boolean> = new Map([
+  ['opentelemetry.instrumentation.bedrock', true],
+  ['opentelemetry.instrumentation.anthropic', false],
+  ['openinference.instrumentation.claude_agent_sdk', true],
+  ['openinference.instrumentation.anthropic', false],
+  ['openinference.instrumentation.google_genai', false],
+  ['pydantic-ai', false],
+])
+
+function isExclusiveWriter(scan: Scan, batch: Batch, row: number, provider: string): boolean | undefined {
+  if (isAiSdk(scan)) {
+    // AI SDK 4 and 5 pass on what Anthropic and Bedrock report; 6 adds it up.
+    if (isModernAiSdk(scan)) return false
+    return provider === 'anthropic' || provider === 'aws.bedrock'
+  }
+  return WRITERS.get(batch.scopeName(row))
+}
+
+function isAiSdk(scan: Scan): boolean {
+  return scan.has('aiOperation') && scan.text('aiOperation').startsWith('ai.')
+}
+
+/** AI SDK ≥ 6 by its user agent, else by the `inputTokenDetails` that it brought. */
+function isModernAiSdk(scan: Scan): boolean {
+  const version = /\bai\/(\d{1,4})\./.exec(scan.text('userAgent'))?.[1]
+  if (version !== undefined) return Number(version) >= 6
+  return scan.has('aiSdkDetails') || scan.source('cacheRead').startsWith('ai.usage.inputTokenDetails.')
+}
+
+/** Adds reasoning to the output where the output left it out. True when only the numbers say so. */
+function outputSemantics(
+  scan: Scan,
+  batch: Batch,
+  row: number,
+  provider: string,
+  usage: Usage,
+  sdk: AiSdkUsage | undefined,
+): boolean {
+  const google = provider.startsWith('gcp.')
+  const total = scan.number('total')
+  if (usage.reasoning === 0) {
+    // Gemini's total holds the thoughts that its candidates do not.
+    if (!google || !(total > usage.input + usage.output)) return false
+    usage.reasoning = total - usage.input - usage.output
+    usage.output += usage.reasoning
+    return true
+  }
+  const known =
+    (sdk?.rawOutput !== undefined && sdk.rawOutput === usage.output) ||
+    (google && isAiSdk(scan) && !isModernAiSdk(scan)) ||
+    (google && batch.scopeName(row) === 'gcp.vertex.agent')
+  const byNumbers = usage.reasoning > usage.output || total === usage.input + usage.output + usage.reasoning
+  if (known || byNumbers) usage.output += usage.reasoning
+  return byNumbers && !known
+}

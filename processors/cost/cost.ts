@@ -1,0 +1,49 @@
+import type { Batch } from '../../pipeline/batch/batch.ts'
+import type { Processor } from '../../pipeline/component.ts'
+import { messageOf, reject } from '../../pipeline/fault.ts'
+import { factsOf } from '../../pipeline/genai/facts-of.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import { PriceBook } from './book.ts'
+import type { CostConfig } from './config.ts'
+import { Counters } from './counters.ts'
+import { Overrides } from './overrides.ts'
+import { Pricer } from './pricer.ts'
+import { builtInTable, readTable } from './table.ts'
+
+/** Fills the cost columns of every span that carries a model call, in place; rejects and drops nothing. */
+export class CostProcessor implements Processor {
+  readonly #config: CostConfig
+  readonly #overrides: Overrides
+  readonly #counters: Counters | undefined
+  #pricer: Pricer | undefined
+
+  constructor(config: CostConfig, context: Pick<Context, 'meter' | 'counts'>) {
+    this.#config = config
+    this.#overrides = new Overrides(config.overrides)
+    this.#counters = context.counts === false ? undefined : new Counters(context.meter)
+  }
+
+  async start(): Promise<void> {
+    this.#pricer = new Pricer(await openBook(this.#config.price_file), this.#overrides)
+  }
+
+  process(batch: Batch): void {
+    if (this.#pricer === undefined) throw reject('START_FAILED', 'cost: process was called before start')
+    const facts = factsOf(batch)
+    for (let row = 0; row < facts.rows; row++) {
+      if (facts.leaf[row] === 1) this.#pricer.price(batch, facts, row)
+    }
+    this.#counters?.add(facts, (row) => batch.isLive(row))
+  }
+}
+
+let builtIn: PriceBook | undefined
+
+async function openBook(path: string | undefined): Promise<PriceBook> {
+  if (path === undefined) return (builtIn ??= new PriceBook(await builtInTable()))
+  try {
+    return new PriceBook(await readTable(path))
+  } catch (cause) {
+    throw reject('START_FAILED', `cost: price_file ${path} cannot be used: ${messageOf(cause)}`, { cause })
+  }
+}

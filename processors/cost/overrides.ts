@@ -1,0 +1,72 @@
+import type { Override } from './config.ts'
+import { candidates } from './model-id.ts'
+import { PricedModel } from './rates.ts'
+
+/** The version written beside a cost that an override gave. */
+export const OVERRIDE_VERSION = 'override'
+
+interface Rule {
+  readonly tenant: string | undefined
+  readonly provider: string | undefined
+  readonly id: string
+  readonly isPrefix: boolean
+  readonly model: PricedModel
+}
+
+/** Prices from the config. A tenant's own come first, then in the order written. */
+export class Overrides {
+  readonly #rules: readonly Rule[]
+
+  constructor(overrides: readonly Override[]) {
+    const rules = overrides.map(compile)
+    this.#rules = [
+      ...rules.filter((rule) => rule.tenant !== undefined),
+      ...rules.filter((rule) => rule.tenant === undefined),
+    ]
+  }
+
+  /** All that fit, best first: one may not hold at a span's date. */
+  find(tenant: string, provider: string, model: string): readonly PricedModel[] {
+    if (this.#rules.length === 0 || model === '') return []
+    const ids = candidates(model)
+    return this.#rules
+      .filter(
+        (rule) =>
+          (rule.tenant === undefined || rule.tenant === tenant) &&
+          (rule.provider === undefined || rule.provider === provider) &&
+          ids.some((id) => (rule.isPrefix ? id.startsWith(rule.id) : id === rule.id)),
+      )
+      .map((rule) => rule.model)
+  }
+}
+
+function compile(override: Override): Rule {
+  const isPrefix = override.model.endsWith('*')
+  const id = (isPrefix ? override.model.slice(0, -1) : override.model).toLowerCase()
+  return {
+    tenant: override.tenant,
+    provider: override.provider,
+    id,
+    isPrefix,
+    model: new PricedModel({
+      provider: override.provider ?? '',
+      id: override.model,
+      periods: [
+        {
+          from: override.from,
+          to: override.to,
+          input: override.input,
+          output: override.output,
+          cacheRead: override.cache_read,
+          cacheWrite: override.cache_write,
+          cacheWrite1h: override.cache_write_1h,
+          reasoning: override.reasoning,
+          audioInput: override.audio_input,
+          audioOutput: override.audio_output,
+          imageInput: override.image_input,
+          imageOutput: override.image_output,
+        },
+      ],
+    }),
+  }
+}

@@ -1,0 +1,127 @@
+import type { Batch } from '../../pipeline/batch/batch.ts'
+import { COSTS, COST_STATUS, TOKENS, type SpanFacts } from '../../pipeline/batch/facts.ts'
+import { AT } from '../../pipeline/genai/usage.ts'
+import type { PriceBook } from './book.ts'
+import { calculate } from './calculate.ts'
+import { OVERRIDE_VERSION, type Overrides } from './overrides.ts'
+import type { PricedModel, RateCard, Terms } from './rates.ts'
+
+/** Why a call has no computed cost. */
+export const REASONS = {
+  no_tokens: 'the span gives no token counts',
+  no_model: 'the span names no model',
+  unknown_model: 'neither the response model nor the request model is in the price table',
+  no_price_for_date: 'the model has prices, but none for the date of the call',
+  no_rate: 'the model has no price for a kind of token that was used',
+  out_of_range: 'the cost does not fit the column: the token counts cannot be true',
+} as const
+export type Reason = keyof typeof REASONS
+
+const NONE = COST_STATUS.indexOf('none')
+const COMPUTED = COST_STATUS.indexOf('computed')
+const PROVIDED = COST_STATUS.indexOf('provided')
+const UNPRICED = COST_STATUS.indexOf('unpriced')
+
+/** Writes the cost columns of spans that carry a model call. Pure: the date is the span's own. */
+export class Pricer {
+  readonly #book: PriceBook
+  readonly #overrides: Overrides
+
+  constructor(book: PriceBook, overrides: Overrides) {
+    this.#book = book
+    this.#overrides = overrides
+  }
+
+  /** Prices row `row`; the columns say how it went. */
+  price(batch: Batch, facts: SpanFacts, row: number): void {
+    const to = row * COSTS.length
+    facts.cost.fill(0n, to, to + COSTS.length)
+    facts.priceModel[row] = ''
+    facts.priceVersion[row] = ''
+    facts.costReason[row] = ''
+    facts.costStatus[row] = NONE
+    if (facts.leaf[row] !== 1) return
+    const reason = this.#compute(batch, facts, row)
+    if (reason === undefined) {
+      facts.costStatus[row] = COMPUTED
+      return
+    }
+    facts.costReason[row] = reason
+    const provided = facts.costProvided[row] ?? -1n
+    facts.costStatus[row] = provided >= 0n ? PROVIDED : UNPRICED
+    // The sender's own cost stands in: sums over spans stay complete, the status says which it is.
+    if (provided >= 0n) facts.cost[to] = provided
+  }
+
+  #compute(batch: Batch, facts: SpanFacts, row: number): Reason | undefined {
+    if (!hasTokens(facts, row)) return 'no_tokens'
+    const response = facts.responseModel[row] ?? ''
+    const request = facts.requestModel[row] ?? ''
+    if (response === '' && request === '') return 'no_model'
+    const terms = termsOf(facts, row)
+    const atMs = batch.startMs(row) > 0 ? batch.startMs(row) : batch.meta.receivedAtMs
+    const provider = facts.provider[row] ?? ''
+    const found = this.#find(batch.meta.tenant, provider, response, request, atMs, terms)
+    if (typeof found === 'string') return found
+    const at = row * TOKENS.length
+    const outcome = calculate(found.card, facts.tokens, at, facts.cost, row * COSTS.length)
+    if (outcome !== 'computed') return outcome
+    const { model } = found
+    facts.priceModel[row] =
+      model.provider === provider || model.provider === '' ? model.id : `${model.provider}/${model.id}`
+    facts.priceVersion[row] = found.version
+    return undefined
+  }
+
+  /** Overrides for either model name, then the table; the response model before the request's. */
+  #find(
+    tenant: string,
+    provider: string,
+    response: string,
+    request: string,
+    atMs: number,
+    terms: Terms,
+  ): Found | Reason {
+    let dated = false
+    for (const name of response === request ? [response] : [response, request]) {
+      for (const model of this.#overrides.find(tenant, provider, name)) {
+        const card = model.card(atMs, terms)
+        if (card !== undefined) return { model, card, version: OVERRIDE_VERSION }
+        dated = true
+      }
+    }
+    for (const name of response === request ? [response] : [response, request]) {
+      const model = name === '' ? undefined : this.#book.find(provider, name)
+      const card = model?.card(atMs, terms)
+      if (model !== undefined && card !== undefined) return { model, card, version: this.#book.version }
+      dated ||= model !== undefined
+    }
+    return dated ? 'no_price_for_date' : 'unknown_model'
+  }
+}
+
+interface Found {
+  readonly model: PricedModel
+  readonly card: RateCard
+  readonly version: string
+}
+
+function hasTokens(facts: SpanFacts, row: number): boolean {
+  const at = row * TOKENS.length
+  for (let bucket = at; bucket < at + TOKENS.length; bucket++)
+    if ((facts.tokens[bucket] ?? 0) > 0) return true
+  return false
+}
+
+function termsOf(facts: SpanFacts, row: number): Terms {
+  const at = row * TOKENS.length
+  let input = 0
+  for (let bucket = at; bucket < at + AT.OutputTokens; bucket++) input += facts.tokens[bucket] ?? 0
+  const hints = facts.priceHints.get(row)
+  return {
+    input,
+    serviceTier: facts.serviceTier[row] ?? '',
+    geo: hints?.geo ?? '',
+    fast: hints?.fast ?? false,
+  }
+}

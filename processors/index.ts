@@ -1,0 +1,5 @@
+import type { ProcessorFactory } from '../pipeline/factory.ts'
+import { cost } from './cost/factory.ts'
+
+/** The processors that are built in: one line each. */
+export const processors: readonly ProcessorFactory[] = [cost]
