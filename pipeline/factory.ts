@@ -8,6 +8,7 @@ import type { Meter } from './telemetry/meter.ts'
 import type { Listeners } from './net/listeners.ts'
 import type { ByteGate } from './intake.ts'
 import type { Host } from './host.ts'
+import type { Durability } from './wal/driver.ts'
 
 export type Kind = 'receiver' | 'processor' | 'exporter' | 'connector' | 'extension'
 
@@ -27,6 +28,11 @@ export interface Context {
   readonly listeners: Listeners
   /** Bytes of request bodies in flight, over all receivers. */
   readonly intake: ByteGate
+  /**
+   * False for a processor behind any but a pipeline's first exporter: it feeds no counters of meaning (cost, tokens,
+   * unpriced), or they would count a span once per exporter. Absent: true.
+   */
+  readonly counts?: boolean
 }
 
 interface Described<S extends z.ZodType> {
@@ -78,8 +84,14 @@ export interface Connector extends Component {
   /** Adds a chain. Before or after `start`; `detach` finishes the range in flight. */
   attach(chain: StoreChain): void
   detach(cursor: string, deadline: AbortSignal): Promise<void>
+  /** Store side: the cursors that the config has now. New ones get their first position before intake opens. */
+  register(cursors: readonly string[]): Promise<void>
   /** Called in the store process when the main process has appended (a hint; polling covers its loss). */
   poke?(): void
+  /** What an acknowledgement of `intake` survives. */
+  durability?(): Durability
+  /** Why this connector is not as it should be (an exporter that lags); empty when all is well. */
+  degraded?(): readonly string[]
 }
 
 export interface ConnectorFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
