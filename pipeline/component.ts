@@ -78,6 +78,8 @@ export interface QueryRequest {
   readonly params: Readonly<Record<string, string | number | boolean | readonly string[]>>
   /** Rows of other tenants are hidden by `additional_table_filters` when set. */
   readonly tenant?: string
+  /** A statement of weir itself, such as the API's guard asking ClickHouse's parser: not checked again. Never set from outside. */
+  readonly own?: boolean
   readonly maxRows: number
   readonly maxBytes: number
   readonly timeoutMs: number

@@ -84,7 +84,7 @@ export class QueryRoute {
   }
 
   async #ask(sql: string, params: QueryParams, signal: AbortSignal): Promise<QueryResult['rows']> {
-    const result = await this.#host.query({ sql, params, ...OWN_LIMITS }, signal)
+    const result = await this.#host.query({ sql, params, own: true, ...OWN_LIMITS }, signal)
     if (result.truncated) throw reject('QUERY_REFUSED', 'the query is refused: its parsed form is too large')
     return result.rows
   }

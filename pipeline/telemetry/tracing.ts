@@ -16,6 +16,8 @@ export interface Tracing {
    * Known by `service.instance.id` of the batch's resource, which is random per process.
    */
   isOwn(batch: Batch): boolean
+  /** Sends what is queued. */
+  flush(): Promise<void>
   /** Sends what is left, within the exporter's own deadline. */
   stop(): Promise<void>
 }
@@ -63,6 +65,7 @@ export function tracingOver(exporter: SpanExporter, resource: Readonly<Record<st
       const ref = batch.resourceAttr(0, key)
       return ref !== NONE && batch.string(ref) === instance
     },
+    flush: () => provider.forceFlush(),
     stop: () => provider.shutdown(),
   }
 }

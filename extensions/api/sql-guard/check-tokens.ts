@@ -12,6 +12,9 @@ const KEYWORDS: ReadonlySet<string> = new Set(
    REGEXP REPLACE ROLLUP SELECT SEMI SETS STEP THEN TO UNION USING WHEN WHERE WITH BY`.split(/\s+/),
 )
 
+/** Databases that are never ours. */
+const FOREIGN = /^(?:system|information_schema)$/i
+
 const MAX_DEPTH = 100
 
 /**
@@ -45,17 +48,25 @@ function checkToken(token: Token, before: Token | undefined, after: Token | unde
     )
   }
   if (token.kind === 'word' && token.text === 'APPLY') throw refuse('APPLY is not allowed')
+  if (after?.text === '.' && before?.text !== '.' && FOREIGN.test(nameOf(token))) {
+    throw refuse(`${nameOf(token)}.* is not in weir's database`)
+  }
   if (isCall && before?.text !== '.') checkCall(token)
+}
+
+function nameOf(token: Token): string {
+  return token.kind === 'quoted' ? token.text.slice(1, -1) : token.text
 }
 
 function checkCall(token: Token): void {
   if (token.kind === 'word' && KEYWORDS.has(token.text)) return
-  const name = token.kind === 'quoted' ? token.text.slice(1, -1) : token.text
+  const name = nameOf(token)
   if (isAllowedFunction(name) || isAllowedTableFunction(name)) return
   throw refuse(`the function ${name} is not allowed`)
 }
 
 function checkName(quoted: string): void {
+  if (/^`(?:system|information_schema)\./i.test(quoted)) throw refuse(`${quoted} is not in weir's database`)
   // oxlint-disable-next-line no-control-regex -- a name with a line break could forge a node of the parsed form
   if (/[\\\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(quoted)) {
     throw refuse('a name may not contain backslashes or control characters')

@@ -149,18 +149,18 @@ const HOSTILE: readonly (readonly [sql: string, why: RegExp, params?: QueryParam
   ['SELECT arrayMap(x -> sleep(x), [1])', /function sleep/],
   ["SELECT x -> dictGet('d', 'a', x)", /function dictGet/],
   // Other databases.
-  ['SELECT * FROM system.tables', /system\.tables/],
-  ['SELECT * FROM `system`.`users`', /system\.users/],
-  ['SELECT * FROM "system".one', /system\.one/],
-  ['SELECT * FROM SYSTEM.one', /SYSTEM\.one/i],
-  ['SELECT * FROM `system.one`', /system\.one/],
-  ['SELECT * FROM information_schema.tables', /information_schema\.tables/],
+  ['SELECT * FROM system.tables', /system\./],
+  ['SELECT * FROM `system`.`users`', /system\./],
+  ['SELECT * FROM "system".one', /system\./],
+  ['SELECT * FROM SYSTEM.one', /system\./i],
+  ['SELECT * FROM `system.one`', /system\./],
+  ['SELECT * FROM information_schema.tables', /information_schema\./],
   ['SELECT * FROM INFORMATION_SCHEMA.COLUMNS', /INFORMATION_SCHEMA/],
   ['SELECT * FROM other.secrets', /other\.secrets/],
   ['SELECT * FROM weir.otel_traces, other.secrets', /other\.secrets/],
   ['SELECT * FROM weir.otel_traces UNION ALL SELECT * FROM other.secrets', /other\.secrets/],
   ['SELECT 1 INTERSECT SELECT * FROM other.secrets', /other\.secrets/],
-  ['SELECT 0 IN system.one', /system\.one/],
+  ['SELECT 0 IN system.one', /system\./],
   ["SELECT 'loot' IN other.secrets", /other\.secrets/],
   ["SELECT 'loot' NOT IN (other.secrets)", /other\.secrets/],
   ["SELECT in('loot', other.secrets)", /other\.secrets/],
@@ -276,7 +276,7 @@ describe('SQL guard, on ClickHouse itself', () => {
 
   it('refuses when the parser shows a node that is not known', async () => {
     const lying = (sql: string) =>
-      Promise.resolve(sql.startsWith('EXPLAIN') ? [['Surprise']] : [['SELECT 1', 'weir']])
+      Promise.resolve(sql.includes('EXPLAIN') ? [['Surprise']] : [['SELECT 1', 'weir']])
     await expect(guardSql('SELECT 1', {}, lying)).rejects.toMatchObject({ code: 'QUERY_REFUSED' })
   })
 

@@ -19,7 +19,9 @@ const SQL_PARAM = 'weir_sql'
  * 1. `formatQuerySingleLine` gets the text as a bound value, so that nothing of it is executed. It refuses a second
  *    statement and prints the query anew: without comments, heredocs and the many ways to quote.
  * 2. The printed text is read token by token (`check-tokens.ts`), then
- * 3. parsed by `EXPLAIN AST`, which executes nothing either, and checked node by node (`check-ast.ts`).
+ * 3. parsed by `EXPLAIN AST`, which executes nothing either, and checked node by node (`check-ast.ts`). It is asked
+ *    from a subquery because clients append a FORMAT, which EXPLAIN would take for itself; so asked, ClickHouse prints
+ *    what its analyzer made of the query, without window frames and with `system.one` where there is no FROM.
  *
  * What is returned, and run, is the printed text, never the one that came in.
  */
@@ -30,7 +32,7 @@ export async function guardSql(sql: string, params: QueryParams, ask: Ask): Prom
   const [first = []] = await parsed(() => ask(format, { [SQL_PARAM]: sql }))
   const [printed = '', database = ''] = first.map(String)
   checkTokens(printed, params)
-  const lines = await parsed(() => ask(`EXPLAIN AST ${printed}`, params))
+  const lines = await parsed(() => ask(`SELECT explain FROM (EXPLAIN AST ${printed})`, params))
   checkAst(
     lines.map(([line]) => String(line)),
     database,
