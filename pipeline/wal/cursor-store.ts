@@ -105,7 +105,9 @@ export class HeldCursor {
         this.#revision = revision
         return
       } catch (error) {
-        if (faultOf(error)?.code !== 'STATE_UNAVAILABLE' || signal.aborted) throw error
+        const fault = faultOf(error)
+        const passing = fault?.code === 'STATE_UNAVAILABLE' && fault.verdict.do === 'retry'
+        if (!passing || signal.aborted) throw error
         await sleep(backoff.nextMs(), signal)
       }
     }

@@ -45,9 +45,10 @@ export interface DeadLetterOptions {
   readonly maxBytes: number
 }
 
-/** JetStream KV values are bounded by the server's `max_payload`, 1 MiB by default. */
-const CHUNK_BYTES = 512 * 1024
+/** Values of the state stores are bounded (embedded 512 KiB, JetStream the server's `max_payload`). */
+const CHUNK_BYTES = 256 * 1024
 const PARALLEL = 32
+const MAX_REASON = 2000
 
 /** Dead letters in the state store, bounded by bytes: the oldest leave first, counted. */
 export class DeadLetters {
@@ -78,6 +79,7 @@ export class DeadLetters {
     const stored: StoredLetter = {
       v: 1,
       ...letter,
+      reason: letter.reason.slice(0, MAX_REASON),
       id,
       firstMs: before?.firstMs ?? now,
       lastMs: now,

@@ -9,7 +9,7 @@ import { reject } from '../fault.ts'
  *     4  u8   format version
  *     5  u8   signal (1 traces)
  *     6  u16  0
- *     8  u32  CRC-32 of everything from byte 12 on
+ *     8  u32  CRC-32 of bytes 12 to the OTLP bytes; those are under the driver's own checksum
  *    12  u32  number of strings
  *    16  u32  number of members
  *    20  u32  offset of the OTLP bytes
@@ -74,9 +74,7 @@ export function encodeEnvelope(members: readonly Member[]): Uint8Array[] {
     writeMember(header, at, member, indexes[index] ?? [0, 0, 0])
     at += MEMBER
   }
-  let check = crc32(header.subarray(CHECKED_FROM))
-  for (const member of members) check = crc32(member.bytes, check)
-  header.writeUInt32LE(check, 8)
+  header.writeUInt32LE(crc32(header.subarray(CHECKED_FROM)), 8)
   return [header, ...members.map((member) => member.bytes)]
 }
 
@@ -113,7 +111,8 @@ export function decodeEnvelope(message: Uint8Array, seq: number): Member[] {
       `WAL message ${seq} has envelope format ${version}; this weir reads up to ${ENVELOPE_VERSION}: run the newer version`,
     )
   }
-  if (crc32(bytes.subarray(CHECKED_FROM)) !== bytes.readUInt32LE(8)) throw corrupt(seq, 'checksum')
+  const checked = bytes.subarray(CHECKED_FROM, bytes.readUInt32LE(20))
+  if (crc32(checked) !== bytes.readUInt32LE(8)) throw corrupt(seq, 'checksum')
   if (bytes.readUInt8(5) !== 1) throw corrupt(seq, `unknown signal ${bytes.readUInt8(5)}`)
   try {
     return readMembers(bytes)

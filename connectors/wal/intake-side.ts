@@ -1,0 +1,64 @@
+import { faultOf, reject, retry } from '../../pipeline/fault.ts'
+import type { Connector, ConnectorContext } from '../../pipeline/factory.ts'
+import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
+import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
+import { WalWriter } from '../../pipeline/wal/writer.ts'
+import type { WalConfig } from './config.ts'
+import { LogGauges } from './log-gauges.ts'
+
+/** How long a failed write speaks against readiness when no other write follows. */
+const FAILURE_MS = 5000
+
+/** The WAL as ingest pipelines see it. */
+export class IntakeSide implements Connector {
+  readonly intake: WalWriter
+  readonly #driver: WalDriver
+  readonly #gauges: LogGauges
+  readonly #context: ConnectorContext
+
+  constructor(config: WalConfig, context: ConnectorContext) {
+    this.#context = context
+    this.#driver = createWalDriver(config, context)
+    this.#gauges = new LogGauges(this.#driver, context)
+    this.intake = new WalWriter({
+      connector: context.id,
+      driver: this.#driver,
+      meter: context.meter,
+      onAppended: context.onAppended,
+      maxPendingBytes: config.pending_bytes,
+    })
+  }
+
+  async start(): Promise<void> {
+    await this.#driver.open()
+    const { mode } = this.#driver.durability()
+    this.#context.meter.gauge('weir_durability_mode').set(1, { connector: this.#context.id, mode })
+    this.#gauges.start()
+  }
+
+  async stop(deadline: AbortSignal): Promise<void> {
+    await this.intake.stop(deadline)
+    await this.#gauges.stop()
+    await this.#driver.close()
+  }
+
+  /** Throws why the WAL cannot be written: it does not answer, is full, or has just failed a write. */
+  async probe(): Promise<void> {
+    const failure = faultOf(this.intake.lastFailure(FAILURE_MS))
+    if (failure !== undefined && failure.code !== 'SPAN_TOO_LARGE') throw failure
+    const { bytes, maxBytes } = await this.#driver.info()
+    if (bytes >= maxBytes) throw retry('WAL_FULL', `the write-ahead log holds its ${maxBytes} bytes`)
+  }
+
+  durability(): Durability {
+    return this.#driver.durability()
+  }
+
+  attach(): void {
+    throw reject('START_FAILED', `${this.#context.id}: exporters are attached in the store process`)
+  }
+
+  async detach(): Promise<void> {}
+
+  async register(): Promise<void> {}
+}

@@ -1,0 +1,113 @@
+import { randomUUID } from 'node:crypto'
+import type { Consumer } from '../../pipeline/consumer.ts'
+import { reject } from '../../pipeline/fault.ts'
+import type { Connector, ConnectorContext, StoreChain } from '../../pipeline/factory.ts'
+import { acquireLease } from '../../pipeline/state/lease.ts'
+import { registerCursor } from '../../pipeline/wal/cursor-store.ts'
+import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
+import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
+import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
+import { ChainReader, type Acquire, type ReaderOptions } from '../../pipeline/wal/reader.ts'
+import { Trimmer } from '../../pipeline/wal/trimmer.ts'
+import type { WalConfig } from './config.ts'
+import { FullPolicy } from './full-policy.ts'
+import { LagWatch } from './lag-watch.ts'
+import { LogGauges } from './log-gauges.ts'
+
+/** The WAL as store pipelines see it: a reader per exporter, the trimmer, the dead letters. */
+export class StoreSide implements Connector {
+  /** Only ingest pipelines write, and they are in the main process. */
+  readonly intake: Consumer = {
+    consume: () => Promise.reject(reject('START_FAILED', 'the store process takes no batches')),
+  }
+  readonly #config: WalConfig
+  readonly #context: ConnectorContext
+  readonly #driver: WalDriver
+  readonly deadLetters: DeadLetters
+  readonly #readerOptions: ReaderOptions
+  readonly #readers = new Map<string, ChainReader>()
+  readonly #trimmer: Trimmer
+  readonly #lag: LagWatch
+  readonly #gauges: LogGauges
+  #cursors: readonly string[] = []
+
+  constructor(config: WalConfig, context: ConnectorContext) {
+    const { id: connector, state, log, meter, clock } = context
+    this.#config = config
+    this.#context = context
+    this.#driver = createWalDriver(config, context)
+    const driver = this.#driver
+    this.deadLetters = new DeadLetters({
+      connector,
+      state,
+      meter,
+      clock,
+      maxBytes: config.dead_letters.max_bytes,
+    })
+    const holder = randomUUID()
+    const acquire: Acquire = (name, signal) => acquireLease(state, name, holder, { signal })
+    const common = { connector, driver, state, acquire, letters: this.deadLetters, log, meter, clock }
+    this.#trimmer = new Trimmer({ ...common, keepMs: config.keep, configured: () => this.#cursors })
+    const full = new FullPolicy(config.when_full, driver, () => this.#trimmer.kick())
+    this.#readerOptions = { ...common, mustSkip: (chain, from) => full.mustSkip(chain.exporterId, from) }
+    this.#lag = new LagWatch({ ...common, alarmMs: config.lag_alarm, views: () => this.#views() })
+    this.#gauges = new LogGauges(driver, context, (info, signal) =>
+      this.#lag.look(this.#cursors, info, signal),
+    )
+  }
+
+  async start(): Promise<void> {
+    await this.#driver.open()
+    this.#gauges.start()
+  }
+
+  /** New cursors get their place before intake opens: `latest` loses nothing that comes after this. */
+  async register(cursors: readonly string[]): Promise<void> {
+    const { state, id, clock } = this.#context
+    const info = await this.#driver.info()
+    const position = this.#config.start_at === 'latest' ? info.lastSeq + 1 : info.firstSeq
+    for (const cursor of cursors) await registerCursor(state, id, cursor, position, clock())
+    await this.#lag.touch(cursors)
+    this.#cursors = [...cursors]
+    this.#trimmer.start()
+  }
+
+  attach(chain: StoreChain): void {
+    const reader = new ChainReader(chain, this.#readerOptions)
+    this.#readers.set(chain.cursor, reader)
+    reader.start()
+  }
+
+  async detach(cursor: string, deadline: AbortSignal): Promise<void> {
+    const reader = this.#readers.get(cursor)
+    await reader?.stop(deadline)
+    if (this.#readers.get(cursor) === reader) this.#readers.delete(cursor)
+  }
+
+  async stop(deadline: AbortSignal): Promise<void> {
+    await Promise.all(Array.from(this.#readers.keys(), (cursor) => this.detach(cursor, deadline)))
+    await this.#trimmer.stop()
+    await this.#gauges.stop()
+    await this.#driver.close()
+  }
+
+  async probe(): Promise<void> {
+    await this.#driver.info()
+  }
+
+  poke(): void {
+    this.#driver.poke()
+  }
+
+  durability(): Durability {
+    return this.#driver.durability()
+  }
+
+  degraded(): readonly string[] {
+    return this.#lag.degraded()
+  }
+
+  #views() {
+    return Array.from(this.#readers.values(), (reader) => reader.view())
+  }
+}

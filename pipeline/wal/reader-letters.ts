@@ -1,0 +1,93 @@
+import { decodeBatch } from '../batch/otlp-batch.ts'
+import type { DeadLetters, NewDeadLetter } from './dead-letter.ts'
+import { metaOf, memberOf, type PreparedBatch, type PreparedRange, type Refused } from './reader-prepare.ts'
+import type { Damaged, SourceMember } from './reader-source.ts'
+
+/** A row of a prepared batch that the destination will never take. */
+export interface RejectedRow {
+  readonly batch: PreparedBatch
+  readonly row: number
+  readonly reason: string
+}
+
+/** Turns what a chain could not pass on into dead letters: the bytes as they rest in the WAL, before its processors. */
+export class LetterWriter {
+  readonly #letters: DeadLetters
+  readonly #cursor: string
+  readonly #exporter: string
+  readonly #connector: string
+
+  constructor(letters: DeadLetters, names: { cursor: string; exporter: string; connector: string }) {
+    this.#letters = letters
+    this.#cursor = names.cursor
+    this.#exporter = names.exporter
+    this.#connector = names.connector
+  }
+
+  /** What reading and the processors refused; the same at every repeat of the range. */
+  async refused(range: PreparedRange, attempts: number): Promise<void> {
+    const { refused, raw } = range
+    if (refused.length === 0 && raw.damaged.length === 0) return
+    await this.#letters.put([
+      ...raw.damaged.map((damaged) => this.#damaged(damaged, attempts)),
+      ...refused.map((one) => this.#refused(one, attempts)),
+    ])
+  }
+
+  async rejected(rows: readonly RejectedRow[], attempts: number): Promise<void> {
+    const letters = rows.map(({ batch, row, reason }) => {
+      const where = memberOf(batch.members, row)
+      return this.#span(where.member, where.row, this.#exporter, reason, attempts)
+    })
+    await this.#letters.put(letters)
+  }
+
+  #refused({ member, row, reason }: Refused, attempts: number): NewDeadLetter {
+    if (row !== undefined) return this.#span(member, row, 'processors', reason, attempts)
+    return {
+      ...this.#common(member, attempts),
+      component: this.#connector,
+      reason,
+      row: member.row,
+      spans: member.member.spans,
+      format: 'raw',
+      body: member.member.bytes,
+    }
+  }
+
+  #span(
+    member: SourceMember,
+    row: number,
+    component: string,
+    reason: string,
+    attempts: number,
+  ): NewDeadLetter {
+    const body = decodeBatch(member.member.bytes, metaOf(member)).select([row]).encode()
+    const common = this.#common(member, attempts)
+    return { ...common, component, reason, row: member.row + row, spans: 1, format: 'otlp', body }
+  }
+
+  #common({ member, tenant, seq }: SourceMember, attempts: number) {
+    const { project, principal, source, receivedAtMs } = member
+    return { cursor: this.#cursor, tenant, project, principal, source, receivedAtMs, seq, attempts }
+  }
+
+  #damaged({ seq, tenant, reason, bytes }: Damaged, attempts: number): NewDeadLetter {
+    return {
+      cursor: this.#cursor,
+      component: this.#connector,
+      reason,
+      tenant,
+      project: '',
+      principal: '',
+      source: '',
+      receivedAtMs: 0,
+      seq,
+      row: 0,
+      spans: 0,
+      attempts,
+      format: 'raw',
+      body: bytes,
+    }
+  }
+}

@@ -1,0 +1,184 @@
+import { messageOf, faultOf } from '../fault.ts'
+import type { Batching } from '../component.ts'
+import { memberKey, type DedupeWindow } from './dedupe.ts'
+import type { WalDriver, WalMessage, WalPort } from './driver.ts'
+import { decodeEnvelope, type Member } from './envelope.ts'
+import { withDeadline } from './reader-deadline.ts'
+
+/** A member that is no duplicate, and where it rests. */
+export interface SourceMember {
+  readonly member: Member
+  readonly tenant: string
+  readonly seq: number
+  /** Message-wide index of its row 0. */
+  readonly row: number
+}
+
+/** A message that cannot be read; its spans are unknown. */
+export interface Damaged {
+  readonly seq: number
+  readonly tenant: string
+  readonly reason: string
+  readonly bytes: Uint8Array
+}
+
+/** Whole messages `from` to `to`, as read. */
+export interface RawRange {
+  readonly from: number
+  readonly to: number
+  readonly members: readonly SourceMember[]
+  readonly damaged: readonly Damaged[]
+  /** Spans in all members, duplicates included. */
+  readonly spans: number
+  readonly duplicates: number
+  readonly bytes: number
+  /** WAL time of the first message. */
+  readonly firstMs: number
+}
+
+export const BATCHING_DEFAULTS: Batching = { maxSpans: 8192, maxBytes: 8 * 1024 * 1024, maxWaitMs: 200 }
+
+/** One wait for the next message; drivers get signals of short life (see `withDeadline`). */
+const IDLE_MS = 60_000
+/** Longest wait for a message of a frozen range before looking whether it was purged. */
+const PURGE_CHECK_MS = 1000
+
+interface Opened {
+  readonly seq: number
+  readonly timeMs: number
+  readonly members: readonly SourceMember[]
+  readonly damaged: readonly Damaged[]
+  readonly spans: number
+  readonly duplicates: number
+  readonly bytes: number
+}
+
+/** Cuts the log into ranges: messages in order, without the members that were passed before. */
+export class RangeSource {
+  readonly #driver: WalDriver
+  readonly #port: WalPort
+  readonly #window: DedupeWindow
+  readonly #limits: Batching
+  #pending: Opened[] = []
+  /** Sequence of the newest message read. */
+  #last: number
+
+  constructor(driver: WalDriver, position: number, window: DedupeWindow, limits: Batching) {
+    this.#driver = driver
+    this.#port = driver.reader(position)
+    this.#window = window
+    this.#limits = limits
+    this.#last = position - 1
+  }
+
+  /** The next range by the exporter's limits: at least one message. Undefined when `signal` aborts. */
+  async next(signal: AbortSignal): Promise<RawRange | undefined> {
+    while (this.#pending.length === 0) {
+      if (signal.aborted) return undefined
+      await withDeadline(signal, IDLE_MS, (wait) => this.#read(wait, this.#limits.maxBytes))
+    }
+    const taken: Opened[] = []
+    let spans = 0
+    let bytes = 0
+    const full = () => spans >= this.#limits.maxSpans || bytes >= this.#limits.maxBytes
+    const deadline = performance.now() + this.#limits.maxWaitMs
+    for (;;) {
+      for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
+        const fits =
+          spans + first.spans <= this.#limits.maxSpans && bytes + first.bytes <= this.#limits.maxBytes
+        if (taken.length > 0 && !fits) return toRange(taken)
+        this.#pending.shift()
+        taken.push(first)
+        spans += first.spans
+        bytes += first.bytes
+      }
+      const left = deadline - performance.now()
+      if (full() || left <= 0 || signal.aborted) return toRange(taken)
+      await withDeadline(signal, Math.ceil(left), (wait) => this.#read(wait, this.#limits.maxBytes - bytes))
+    }
+  }
+
+  /**
+   * Exactly the messages of a frozen range that still exist; undefined when `signal` aborts. What is missing was
+   * purged, and only the log itself may say so: a slow answer must not shorten the range.
+   */
+  async exactly(from: number, to: number, signal: AbortSignal): Promise<RawRange | undefined> {
+    const taken: Opened[] = []
+    for (;;) {
+      for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
+        if (first.seq > to) return toRange(taken, from, to)
+        this.#pending.shift()
+        taken.push(first)
+        if (first.seq === to) return toRange(taken, from, to)
+      }
+      const before = this.#pending.length
+      await withDeadline(signal, PURGE_CHECK_MS, (wait) => this.#read(wait, this.#limits.maxBytes))
+      if (signal.aborted) return undefined
+      if (this.#pending.length === before && (await this.#nothingUpTo(to))) return toRange(taken, from, to)
+    }
+  }
+
+  async #nothingUpTo(to: number): Promise<boolean> {
+    const info = await this.#driver.info()
+    return info.messages === 0 || info.firstSeq > to
+  }
+
+  async #read(signal: AbortSignal, maxBytes: number): Promise<void> {
+    try {
+      for (const message of await this.#port.next(maxBytes, signal)) {
+        this.#last = message.seq
+        this.#pending.push(this.#open(message))
+      }
+    } catch (error) {
+      if (faultOf(error)?.code !== 'WAL_CORRUPT') throw error
+      // The driver says so once and goes on behind the message.
+      this.#last++
+      this.#pending.push(unreadable(this.#last, '', messageOf(error), new Uint8Array()))
+    }
+  }
+
+  #open(message: WalMessage): Opened {
+    const { seq, tenant, timeMs } = message
+    // The port may use its memory again: the range outlives the call.
+    const bytes = Buffer.from(message.bytes)
+    let members: Member[]
+    try {
+      members = decodeEnvelope(bytes, seq)
+    } catch (error) {
+      if (faultOf(error)?.code !== 'WAL_CORRUPT') throw error
+      return unreadable(seq, tenant, messageOf(error), bytes)
+    }
+    const fresh: SourceMember[] = []
+    let row = 0
+    let duplicates = 0
+    for (const member of members) {
+      if (this.#window.pass(memberKey(tenant, member), timeMs)) duplicates += member.spans
+      else fresh.push({ member, tenant, seq, row })
+      row += member.spans
+    }
+    return { seq, timeMs, bytes: bytes.length, members: fresh, damaged: [], spans: row, duplicates }
+  }
+
+  async close(): Promise<void> {
+    this.#pending = []
+    await this.#port.close()
+  }
+}
+
+function unreadable(seq: number, tenant: string, reason: string, bytes: Uint8Array): Opened {
+  const damaged = [{ seq, tenant, reason, bytes }]
+  return { seq, timeMs: 0, bytes: bytes.length, members: [], damaged, spans: 0, duplicates: 0 }
+}
+
+function toRange(taken: readonly Opened[], from?: number, to?: number): RawRange {
+  return {
+    from: from ?? taken[0]?.seq ?? 0,
+    to: to ?? taken.at(-1)?.seq ?? 0,
+    members: taken.flatMap((message) => message.members),
+    damaged: taken.flatMap((message) => message.damaged),
+    spans: taken.reduce((sum, message) => sum + message.spans, 0),
+    duplicates: taken.reduce((sum, message) => sum + message.duplicates, 0),
+    bytes: taken.reduce((sum, message) => sum + message.bytes, 0),
+    firstMs: taken[0]?.timeMs ?? 0,
+  }
+}

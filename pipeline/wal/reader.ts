@@ -1,0 +1,301 @@
+import type { StoreChain } from '../factory.ts'
+import { faultOf, messageOf } from '../fault.ts'
+import { sleep } from '../sleep.ts'
+import type { StateStore } from '../state/state.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Meter } from '../telemetry/meter.ts'
+import { newEpoch, rangeToken, type CursorRecord, type FrozenRecord } from './cursor-record.ts'
+import { HeldCursor } from './cursor-store.ts'
+import type { DeadLetters } from './dead-letter.ts'
+import { DEDUPE_DEFAULTS, type DedupeLimits } from './dedupe.ts'
+import { rebuildWindow } from './dedupe-rebuild.ts'
+import type { WalDriver } from './driver.ts'
+import { addLedger, type Ledger } from './ledger.ts'
+import { Backoff } from './reader-backoff.ts'
+import { Deliverer } from './reader-deliver.ts'
+import { LetterWriter } from './reader-letters.ts'
+import { prepare, type PreparedRange } from './reader-prepare.ts'
+import { ReaderMetrics } from './reader-metrics.ts'
+import { BATCHING_DEFAULTS, RangeSource } from './reader-source.ts'
+
+/** The right to drive a cursor, until `lost` aborts or it is released. */
+export interface Hold {
+  /** Grows with every holder. */
+  readonly fence: number
+  readonly lost: AbortSignal
+  release(): Promise<void>
+}
+
+/** Waits for the right; undefined when `signal` aborts. */
+export type Acquire = (name: string, signal: AbortSignal) => Promise<Hold | undefined>
+
+export interface ReaderOptions {
+  /** Id of the connector: names its cursors and dead letters in state. */
+  readonly connector: string
+  readonly driver: WalDriver
+  readonly state: StateStore
+  readonly acquire: Acquire
+  readonly letters: DeadLetters
+  readonly log: Log
+  readonly meter: Meter
+  readonly clock: () => number
+  /** Spans of a full WAL that this exporter has not seen are given up: `when_full: skip`. */
+  readonly mustSkip?: (chain: StoreChain, from: number) => Promise<boolean>
+  readonly dedupe?: DedupeLimits
+  /** Deadline of one call of the exporter; default 2 minutes. */
+  readonly deliverTimeoutMs?: number
+  /** First and longest wait between repeats; default 1 s and 30 s. */
+  readonly backoffMs?: readonly [first: number, cap: number]
+}
+
+const DELIVER_TIMEOUT_MS = 120_000
+
+/** What can be said of a chain at any time, for lag and health. */
+export interface ReaderView {
+  readonly cursor: string
+  readonly pipeline: string
+  readonly exporterId: string
+  /** This daemon drives the cursor. */
+  readonly held: boolean
+  readonly record: CursorRecord | undefined
+  /** What the destination or the stores last said, and since when; undefined: all is well. */
+  readonly failing: { readonly sinceMs: number; readonly message: string } | undefined
+}
+
+/**
+ * Drives one chain along the log: waits for the lease, repeats what was frozen, then reads, freezes, delivers and
+ * advances, until it is stopped or the lease is lost. While one range is delivered the next one is read and prepared.
+ */
+export class ChainReader {
+  readonly #options: ReaderOptions
+  readonly #chain: StoreChain
+  readonly #deliverer: Deliverer
+  readonly #metrics: ReaderMetrics
+  /** Ends reading; the delivery in flight goes on. */
+  readonly #ending = new AbortController()
+  /** Ends the delivery in flight too. */
+  readonly #ended = new AbortController()
+  #running: Promise<void> | undefined
+  #held: HeldCursor | undefined
+  #failing: ReaderView['failing']
+
+  constructor(chain: StoreChain, options: ReaderOptions) {
+    this.#chain = chain
+    this.#options = options
+    this.#metrics = new ReaderMetrics(chain, options.meter)
+    const { letters, connector, log, mustSkip, deliverTimeoutMs = DELIVER_TIMEOUT_MS } = options
+    this.#deliverer = new Deliverer({
+      chain,
+      letters: new LetterWriter(letters, { cursor: chain.cursor, exporter: chain.exporterId, connector }),
+      log,
+      timeoutMs: deliverTimeoutMs,
+      backoff: new Backoff(...(options.backoffMs ?? [])),
+      mustSkip: async ({ raw }) => (await mustSkip?.(chain, raw.from)) ?? false,
+      onResult: (error) => this.#note(error),
+    })
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Finishes the delivery in flight; at the deadline it is given up and stays frozen for the next holder. */
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.#ending.abort()
+    const giveUp = () => this.#ended.abort()
+    deadline.addEventListener('abort', giveUp)
+    if (deadline.aborted) giveUp()
+    await this.#running
+    deadline.removeEventListener('abort', giveUp)
+  }
+
+  view(): ReaderView {
+    const { cursor, pipeline, exporterId } = this.#chain
+    const record = this.#held?.record
+    return { cursor, pipeline, exporterId, held: record !== undefined, record, failing: this.#failing }
+  }
+
+  async #run(): Promise<void> {
+    const ending = this.#ending.signal
+    const backoff = new Backoff(...(this.#options.backoffMs ?? [1000, 5000]))
+    while (!ending.aborted) {
+      try {
+        const hold = await this.#options.acquire(`${this.#options.connector}/${this.#chain.cursor}`, ending)
+        if (hold === undefined) continue
+        await this.#holding(hold)
+        backoff.reset()
+      } catch (error) {
+        if (ending.aborted) return
+        this.#complain(error)
+        await sleep(backoff.nextMs(), ending)
+      }
+    }
+  }
+
+  #complain(error: unknown): void {
+    const fields = { cursor: this.#chain.cursor, error: messageOf(error), code: faultOf(error)?.code }
+    if (faultOf(error)?.code === 'LEASE_LOST') return this.#options.log.info(fields, 'Standing by')
+    this.#note(error)
+    if (faultOf(error)?.verdict.do === 'retry') this.#options.log.warn(fields, 'A cursor pauses')
+    else this.#options.log.error({ ...fields, err: error }, 'A cursor stands still')
+  }
+
+  #note(error: unknown): void {
+    if (error === undefined) this.#failing = undefined
+    else
+      this.#failing = { sinceMs: this.#failing?.sinceMs ?? this.#options.clock(), message: messageOf(error) }
+  }
+
+  async #holding(hold: Hold): Promise<void> {
+    const reading = new AbortController()
+    const delivering = new AbortController()
+    const unlink = [
+      follow(this.#ending.signal, reading),
+      follow(this.#ended.signal, delivering),
+      follow(hold.lost, reading, delivering),
+    ]
+    try {
+      const { state, connector, clock } = this.#options
+      this.#held = await HeldCursor.take(state, connector, this.#chain.cursor, hold.fence, clock)
+      this.#metrics.held(true)
+      await this.#drive(this.#held, reading.signal, delivering.signal)
+    } finally {
+      for (const drop of unlink) drop()
+      reading.abort()
+      delivering.abort()
+      this.#held = undefined
+      this.#metrics.held(false)
+      await hold.release()
+    }
+  }
+
+  async #drive(held: HeldCursor, reading: AbortSignal, delivering: AbortSignal): Promise<void> {
+    const { driver, dedupe = DEDUPE_DEFAULTS } = this.#options
+    await this.#checkPosition(held, delivering)
+    const { position, frozen } = held.record
+    const window = await rebuildWindow(driver, position, reading, dedupe)
+    if (reading.aborted) return
+    this.#note(undefined)
+    const batching = this.#chain.exporter.batching ?? BATCHING_DEFAULTS
+    const source = new RangeSource(driver, frozen?.from ?? position, window, batching)
+    try {
+      if (frozen !== undefined && !(await this.#repeat(held, frozen, source, reading, delivering))) return
+      await this.#follow(held, source, reading, delivering)
+    } finally {
+      await source.close()
+    }
+  }
+
+  /** A log that ends before the cursor is a new log: waiting for it to catch up would skip what it takes now. */
+  async #checkPosition(held: HeldCursor, signal: AbortSignal): Promise<void> {
+    const { position, cursor } = held.record
+    const info = await this.#options.driver.info()
+    if (position <= info.lastSeq + 1) return
+    this.#options.log.error(
+      { cursor, position, last_seq: info.lastSeq },
+      'The WAL is not the one that this cursor was on; reading it from its start',
+    )
+    await held.save({ frozen: undefined, position: info.firstSeq, epoch: newEpoch() }, signal)
+  }
+
+  /** Delivers again what an earlier holder froze and may have delivered. False when reading was ended before. */
+  async #repeat(
+    held: HeldCursor,
+    frozen: FrozenRecord,
+    source: RangeSource,
+    reading: AbortSignal,
+    delivering: AbortSignal,
+  ): Promise<boolean> {
+    const raw = await source.exactly(frozen.from, frozen.to, reading)
+    if (raw === undefined) return false
+    const again = { ...frozen, attempt: frozen.attempt + 1 }
+    if (raw.spans !== frozen.rows) {
+      this.#options.log.warn(
+        { cursor: held.record.cursor, from: frozen.from, to: frozen.to, spans: raw.spans, were: frozen.rows },
+        'Messages of a frozen range were purged',
+      )
+      delete again.work
+      delete again.done
+    }
+    await held.save({ frozen: again }, delivering)
+    const range = await prepare(raw, this.#chain.process)
+    await this.#advance(
+      held,
+      range,
+      await this.#deliverer.run(range, held, delivering),
+      undefined,
+      delivering,
+    )
+    return true
+  }
+
+  async #follow(
+    held: HeldCursor,
+    source: RangeSource,
+    reading: AbortSignal,
+    delivering: AbortSignal,
+  ): Promise<void> {
+    let range = await this.#next(source, reading)
+    while (range !== undefined) {
+      if (needsFreeze(range) && held.record.frozen === undefined) {
+        await held.save({ frozen: this.#freeze(held.record, range) }, delivering)
+      }
+      const delivered = this.#deliverer.run(range, held, delivering)
+      let ready: PreparedRange | undefined
+      const ahead = this.#next(source, reading).then((next) => (ready = next))
+      // Both are awaited below; until then neither may count as unhandled.
+      ahead.catch(() => undefined)
+      const ledger = await delivered
+      await this.#advance(held, range, ledger, ready, delivering)
+      range = await ahead
+    }
+  }
+
+  async #next(source: RangeSource, reading: AbortSignal): Promise<PreparedRange | undefined> {
+    const raw = await source.next(reading)
+    // Read but not frozen: the next holder reads it again.
+    if (raw === undefined || reading.aborted) return undefined
+    return prepare(raw, this.#chain.process)
+  }
+
+  #freeze(record: CursorRecord, { raw }: PreparedRange): FrozenRecord {
+    return {
+      from: raw.from,
+      to: raw.to,
+      token: rangeToken(record, raw.from, raw.to),
+      rows: raw.spans,
+      attempt: 0,
+      firstTryMs: this.#options.clock(),
+    }
+  }
+
+  /** One write moves the cursor, books the range, and freezes the next one where it is ready. */
+  async #advance(
+    held: HeldCursor,
+    { raw }: PreparedRange,
+    booked: Ledger,
+    next: PreparedRange | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { record } = held
+    const ledger = addLedger(record.ledger, booked)
+    const frozen = next !== undefined && needsFreeze(next) ? this.#freeze(record, next) : undefined
+    const moved = { position: raw.to + 1, ledger, bytes: record.bytes + raw.bytes, frozen }
+    await held.save(moved, signal)
+    if (this.#metrics.advanced(held.record, booked) !== 0) {
+      this.#options.log.error({ cursor: record.cursor, ledger }, 'The ledger of a cursor does not balance')
+    }
+  }
+}
+
+/** Without a live span nothing is delivered; dead letters have stable keys of their own. */
+function needsFreeze(range: PreparedRange): boolean {
+  return range.live > 0
+}
+
+function follow(signal: AbortSignal, ...controllers: AbortController[]): () => void {
+  const abort = () => controllers.forEach((controller) => controller.abort(signal.reason))
+  signal.addEventListener('abort', abort)
+  if (signal.aborted) abort()
+  return () => signal.removeEventListener('abort', abort)
+}
