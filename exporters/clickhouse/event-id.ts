@@ -1,0 +1,37 @@
+import * as crypto from 'node:crypto'
+
+/**
+ * What a span is known by, whoever sends it and however often: the first 16 bytes of SHA-256 over
+ *
+ *     tenant (UTF-8) · 0x00 · trace id (16) · span id (8) · start_time_unix_nano (8, little-endian)
+ *
+ * An absent id is zeros. In SQL: `substring(SHA256(concat(TenantId, '\0', unhex(TraceId), unhex(SpanId),
+ * reinterpretAsFixedString(toUnixTimestamp64Nano(Timestamp)))), 1, 16)`, where both ids are present.
+ */
+export class EventIds {
+  readonly #input: Buffer
+  readonly #at: number
+
+  constructor(tenant: string) {
+    const name = Buffer.from(tenant)
+    this.#at = name.length + 1
+    this.#input = Buffer.alloc(this.#at + 32)
+    name.copy(this.#input)
+  }
+
+  /** Writes the id to `out` at `to`. An offset of −1 means absent. */
+  write(bytes: Uint8Array, traceId: number, spanId: number, start: number, out: Buffer, to: number): void {
+    const at = this.#at
+    this.#put(bytes, traceId, 16, at)
+    this.#put(bytes, spanId, 8, at + 16)
+    this.#put(bytes, start, 8, at + 24)
+    // One-shot and as latin-1: a third of the cost of createHash, half of that of a Buffer (measured).
+    out.write(crypto.hash('sha256', this.#input, 'binary'), to, 16, 'latin1')
+  }
+
+  #put(bytes: Uint8Array, from: number, size: number, at: number): void {
+    const input = this.#input
+    if (from < 0) input.fill(0, at, at + size)
+    else for (let i = 0; i < size; i++) input[at + i] = bytes[from + i] as number
+  }
+}

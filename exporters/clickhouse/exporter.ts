@@ -1,0 +1,154 @@
+import type { Batch } from '../../pipeline/batch/batch.ts'
+import type { Batching, Delivery, DeliveryOutcome, Exporter, Queryable } from '../../pipeline/component.ts'
+import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
+import { factsOf } from '../../pipeline/genai/facts-of.ts'
+import type { Config } from './config.ts'
+import type { Connection } from './connection.ts'
+import { openEmbedded } from './embedded.ts'
+import { Inserts } from './inserts.ts'
+import { userQuery } from './query.ts'
+import { prepare } from './schema.ts'
+import { openServer } from './server.ts'
+import { targetOf, type Target } from './target.ts'
+
+export class ClickHouseExporter implements Exporter {
+  readonly batching: Batching
+  readonly queryable: Queryable
+  readonly #config: Config
+  readonly #context: Context
+  readonly #target: Target
+  #connection: Connection | undefined
+  #inserts: Inserts | undefined
+  /** Inserts share one block: one at a time. Also where an abandoned one is waited for. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(config: Config, context: Context) {
+    this.#config = config
+    this.#context = context
+    this.#target = targetOf(config)
+    this.batching = {
+      maxSpans: config.batch.max_spans,
+      maxBytes: config.batch.max_bytes,
+      maxWaitMs: config.batch.max_wait,
+    }
+    this.queryable = {
+      query: (request, signal) => userQuery(this.#open(), this.#target, request, signal),
+    }
+  }
+
+  async start(): Promise<void> {
+    if (this.#connection !== undefined) return
+    const connection = await connect(this.#config, this.#target)
+    try {
+      await prepare(connection, this.#target, this.#config, this.#context.log)
+    } catch (error) {
+      await connection.close()
+      throw (
+        faultOf(error) ??
+        retry('START_FAILED', `clickhouse: ${messageOf(error)}`, undefined, { cause: error })
+      )
+    }
+    this.#connection = connection
+    this.#inserts = new Inserts(connection, this.#target, this.#config.timeout)
+  }
+
+  async stop(): Promise<void> {
+    const connection = this.#connection
+    this.#connection = undefined
+    await this.#turn
+    await connection?.close()
+  }
+
+  async probe(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#open().rows('SELECT 1', {}, signal)
+    } catch (error) {
+      throw (
+        faultOf(error) ??
+        retry('EXPORT_UNAVAILABLE', `clickhouse: ${messageOf(error)}`, undefined, { cause: error })
+      )
+    }
+  }
+
+  /** A pipeline without a WAL: the bytes' digest is the token, so a sender's repeat of a request is stored once. */
+  async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
+    const digest = Buffer.from(batch.meta.digest).toString('hex')
+    await this.#insert([batch], `request-${digest}`, false, signal)
+    return ACCEPTED
+  }
+
+  async deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
+    const { token, attempt } = delivery.range
+    await this.#insert(delivery.batches, token, attempt > 0, signal)
+    return { rejected: [] }
+  }
+
+  async #insert(
+    batches: readonly Batch[],
+    token: string,
+    uncertain: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.#open()
+    for (const batch of batches) {
+      dropExpired(batch, this.#config.ttl)
+      factsOf(batch)
+    }
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(this.#config.timeout)])
+    const turn = this.#turn.then(() => this.#inserts?.deliver(batches, token, uncertain, deadline))
+    this.#turn = turn.catch(() => undefined)
+    await untilAborted(turn, deadline)
+  }
+
+  #open(): Connection {
+    if (this.#connection === undefined) throw retry('EXPORT_UNAVAILABLE', 'clickhouse: not started')
+    return this.#connection
+  }
+}
+
+function connect(config: Config, target: Target): Promise<Connection> {
+  if (config.endpoint === 'embedded') {
+    return openEmbedded({
+      directory: config.directory,
+      database: target.database,
+      markCacheBytes: config.memory.mark_cache,
+      maxMemoryBytes: config.memory.max,
+    })
+  }
+  return openServer({
+    url: config.endpoint,
+    username: config.username,
+    password: config.password?.reveal() ?? '',
+    database: target.database,
+    timeoutMs: config.timeout,
+    gzip: config.compress === 'gzip',
+    tls: config.tls,
+  })
+}
+
+/** By the time of receipt, not by the clock: a repeat of a frozen range must be the same rows (design law 5). */
+function dropExpired(batch: Batch, ttlMs: number): void {
+  if (ttlMs === 0) return
+  const oldest = batch.meta.receivedAtMs - ttlMs
+  for (let row = 0; row < batch.rows; row++) {
+    if (batch.isLive(row) && batch.startMs(row) < oldest) batch.drop(row, 'expired')
+  }
+}
+
+/** The statement may go on (an embedded one cannot be interrupted); the next insert waits for it in its turn. */
+async function untilAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  let abort: (() => void) | undefined
+  const aborted = new Promise<never>((_, fail) => {
+    abort = () =>
+      fail(retry('EXPORT_UNAVAILABLE', 'clickhouse: the insert did not end in time; it is reconciled next'))
+    if (signal.aborted) abort()
+    else signal.addEventListener('abort', abort, { once: true })
+  })
+  try {
+    await Promise.race([work, aborted])
+  } finally {
+    if (abort !== undefined) signal.removeEventListener('abort', abort)
+  }
+}

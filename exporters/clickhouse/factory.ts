@@ -1,0 +1,11 @@
+import type { ExporterFactory } from '../../pipeline/factory.ts'
+import { config } from './config.ts'
+import { ClickHouseExporter } from './exporter.ts'
+
+export const clickhouse: ExporterFactory<typeof config> = {
+  type: 'clickhouse',
+  summary:
+    'Stores spans in ClickHouse, embedded or a server, each exactly once, with cost and tokens as typed columns.',
+  config,
+  create: (config, context) => new ClickHouseExporter(config, context),
+}

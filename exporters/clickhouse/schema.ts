@@ -1,0 +1,79 @@
+import { messageOf, reject } from '../../pipeline/fault.ts'
+import type { Log } from '../../pipeline/telemetry/log.ts'
+import { quoteText } from '../../proto/clickhouse/native.ts'
+import { SpanBlock } from './block.ts'
+import type { Config } from './config.ts'
+import type { Connection } from './connection.ts'
+import { migrate } from './migrate.ts'
+import type { Target } from './target.ts'
+
+/** Brings the tables to what the exporter writes: migrations, TTL, syncing. Fault START_FAILED names what is missing. */
+export async function prepare(
+  connection: Connection,
+  target: Target,
+  config: Config,
+  log: Log,
+): Promise<void> {
+  if (config.create_schema) {
+    await migrate(connection, target, log)
+    if (config.durability === 'strict' && config.endpoint === 'embedded')
+      await syncInserts(connection, target)
+  }
+  await checkColumns(connection, target)
+  await applyTtl(connection, target, config, log)
+}
+
+/** Survives power loss: ClickHouse leaves new parts to the page cache (notes: guaranteed after 480 s). */
+async function syncInserts(connection: Connection, target: Target): Promise<void> {
+  for (const table of [target.traces, target.traceIdTs]) {
+    await connection.command(
+      `ALTER TABLE ${table} MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1`,
+    )
+  }
+}
+
+async function checkColumns(connection: Connection, target: Target): Promise<void> {
+  const { data } = await connection.rows(
+    'SELECT name FROM system.columns WHERE database = {database:String} AND table = {table:String}',
+    { database: target.database, table: target.tracesName },
+  )
+  const present = new Set(data.map(([name]) => name))
+  const missing = new SpanBlock().names.filter((name) => !present.has(name))
+  if (missing.length === 0) return
+  throw reject(
+    'START_FAILED',
+    `clickhouse: ${target.traces} lacks the columns ${missing.join(', ')}: set create_schema: true, or apply exporters/clickhouse/migrations by hand`,
+  )
+}
+
+async function applyTtl(connection: Connection, target: Target, config: Config, log: Log): Promise<void> {
+  const seconds = Math.ceil(config.ttl / 1000)
+  const ddl = await createQuery(connection, target, target.tracesName)
+  const present = /\sTTL\s+toDateTime\(Timestamp\)\s*\+\s*toIntervalSecond\((\d+)\)/.exec(ddl)?.[1]
+  if (seconds === 0) {
+    if (/\sTTL\s/.test(ddl))
+      log.warn(
+        'clickhouse: the table has a TTL of its own and `ttl` is 0: ClickHouse will delete what arrives past it',
+      )
+    return
+  }
+  if (!config.create_schema || present === String(seconds)) return
+  try {
+    await connection.command(
+      `ALTER TABLE ${target.traces} MODIFY TTL toDateTime(Timestamp) + toIntervalSecond(${seconds})`,
+    )
+    await connection.command(
+      `ALTER TABLE ${target.traceIdTs} MODIFY TTL Start + toIntervalSecond(${seconds})`,
+    )
+  } catch (error) {
+    throw reject('START_FAILED', `clickhouse: ttl: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+async function createQuery(connection: Connection, target: Target, table: string): Promise<string> {
+  const { data } = await connection.rows(
+    `SELECT create_table_query FROM system.tables WHERE database = ${quoteText(target.database)} AND name = ${quoteText(table)}`,
+    {},
+  )
+  return String(data[0]?.[0] ?? '')
+}

@@ -1,0 +1,106 @@
+import { readFile } from 'node:fs/promises'
+import { Agent } from 'node:https'
+import { Readable } from 'node:stream'
+import { createClient, ClickHouseLogLevel, type ClickHouseClient } from '@clickhouse/client'
+import { messageOf, reject } from '../../pipeline/fault.ts'
+import { quoteText } from '../../proto/clickhouse/native.ts'
+import type { Config } from './config.ts'
+import {
+  selectRows,
+  settingsClause,
+  type Connection,
+  type Insert,
+  type Params,
+  type Reader,
+  type Settings,
+} from './connection.ts'
+
+export interface ServerOptions {
+  readonly url: string
+  readonly username: string
+  readonly password: string
+  readonly database: string
+  readonly timeoutMs: number
+  readonly gzip: boolean
+  readonly tls: Config['tls']
+}
+
+/** A ClickHouse server by its HTTP interface. */
+export async function openServer(options: ServerOptions): Promise<Connection> {
+  const shared = {
+    url: options.url,
+    username: options.username,
+    password: options.password,
+    application: 'weir',
+    request_timeout: options.timeoutMs,
+    compression: { request: options.gzip },
+    log: { level: ClickHouseLogLevel.OFF },
+    ...(await trust(options.tls)),
+  }
+  // Users write unqualified names; our own statements qualify theirs, and some precede the database.
+  return new Server(createClient(shared), createClient({ ...shared, database: options.database }))
+}
+
+async function trust(tls: Config['tls']) {
+  if (tls === undefined) return {}
+  try {
+    const [ca, cert, key] = await Promise.all([tls.ca_file, tls.cert_file, tls.key_file].map(readIfGiven))
+    return {
+      http_agent: new Agent({
+        keepAlive: true,
+        ca,
+        cert,
+        key,
+        rejectUnauthorized: !tls.insecure_skip_verify,
+      }),
+    }
+  } catch (error) {
+    throw reject('START_FAILED', `clickhouse: tls: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+function readIfGiven(path: string | undefined): Promise<Buffer> | undefined {
+  return path === undefined ? undefined : readFile(path)
+}
+
+class Server implements Connection {
+  readonly #client: ClickHouseClient
+  readonly #users: ClickHouseClient
+
+  constructor(client: ClickHouseClient, users: ClickHouseClient) {
+    this.#client = client
+    this.#users = users
+  }
+
+  async command(sql: string): Promise<void> {
+    await this.#client.command({ query: sql })
+  }
+
+  rows(sql: string, params: Params, signal?: AbortSignal) {
+    return selectRows(this.#client, sql, params, signal === undefined ? {} : { abort_signal: signal })
+  }
+
+  /** The block is the request's body, which the server reads as data only. */
+  async insert(insert: Insert, signal: AbortSignal): Promise<number> {
+    const result = await this.#client.exec({
+      query: `${insert.into} ${settingsClause(insert.settings, quoteText)} FORMAT Native`,
+      values: Readable.from(insert.parts, { objectMode: false }),
+      abort_signal: signal,
+      clickhouse_settings: { wait_end_of_query: 1 },
+    })
+    for await (const _ of result.stream) void _
+    return Number(result.summary?.read_rows ?? 0)
+  }
+
+  reader(settings: Settings): Promise<Reader> {
+    return Promise.resolve({
+      rows: (sql, params, signal) =>
+        selectRows(this.#users, sql, params, { abort_signal: signal, clickhouse_settings: { ...settings } }),
+      close: () => Promise.resolve(),
+    })
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#client.close(), this.#users.close()])
+  }
+}
