@@ -2,6 +2,7 @@ import { NONE, type Batch } from '../batch/batch.ts'
 import { emptyFacts, TOKENS, type SpanFacts } from '../batch/facts.ts'
 import { keyId, type KeyId } from '../batch/keys.ts'
 import { scaled, USD_DIGITS } from './decimal.ts'
+import { SLOT } from './fields.ts'
 import { own, parseObject } from './json.ts'
 import { isLeaf, operationOf } from './kind.ts'
 import type { Payload } from './payload.ts'
@@ -29,16 +30,16 @@ export function factsOf(batch: Batch): SpanFacts {
 function fill(facts: SpanFacts, scan: Scan, batch: Batch, row: number): void {
   const operation = operationOf(scan)
   facts.operation[row] = operation
-  facts.runId[row] = scan.text('runId')
-  facts.seq[row] = scan.count('seq')
-  facts.sessionId[row] = scan.text('session')
-  facts.userId[row] = scan.text('user')
-  facts.toolName[row] = scan.text('tool')
+  facts.runId[row] = scan.text(SLOT.runId)
+  facts.seq[row] = scan.count(SLOT.seq)
+  facts.sessionId[row] = scan.text(SLOT.session)
+  facts.userId[row] = scan.text(SLOT.user)
+  facts.toolName[row] = scan.text(SLOT.tool)
   facts.agentName[row] = agentName(scan, operation)
   if (operation === '') return
   fromResource(facts, batch, row)
-  facts.requestModel[row] = scan.text('requestModel') || genkitModel(scan)
-  facts.responseModel[row] = scan.text('responseModel')
+  facts.requestModel[row] = scan.text(SLOT.requestModel) || genkitModel(scan)
+  facts.responseModel[row] = scan.text(SLOT.responseModel)
   facts.provider[row] = providerOf(facts, scan, row)
   facts.usageSemantics[row] = 'none'
   if (!isLeaf(scan, operation)) return
@@ -54,7 +55,7 @@ function fillCall(facts: SpanFacts, scan: Scan, batch: Batch, row: number): void
     facts.usageSemantics[row] = cut ? 'inferred' : resolved.semantics
   }
   facts.responseModel[row] ||= facts.requestModel[row] ?? ''
-  facts.finishReason[row] = finishReason(scan.text('finishReason'))
+  facts.finishReason[row] = finishReason(scan.text(SLOT.finishReason))
   facts.serviceTier[row] = serviceTier(scan, resolved?.payload)
   facts.timeToFirstTokenMs[row] = firstTokenMs(scan, batch, row)
   facts.costProvided[row] = providedCost(scan)
@@ -78,18 +79,20 @@ function resourceText(batch: Batch, row: number, key: KeyId): string {
 }
 
 function agentName(scan: Scan, operation: string): string {
-  const name = scan.text('agent')
+  const name = scan.text(SLOT.agent)
   if (name !== '') return name
-  return operation === 'invoke_agent' ? scan.text('entityName') : ''
+  return operation === 'invoke_agent' ? scan.text(SLOT.entityName) : ''
 }
 
 /** Genkit writes `provider/model` into the action's name. */
 function genkitModel(scan: Scan): string {
-  return scan.has('genkitSubtype') && scan.text('genkitSubtype') === 'model' ? scan.text('genkitName') : ''
+  return scan.has(SLOT.genkitSubtype) && scan.text(SLOT.genkitSubtype) === 'model'
+    ? scan.text(SLOT.genkitName)
+    : ''
 }
 
 function providerOf(facts: SpanFacts, scan: Scan, row: number): string {
-  const named = scan.has('provider') ? providerName(scan.text('provider')) : ''
+  const named = scan.has(SLOT.provider) ? providerName(scan.text(SLOT.provider)) : ''
   if (named !== '') return named
   const byResponse = providerOfModel(facts.responseModel[row] ?? '')
   return byResponse !== '' ? byResponse : providerOfModel(facts.requestModel[row] ?? '')
@@ -109,23 +112,23 @@ function finishReason(text: string): string {
 
 /** standard, batch, flex, priority, …; '' when the span does not say. */
 function serviceTier(scan: Scan, payload: Payload | undefined): string {
-  if (scan.has('batch') && scan.text('batch') === 'true') return 'batch'
-  const tier = (scan.text('serviceTier') || payload?.serviceTier || '').toLowerCase()
+  if (scan.has(SLOT.batch) && scan.text(SLOT.batch) === 'true') return 'batch'
+  const tier = (scan.text(SLOT.serviceTier) || payload?.serviceTier || '').toLowerCase()
   return tier === 'auto' || tier === 'default' || tier === 'on_demand' ? 'standard' : tier
 }
 
 function firstTokenMs(scan: Scan, batch: Batch, row: number): number {
-  if (scan.has('firstChunkSeconds')) return scan.number('firstChunkSeconds') * 1000
-  if (scan.has('firstChunkMs')) return scan.number('firstChunkMs')
-  if (!scan.has('firstToken')) return 0
-  const at = Date.parse(scan.text('firstToken').replaceAll('"', ''))
+  if (scan.has(SLOT.firstChunkSeconds)) return scan.number(SLOT.firstChunkSeconds) * 1000
+  if (scan.has(SLOT.firstChunkMs)) return scan.number(SLOT.firstChunkMs)
+  if (!scan.has(SLOT.firstToken)) return 0
+  const at = Date.parse(scan.text(SLOT.firstToken).replaceAll('"', ''))
   const delay = at - batch.startMs(row)
   return delay > 0 ? delay : 0
 }
 
 /** The cost that the sender gave, in units of 1e-12 USD; −1 when none. */
 function providedCost(scan: Scan): bigint {
-  const details = scan.has('langfuseCost') ? parseObject(scan.text('langfuseCost')) : undefined
+  const details = scan.has(SLOT.langfuseCost) ? parseObject(scan.text(SLOT.langfuseCost)) : undefined
   if (details !== undefined) {
     const whole = money(own(details, 'total'))
     if (whole >= 0n) return whole
@@ -134,9 +137,10 @@ function providedCost(scan: Scan): bigint {
       .filter((part) => part >= 0n)
     if (parts.length > 0) return parts.reduce((sum, part) => sum + part, 0n)
   }
-  if (scan.has('cost')) return money(scan.text('cost'))
-  const input = money(scan.text('inputCost'))
-  const output = money(scan.text('outputCost'))
+  if (scan.has(SLOT.cost)) return money(scan.text(SLOT.cost))
+  if (!scan.has(SLOT.inputCost) && !scan.has(SLOT.outputCost)) return -1n
+  const input = money(scan.text(SLOT.inputCost))
+  const output = money(scan.text(SLOT.outputCost))
   if (input < 0n && output < 0n) return -1n
   return (input < 0n ? 0n : input) + (output < 0n ? 0n : output)
 }
@@ -152,8 +156,10 @@ function money(value: unknown): bigint {
 
 /** OpenAI's regional endpoints and Anthropic's geography and fast mode have prices of their own. */
 function hint(facts: SpanFacts, scan: Scan, row: number, payload: Payload | undefined): void {
-  const server = scan.has('server') ? /^(us|eu)\.api\.openai\.com$/.exec(scan.text('server'))?.[1] : undefined
-  const named = (scan.has('geo') ? scan.text('geo') : (payload?.geo ?? '')).toLowerCase()
+  const server = scan.has(SLOT.server)
+    ? /^(us|eu)\.api\.openai\.com$/.exec(scan.text(SLOT.server))?.[1]
+    : undefined
+  const named = (scan.has(SLOT.geo) ? scan.text(SLOT.geo) : (payload?.geo ?? '')).toLowerCase()
   const geo = server ?? (named === 'us' || named === 'eu' ? named : '')
   const fast = payload?.fast ?? false
   if (geo !== '' || fast) facts.priceHints.set(row, { geo, fast })

@@ -234,10 +234,7 @@ const RAW_FIELDS = {
   agentRun: ['pydantic_ai.all_messages', 'final_result', 'all_messages_events'],
 } as const
 
-export type TextField = keyof typeof TEXT_FIELDS
-export type NumberField = keyof typeof NUMBER_FIELDS
-export type RawField = keyof typeof RAW_FIELDS
-export type Field = TextField | NumberField | RawField
+export type Field = keyof typeof TEXT_FIELDS | keyof typeof NUMBER_FIELDS | keyof typeof RAW_FIELDS
 
 /** field → its slot in the scan's scratch. Numbers come first, so `slot < NUMBERS` tells them. */
 const NAMES = [
@@ -247,9 +244,10 @@ const NAMES = [
 ] as Field[]
 export const NUMBERS: number = Object.keys(NUMBER_FIELDS).length
 export const SLOTS: number = NAMES.length
-export const SLOT = Object.fromEntries(NAMES.map((name, index) => [name, index])) as Readonly<
-  Record<Field, number>
->
+// By way of JSON: V8 gives such an object fixed fields, so that reading one costs nothing; fromEntries makes a dictionary.
+export const SLOT = JSON.parse(
+  JSON.stringify(Object.fromEntries(NAMES.map((name, index) => [name, index]))),
+) as Readonly<Record<Field, number>>
 
 /** Source attributes of each field, in order of preference; the docs' table. */
 export const SOURCES: Readonly<Record<Field, readonly string[]>> = {

@@ -1,3 +1,4 @@
+import { SLOT } from './fields.ts'
 import type { Scan } from './scan.ts'
 
 /** Kinds of OpenInference, Langfuse, LangSmith, Laminar and OpenLLMetry → OTel GenAI operations. '' = a plain step. */
@@ -74,20 +75,20 @@ export function operationOf(scan: Scan): string {
  */
 export function isLeaf(scan: Scan, operation: string): boolean {
   if (operation === '' || AROUND.has(operation) || operation.includes('memory')) return false
-  if (scan.has('aiOperation') && AROUND.has(aiOperation(scan.text('aiOperation')) ?? '')) return false
+  if (scan.has(SLOT.aiOperation) && AROUND.has(aiOperation(scan.text(SLOT.aiOperation)) ?? '')) return false
   return LEAVES.has(operation) || hasModel(scan)
 }
 
 function kindOf(scan: Scan, named: string): string {
   return (
     langfuse(scan) ??
-    mapped(scan, 'openInferenceKind') ??
+    mapped(scan, SLOT.openInferenceKind) ??
     (named === '' ? undefined : named) ??
-    mapped(scan, 'langsmithKind') ??
-    mapped(scan, 'laminarType') ??
-    mapped(scan, 'traceloopKind') ??
+    mapped(scan, SLOT.langsmithKind) ??
+    mapped(scan, SLOT.laminarType) ??
+    mapped(scan, SLOT.traceloopKind) ??
     requestType(scan) ??
-    (scan.has('aiOperation') ? aiOperation(scan.text('aiOperation')) : undefined) ??
+    (scan.has(SLOT.aiOperation) ? aiOperation(scan.text(SLOT.aiOperation)) : undefined) ??
     genkit(scan) ??
     byEvidence(scan)
   )
@@ -95,28 +96,25 @@ function kindOf(scan: Scan, named: string): string {
 
 /** Langfuse's Python SDK up to 3.3 calls generations spans: what has a model or usage of its own is one. */
 function langfuse(scan: Scan): string | undefined {
-  const operation = mapped(scan, 'langfuseType')
+  const operation = mapped(scan, SLOT.langfuseType)
   const isCall =
-    scan.has('langfuseUsage') || scan.source('responseModel') === 'langfuse.observation.model.name'
+    scan.has(SLOT.langfuseUsage) || scan.source('responseModel') === 'langfuse.observation.model.name'
   return operation === '' && isCall ? 'chat' : operation
 }
 
-function mapped(
-  scan: Scan,
-  field: 'langfuseType' | 'openInferenceKind' | 'langsmithKind' | 'laminarType' | 'traceloopKind',
-): string | undefined {
-  return scan.has(field) ? KINDS.get(scan.text(field).toLowerCase()) : undefined
+function mapped(scan: Scan, slot: number): string | undefined {
+  return scan.has(slot) ? KINDS.get(scan.text(slot).toLowerCase()) : undefined
 }
 
 function operationName(scan: Scan): string {
-  if (!scan.has('operationName')) return ''
-  const name = scan.text('operationName').toLowerCase()
+  if (!scan.has(SLOT.operationName)) return ''
+  const name = scan.text(SLOT.operationName).toLowerCase()
   return OPERATIONS.get(name) ?? name
 }
 
 function requestType(scan: Scan): string | undefined {
-  if (!scan.has('requestType')) return undefined
-  const type = scan.text('requestType').toLowerCase()
+  if (!scan.has(SLOT.requestType)) return undefined
+  const type = scan.text(SLOT.requestType).toLowerCase()
   const operation = OPERATIONS.get(type) ?? type
   return LEAVES.has(operation) ? operation : undefined
 }
@@ -135,8 +133,8 @@ function aiOperation(value: string): string | undefined {
 }
 
 function genkit(scan: Scan): string | undefined {
-  if (!scan.has('genkitSubtype')) return undefined
-  const subtype = scan.text('genkitSubtype')
+  if (!scan.has(SLOT.genkitSubtype)) return undefined
+  const subtype = scan.text(SLOT.genkitSubtype)
   if (subtype === 'model') return 'chat'
   if (subtype === 'embedder') return 'embeddings'
   return subtype === 'tool' ? 'execute_tool' : undefined
@@ -144,14 +142,14 @@ function genkit(scan: Scan): string | undefined {
 
 /** No source names a kind: MCP and tool names, then what only a whole run has, then a model, then bare token counts. */
 function byEvidence(scan: Scan): string {
-  if (scan.has('mcpMethod')) return scan.text('mcpMethod') === 'tools/call' ? 'execute_tool' : ''
-  if (scan.has('agentRun')) return 'invoke_agent'
-  if (scan.has('tool') || scan.has('toolCall')) return 'execute_tool'
+  if (scan.has(SLOT.mcpMethod)) return scan.text(SLOT.mcpMethod) === 'tools/call' ? 'execute_tool' : ''
+  if (scan.has(SLOT.agentRun)) return 'invoke_agent'
+  if (scan.has(SLOT.tool) || scan.has(SLOT.toolCall)) return 'execute_tool'
   if (hasModel(scan)) return 'chat'
-  if (!scan.has('input') && !scan.has('output')) return ''
-  return scan.has('agent') ? 'invoke_agent' : 'chat'
+  if (!scan.has(SLOT.input) && !scan.has(SLOT.output)) return ''
+  return scan.has(SLOT.agent) ? 'invoke_agent' : 'chat'
 }
 
 function hasModel(scan: Scan): boolean {
-  return scan.has('requestModel') || scan.has('responseModel')
+  return scan.has(SLOT.requestModel) || scan.has(SLOT.responseModel)
 }

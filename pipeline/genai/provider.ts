@@ -89,6 +89,18 @@ const CANONICAL: ReadonlyMap<string, string> = new Map(
  * '' for a framework's name; a name of nobody's list in lower case.
  */
 export function providerName(raw: string): string {
+  const known = seen.get(raw)
+  if (known !== undefined) return known
+  const name = folded(raw)
+  if (seen.size < MAX_SEEN && raw.length <= MAX_NAME) seen.set(raw, name)
+  return name
+}
+
+/** Few names come again and again; what senders make up does not grow it. */
+const seen = new Map<string, string>()
+const MAX_SEEN = 256
+
+function folded(raw: string): string {
   const name = raw.slice(0, MAX_NAME).trim().toLowerCase()
   if (NOT_PROVIDERS.has(name)) return ''
   // AI SDK ids carry the API behind dots: `google.vertex.anthropic.messages`.

@@ -1,5 +1,6 @@
 import type { Batch } from '../batch/batch.ts'
 import { aiSdkUsage, type AiSdkUsage } from './ai-sdk.ts'
+import { SLOT } from './fields.ts'
 import { countOf, parseObject, type JsonObject } from './json.ts'
 import { usageOfPayload, type Payload } from './payload.ts'
 import type { Scan } from './scan.ts'
@@ -26,7 +27,7 @@ const MAX_PAYLOAD = 1 << 20
 /** The token counts of a model call; undefined when it gives none, or only zeros. */
 export function resolveUsage(scan: Scan, batch: Batch, row: number, provider: string): Resolved | undefined {
   const resolved =
-    (scan.has('langfuseUsage') ? fromLangfuse(scan.text('langfuseUsage')) : undefined) ??
+    (scan.has(SLOT.langfuseUsage) ? fromLangfuse(scan.text(SLOT.langfuseUsage)) : undefined) ??
     fromAttributes(scan, batch, row, provider) ??
     fromPayload(scan)
   return resolved === undefined || resolved.usage.input + resolved.usage.output === 0 ? undefined : resolved
@@ -76,8 +77,8 @@ function sum(details: JsonObject, keys: readonly string[]): number {
 }
 
 function fromPayload(scan: Scan): Resolved | undefined {
-  if (!scan.has('payload')) return undefined
-  const text = scan.text('payload')
+  if (!scan.has(SLOT.payload)) return undefined
+  const text = scan.text(SLOT.payload)
   if (text.length > MAX_PAYLOAD || !/[uU]sage/.test(text)) return undefined
   const answer = parseObject(text)
   const payload = answer === undefined ? undefined : usageOfPayload(answer)
@@ -85,9 +86,9 @@ function fromPayload(scan: Scan): Resolved | undefined {
 }
 
 function fromAttributes(scan: Scan, batch: Batch, row: number, provider: string): Resolved | undefined {
-  if (!scan.has('input') && !scan.has('output') && !scan.has('cacheRead') && !scan.has('total'))
+  if (!scan.has(SLOT.input) && !scan.has(SLOT.output) && !scan.has(SLOT.cacheRead) && !scan.has(SLOT.total))
     return undefined
-  const sdk = scan.has('providerMetadata') ? aiSdkUsage(scan.text('providerMetadata')) : undefined
+  const sdk = scan.has(SLOT.providerMetadata) ? aiSdkUsage(scan.text(SLOT.providerMetadata)) : undefined
   const { usage, guessed } = reported(scan, sdk)
   const input = inputSemantics(scan, batch, row, provider, usage, sdk)
   const cached = usage.cacheRead + usage.cacheWrite + usage.cacheWrite1h
@@ -101,20 +102,20 @@ function fromAttributes(scan: Scan, batch: Batch, row: number, provider: string)
 /** The counts as the span gives them, before anything is decided. `guessed`: the input had to be worked out. */
 function reported(scan: Scan, sdk: AiSdkUsage | undefined): { usage: Usage; guessed: boolean } {
   const usage = emptyUsage()
-  const hour = scan.count('cacheWrite1h')
-  const written = Math.max(scan.count('cacheWrite'), scan.count('cacheWrite5m') + hour)
-  usage.cacheRead = scan.count('cacheRead') || (sdk?.cacheRead ?? 0)
+  const hour = scan.count(SLOT.cacheWrite1h)
+  const written = Math.max(scan.count(SLOT.cacheWrite), scan.count(SLOT.cacheWrite5m) + hour)
+  usage.cacheRead = scan.count(SLOT.cacheRead) || (sdk?.cacheRead ?? 0)
   usage.cacheWrite1h = hour || (sdk?.cacheWrite1h ?? 0)
   usage.cacheWrite = Math.max((written || (sdk?.cacheWrite ?? 0)) - usage.cacheWrite1h, 0)
-  usage.reasoning = scan.count('reasoning') || (sdk?.reasoning ?? 0)
-  usage.audioInput = scan.count('audioInput')
-  usage.audioOutput = scan.count('audioOutput')
-  usage.imageInput = scan.count('imageInput')
-  usage.imageOutput = scan.count('imageOutput')
-  usage.output = scan.count('output')
-  usage.input = scan.count('input')
-  const guessed = !scan.has('input') && scan.has('total')
-  if (guessed) usage.input = Math.max(scan.count('total') - usage.output, 0)
+  usage.reasoning = scan.count(SLOT.reasoning) || (sdk?.reasoning ?? 0)
+  usage.audioInput = scan.count(SLOT.audioInput)
+  usage.audioOutput = scan.count(SLOT.audioOutput)
+  usage.imageInput = scan.count(SLOT.imageInput)
+  usage.imageOutput = scan.count(SLOT.imageOutput)
+  usage.output = scan.count(SLOT.output)
+  usage.input = scan.count(SLOT.input)
+  const guessed = !scan.has(SLOT.input) && scan.has(SLOT.total)
+  if (guessed) usage.input = Math.max(scan.count(SLOT.total) - usage.output, 0)
   return { usage, guessed }
 }
 
@@ -148,7 +149,7 @@ function inputSemantics(
   }
   const rule = isExclusiveWriter(scan, batch, row, provider)
   if (rule !== undefined) return rule ? EXCLUSIVE : INCLUSIVE
-  const total = scan.number('total')
+  const total = scan.number(SLOT.total)
   return total === usage.input + usage.output + cached ? BY_ARITHMETIC : INCLUSIVE
 }
 
@@ -172,14 +173,14 @@ function isExclusiveWriter(scan: Scan, batch: Batch, row: number, provider: stri
 }
 
 function isAiSdk(scan: Scan): boolean {
-  return scan.has('aiOperation') && scan.text('aiOperation').startsWith('ai.')
+  return scan.has(SLOT.aiOperation) && scan.text(SLOT.aiOperation).startsWith('ai.')
 }
 
 /** AI SDK ≥ 6 by its user agent, else by the `inputTokenDetails` that it brought. */
 function isModernAiSdk(scan: Scan): boolean {
-  const version = /\bai\/(\d{1,4})\./.exec(scan.text('userAgent'))?.[1]
+  const version = /\bai\/(\d{1,4})\./.exec(scan.text(SLOT.userAgent))?.[1]
   if (version !== undefined) return Number(version) >= 6
-  return scan.has('aiSdkDetails') || scan.source('cacheRead').startsWith('ai.usage.inputTokenDetails.')
+  return scan.has(SLOT.aiSdkDetails) || scan.source('cacheRead').startsWith('ai.usage.inputTokenDetails.')
 }
 
 /** Adds reasoning to the output where the output left it out. True when only the numbers say so. */
@@ -192,7 +193,7 @@ function outputSemantics(
   sdk: AiSdkUsage | undefined,
 ): boolean {
   const google = provider.startsWith('gcp.')
-  const total = scan.number('total')
+  const total = scan.number(SLOT.total)
   if (usage.reasoning === 0) {
     // Gemini's total holds the thoughts that its candidates do not.
     if (!google || !(total > usage.input + usage.output)) return false

@@ -1,21 +1,13 @@
 import { ATTR, NONE, type AttrRef, type Batch } from '../batch/batch.ts'
-import {
-  BY_KEY,
-  NUMBERS,
-  SLOT,
-  SLOTS,
-  SOURCES,
-  type NumberField,
-  type RawField,
-  type TextField,
-} from './fields.ts'
+import { BY_KEY, NUMBERS, SLOT, SLOTS, SOURCES, type Field } from './fields.ts'
 
 /** Larger counts are not token counts: the column has 32 bits. */
 const MAX_COUNT = 0xffff_ffff
 
 /**
  * One span's attributes, found in one pass: per field the best source seen. Reused for every span of a batch, so that
- * a span without such attributes costs one table lookup per attribute and allocates nothing.
+ * a span without such attributes costs one table lookup per attribute and allocates nothing. Fields are asked for by
+ * their SLOT.
  */
 export class Scan {
   #batch: Batch | undefined
@@ -39,30 +31,32 @@ export class Scan {
     return this.#dirty
   }
 
-  has(field: TextField | RawField | NumberField): boolean {
-    return this.#refs[SLOT[field]] !== NONE
+  has(slot: number): boolean {
+    return this.#refs[slot] !== NONE
   }
 
   /** The attribute that the field came from; '' when absent. */
-  source(field: TextField | RawField | NumberField): string {
-    return this.has(field) ? (SOURCES[field][this.#ranks[SLOT[field]] ?? 0] ?? '') : ''
+  source(field: Field): string {
+    const slot = SLOT[field]
+    return this.has(slot) ? (SOURCES[field][this.#ranks[slot] ?? 0] ?? '') : ''
   }
 
-  text(field: TextField | RawField): string {
-    const ref = (this.#refs[SLOT[field]] ?? NONE) as AttrRef
+  /** '' when absent. */
+  text(slot: number): string {
+    const ref = (this.#refs[slot] ?? NONE) as AttrRef
     const batch = this.#batch
     if (ref === NONE || batch === undefined) return ''
     return batch.type(ref) === ATTR.string ? batch.string(ref) : batch.text(ref)
   }
 
   /** NaN when absent. */
-  number(field: NumberField): number {
-    return this.#numbers[SLOT[field]] ?? Number.NaN
+  number(slot: number): number {
+    return this.#numbers[slot] ?? Number.NaN
   }
 
   /** 0 when absent. */
-  count(field: NumberField): number {
-    const value = this.number(field)
+  count(slot: number): number {
+    const value = this.number(slot)
     return value > 0 ? value : 0
   }
 

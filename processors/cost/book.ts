@@ -67,8 +67,10 @@ export class PriceBook {
   }
 
   find(provider: string, model: string): PricedModel | undefined {
+    if (model === '') return undefined
     let known = this.#known.get(provider)
-    if (known?.has(model) === true) return known.get(model)
+    const before = known?.get(model)
+    if (before !== undefined || known?.has(model) === true) return before
     if (this.#entries >= MAX_KNOWN) {
       this.#known.clear()
       this.#entries = 0

@@ -25,19 +25,23 @@ export class Overrides {
     ]
   }
 
-  /** All that fit, best first: one may not hold at a span's date. */
-  find(tenant: string, provider: string, model: string): readonly PricedModel[] {
-    if (this.#rules.length === 0 || model === '') return []
-    const ids = candidates(model)
-    return this.#rules
-      .filter(
-        (rule) =>
-          (rule.tenant === undefined || rule.tenant === tenant) &&
-          (rule.provider === undefined || rule.provider === provider) &&
-          ids.some((id) => (rule.isPrefix ? id.startsWith(rule.id) : id === rule.id)),
-      )
-      .map((rule) => rule.model)
+  get isEmpty(): boolean {
+    return this.#rules.length === 0
   }
+
+  /** All that fit, best first (one may not hold at a span's date): for the first model name, then for the next. */
+  find(tenant: string, provider: string, models: readonly string[]): readonly PricedModel[] {
+    return models.flatMap((model) => {
+      const ids = candidates(model)
+      return this.#rules.filter((rule) => fits(rule, tenant, provider, ids)).map((rule) => rule.model)
+    })
+  }
+}
+
+function fits(rule: Rule, tenant: string, provider: string, ids: readonly string[]): boolean {
+  if (rule.tenant !== undefined && rule.tenant !== tenant) return false
+  if (rule.provider !== undefined && rule.provider !== provider) return false
+  return ids.some((id) => (rule.isPrefix ? id.startsWith(rule.id) : id === rule.id))
 }
 
 function compile(override: Override): Rule {

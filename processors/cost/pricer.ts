@@ -35,7 +35,7 @@ export class Pricer {
   /** Prices row `row`; the columns say how it went. */
   price(batch: Batch, facts: SpanFacts, row: number): void {
     const to = row * COSTS.length
-    facts.cost.fill(0n, to, to + COSTS.length)
+    for (let part = to; part < to + COSTS.length; part++) facts.cost[part] = 0n
     facts.priceModel[row] = ''
     facts.priceVersion[row] = ''
     facts.costReason[row] = ''
@@ -59,7 +59,7 @@ export class Pricer {
     const request = facts.requestModel[row] ?? ''
     if (response === '' && request === '') return 'no_model'
     const terms = termsOf(facts, row)
-    const atMs = batch.startMs(row) > 0 ? batch.startMs(row) : batch.meta.receivedAtMs
+    const atMs = batch.startMs(row) || batch.meta.receivedAtMs
     const provider = facts.provider[row] ?? ''
     const found = this.#find(batch.meta.tenant, provider, response, request, atMs, terms)
     if (typeof found === 'string') return found
@@ -83,18 +83,19 @@ export class Pricer {
     terms: Terms,
   ): Found | Reason {
     let dated = false
-    for (const name of response === request ? [response] : [response, request]) {
-      for (const model of this.#overrides.find(tenant, provider, name)) {
+    if (!this.#overrides.isEmpty) {
+      for (const model of this.#overrides.find(tenant, provider, [response, request])) {
         const card = model.card(atMs, terms)
         if (card !== undefined) return { model, card, version: OVERRIDE_VERSION }
         dated = true
       }
     }
-    for (const name of response === request ? [response] : [response, request]) {
-      const model = name === '' ? undefined : this.#book.find(provider, name)
-      const card = model?.card(atMs, terms)
-      if (model !== undefined && card !== undefined) return { model, card, version: this.#book.version }
-      dated ||= model !== undefined
+    const answered = this.#book.find(provider, response)
+    const asked = response === request ? undefined : this.#book.find(provider, request)
+    for (let model = answered ?? asked; model !== undefined; model = model === asked ? undefined : asked) {
+      const card = model.card(atMs, terms)
+      if (card !== undefined) return { model, card, version: this.#book.version }
+      dated = true
     }
     return dated ? 'no_price_for_date' : 'unknown_model'
   }

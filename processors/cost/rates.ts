@@ -26,6 +26,7 @@ export interface Terms {
 
 type RateName = keyof Rates
 type Service = 'batch' | 'flex' | 'priority'
+const SERVICES: readonly string[] = ['batch', 'flex', 'priority'] satisfies Service[]
 
 /** A bucket's rate and what stands in for it when the table has none: nothing that was read or written is free. */
 const FALLBACKS: Readonly<Record<(typeof TOKENS)[number], readonly RateName[]>> = {
@@ -61,18 +62,17 @@ export class PricedModel {
     const period = this.#periods.findLast((candidate) => holds(candidate, atMs))
     if (period === undefined) return undefined
     const tier = tierOf(period.tiers, terms.input, this.provider === 'x_ai')
-    const service = isService(terms.serviceTier) ? terms.serviceTier : ''
-    const geo = this.#model.geo?.[terms.geo] === undefined ? '' : terms.geo
-    const fast = terms.fast && this.#model.fast !== undefined
-    const key = `${tier}/${service}/${geo}/${fast}`
-    const known = period.cards.get(key)
-    if (known !== undefined) return known
-    const card = makeCard(period.price, tier, service, [
-      geo === '' ? undefined : this.#model.geo?.[geo],
-      fast ? this.#model.fast : undefined,
-    ])
-    period.cards.set(key, card)
-    return card
+    const service = SERVICES.indexOf(terms.serviceTier)
+    const geo = terms.geo === '' ? undefined : this.#model.geo?.[terms.geo]
+    const fast = terms.fast ? this.#model.fast : undefined
+    const slot = (tier + 1) * (SERVICES.length + 1) + service + 1
+    if (geo === undefined && fast === undefined) {
+      return (period.cards[slot] ??= makeCard(period.price, tier, service, []))
+    }
+    const key = `${slot}/${geo}/${fast}`
+    const known = period.multiplied.get(key) ?? makeCard(period.price, tier, service, [geo, fast])
+    period.multiplied.set(key, known)
+    return known
   }
 }
 
@@ -83,7 +83,10 @@ interface CompiledPeriod {
   readonly hours: readonly [number, number] | undefined
   readonly tiers: readonly { readonly over: number }[]
   readonly price: PricePeriod
-  readonly cards: Map<string, RateCard>
+  /** By tier and service. */
+  readonly cards: (RateCard | undefined)[]
+  /** With a factor for geography or fast mode. */
+  readonly multiplied: Map<string, RateCard>
 }
 
 function compilePeriod(price: PricePeriod): CompiledPeriod {
@@ -93,7 +96,8 @@ function compilePeriod(price: PricePeriod): CompiledPeriod {
     hours: price.hours === undefined ? undefined : [minutes(price.hours[0]), minutes(price.hours[1])],
     tiers: price.tiers ?? [],
     price,
-    cards: new Map(),
+    cards: [],
+    multiplied: new Map(),
   }
 }
 
@@ -121,23 +125,20 @@ function tierOf(tiers: readonly { readonly over: number }[], input: number, incl
   return -1
 }
 
-function isService(tier: string): tier is Service {
-  return tier === 'batch' || tier === 'flex' || tier === 'priority'
-}
-
 function makeCard(
   price: PricePeriod,
   tier: number,
-  service: Service | '',
+  serviceIndex: number,
   factors: readonly (string | undefined)[],
 ): RateCard {
   const rates: Rates = { ...price, ...price.tiers?.[tier] }
-  const pair = service === '' ? undefined : price[service]
+  const service = SERVICES[serviceIndex] as Service | undefined
+  const pair = service === undefined ? undefined : price[service]
   const fine = TOKENS.map((bucket) => {
     const name = FALLBACKS[bucket].find((candidate) => rates[candidate] !== undefined)
     if (name === undefined) return undefined
     let rate = units(rates[name])
-    if (service !== '') rate = served(rate, name, service, price, tier < 0 ? pair : undefined)
+    if (service !== undefined) rate = served(rate, name, service, price, tier < 0 ? pair : undefined)
     for (const factor of factors) if (factor !== undefined) rate = (rate * units(factor)) / units('1')
     return rate
   })
