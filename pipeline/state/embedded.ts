@@ -1,9 +1,9 @@
-import { Fault, messageOf, retry } from '../fault.ts'
+import { retry } from '../fault.ts'
 import { Changes } from './changes.ts'
 import { within } from './deadline.ts'
 import { EmbeddedTable, type Found, type Write } from './embedded-table.ts'
 import { checkRecord } from './limits.ts'
-import { commitCause } from './lmdb.ts'
+import { writeFault } from './lmdb.ts'
 import type { StateChange, StateEntry, StateKey, StateStore } from './state.ts'
 
 const TIMEOUT_MS = 10_000
@@ -118,7 +118,10 @@ export class EmbeddedState implements StateStore {
       for (const [at, operation] of group.entries()) operation.resolve(results[at])
       this.#changes.notify()
     } catch (error) {
-      const fault = await stateFault(error)
+      const fault = await writeFault(error, this.#directory, {
+        full: 'STATE_UNAVAILABLE',
+        failed: 'STATE_UNAVAILABLE',
+      })
       for (const operation of group) operation.reject(fault)
     }
   }
@@ -163,10 +166,4 @@ function fits(present: Found | undefined, expect: Operation['expect']): boolean 
   if (expect === 'absent') return present === undefined
   if (expect === 'present') return present !== undefined
   return present?.revision === expect
-}
-
-async function stateFault(error: unknown): Promise<Fault> {
-  if (error instanceof Fault) return error
-  const cause = await commitCause(error)
-  return retry('STATE_UNAVAILABLE', `the state store could not write: ${messageOf(cause)}`, 1000, { cause })
 }

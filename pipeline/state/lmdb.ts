@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs'
+import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open, type Database, type RootDatabase } from 'lmdb'
 import { Fault, messageOf, reject, retry, type FaultCode } from '../fault.ts'
@@ -36,6 +37,9 @@ export function openEnv(options: EnvOptions): Env {
       maxReaders: 512,
       overlappingSync: false,
       compression: false,
+      // Each of our writes is one explicit batch. With it on, a failed commit rejects a promise inside lmdb-js that
+      // nobody can reach, which ends the process as an unhandled rejection.
+      eventTurnBatching: false,
     })
   } catch (error) {
     if (error instanceof Fault) throw error
@@ -49,7 +53,7 @@ export function openEnv(options: EnvOptions): Env {
  * The real cause of a failed asynchronous write: lmdb-js rejects with "Commit failed" and hangs the LMDB error on
  * `commitError`, a promise that must be awaited or it crashes the process as an unhandled rejection.
  */
-export async function commitCause(error: unknown): Promise<Error> {
+async function commitCause(error: unknown): Promise<Error> {
   const pending = (error as { commitError?: Promise<never> } | undefined)?.commitError
   if (pending !== undefined) {
     try {
@@ -61,19 +65,29 @@ export async function commitCause(error: unknown): Promise<Error> {
   return error instanceof Error ? error : new Error(String(error))
 }
 
-/** True when the disk or the map is full: deleting helps, repeating alone does not. */
-export function isFull(error: Error): boolean {
-  return /MDB_MAP_FULL|No space left|ENOSPC|Disk quota|MDB_TXN_FULL/i.test(error.message)
+const FULL = /MDB_MAP_FULL|No space left|Disk quota|MDB_TXN_FULL/i
+/** LMDB reports a write that was cut short by a full disk as EIO. */
+const SHORT_WRITE = /Input\/output error/i
+const FULL_BELOW_BYTES = 16 * 1024 * 1024
+const FULL_MS = 5000
+const FAILED_MS = 1000
+
+/** The Fault of a failed write: `full` when the disk or the map is (deleting helps, repeating alone does not). */
+export async function writeFault(
+  error: unknown,
+  directory: string,
+  codes: { readonly full: FaultCode; readonly failed: FaultCode },
+): Promise<Fault> {
+  if (error instanceof Fault) return error
+  const cause = await commitCause(error)
+  const message = `writing to ${directory} failed: ${messageOf(cause)}`
+  const isFull =
+    FULL.test(cause.message) || (SHORT_WRITE.test(cause.message) && (await isDiskFull(directory)))
+  if (isFull) return retry(codes.full, `${message} (the disk is full)`, FULL_MS, { cause })
+  return retry(codes.failed, message, FAILED_MS, { cause })
 }
 
-const SLOW_MS = 5000
-
-export function fullOrUnavailable(
-  error: Error,
-  full: FaultCode,
-  unavailable: FaultCode,
-  what: string,
-): Fault {
-  if (isFull(error)) return retry(full, `${what}: ${messageOf(error)}`, SLOW_MS, { cause: error })
-  return retry(unavailable, `${what}: ${messageOf(error)}`, 1000, { cause: error })
+async function isDiskFull(directory: string): Promise<boolean> {
+  const { bavail, bsize } = await statfs(directory)
+  return bavail * bsize < FULL_BELOW_BYTES
 }

@@ -1,5 +1,5 @@
-import { faultOf, reject, retry, type Fault } from '../fault.ts'
-import { commitCause, fullOrUnavailable } from '../state/lmdb.ts'
+import { reject, retry, type Fault } from '../fault.ts'
+import { writeFault } from '../state/lmdb.ts'
 import type { Durability, OutgoingMessage, WalDriver, WalInfo, WalPort } from './driver.ts'
 import { EmbeddedLog, type LogEntry } from './embedded-log.ts'
 import { EmbeddedPort } from './embedded-port.ts'
@@ -125,7 +125,7 @@ export class EmbeddedWal implements WalDriver {
       for (const [at, pending] of fitting.entries()) pending.resolve(first + at)
       this.#wakeups.notify()
     } catch (error) {
-      const fault = await appendFault(error)
+      const fault = await this.#fault(error)
       for (const pending of fitting) pending.reject(fault)
     }
   }
@@ -180,8 +180,13 @@ export class EmbeddedWal implements WalDriver {
         await new Promise((resolve) => setImmediate(resolve))
       }
     } catch (error) {
-      throw await appendFault(error)
+      throw await this.#fault(error)
     }
+  }
+
+  #fault(error: unknown): Promise<Fault> {
+    const codes = { full: 'WAL_FULL', failed: 'WAL_UNAVAILABLE' } as const
+    return writeFault(error, this.#options.directory, codes)
   }
 
   durability(): Durability {
@@ -204,10 +209,4 @@ function walFull(options: EmbeddedWalOptions): Fault {
     `the WAL in ${options.directory} holds its max_bytes of ${options.maxBytes}: a destination is behind, or raise max_bytes`,
     FULL_MS,
   )
-}
-
-async function appendFault(error: unknown): Promise<Fault> {
-  const fault = faultOf(error)
-  if (fault !== undefined) return fault
-  return fullOrUnavailable(await commitCause(error), 'WAL_FULL', 'WAL_UNAVAILABLE', 'the WAL could not write')
 }
