@@ -15,8 +15,7 @@ let api: ApiOnChdb
 beforeAll(async () => {
   api = await apiOnChdb()
   const base = 'now64(9) - INTERVAL 1 MINUTE'
-  api.session
-    .query(`INSERT INTO weir.otel_traces (TenantId, Timestamp, TraceId, SpanId, ParentSpanId, SpanName, Duration,
+  await api.exec(`INSERT INTO weir.otel_traces (TenantId, Timestamp, TraceId, SpanId, ParentSpanId, SpanName, Duration,
       StatusCode, StatusMessage, AgentName, Operation, ModelCall, Provider, ResponseModel, PriceModel,
       InputTokens, CacheReadTokens, OutputTokens, CostUsd, CostStatus, CostReason) VALUES
     ('acme', ${base}, '${TRACE}', 'r', '', 'invoke_agent planner', 2500000000, 'Unset', '', 'planner', 'invoke_agent', 0, '', '', '', 0, 0, 0, 0, 'none', ''),

@@ -67,8 +67,7 @@ export class QueryRoute {
   async #query(request: QueryBody, principal: Principal, signal: AbortSignal): Promise<QueryResult> {
     const { sql, params } = resolve(request)
     const timeoutMs = Math.min(request.limits.timeout_ms ?? Infinity, this.#limits.timeout)
-    const either = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
-    const checked = await guardSql(sql, params, (own, values) => this.#ask(own, values, either))
+    const checked = await guardSql(sql, params, (own, values) => this.#ask(own, values, signal))
     const tenant = tenantOf(principal)
     return this.#host.query(
       {
@@ -79,7 +78,7 @@ export class QueryRoute {
         maxBytes: Math.min(request.limits.max_bytes ?? Infinity, this.#limits.max_bytes),
         timeoutMs,
       },
-      either,
+      signal,
     )
   }
 
