@@ -1,0 +1,245 @@
+import { Cursor, Sink, WIRE } from '../wire.ts'
+import { EVENT, LINK, RESOURCE, SCOPE, SPAN, type SpanTable } from './table.ts'
+import { type Literal, writeLiteral } from './values.ts'
+
+/** What differs from the bytes. Indexes are those of the table; undefined means "as it was". */
+export interface Changes {
+  keeps(row: number): boolean
+  /** False: the span, and the attributes of its events and links, are as they were. */
+  touchesSpan(row: number): boolean
+  /** False: the scope's (resource's) own attributes are as they were. */
+  touchesScope(scope: number): boolean
+  touchesResource(resource: number): boolean
+  value(attr: number): Literal | undefined
+  removes(attr: number): boolean
+  added(row: number): Iterable<readonly [string, Literal]>
+  name(row: number): string | undefined
+  statusMessage(row: number): string | undefined
+  eventName(event: number): string | undefined
+}
+
+/**
+ * The request with the changes applied: messages that nothing touches are copied as they are, unknown fields
+ * included; scopes and resources all of whose spans are left out are left out. Works by walking the original
+ * fields again in the scan's order, so that the n-th attribute met is the n-th of the table.
+ */
+export function rewrite(bytes: Uint8Array, table: SpanTable, changes: Changes): Buffer {
+  const sink = new Sink(bytes.length + 1024)
+  const cursor = new Cursor(bytes)
+  let resource = 0
+  while (cursor.next()) {
+    const { field } = cursor
+    const from = cursor.start
+    cursor.skip()
+    if (field !== 1) sink.raw(bytes, from, cursor.pos)
+    else resourceSpans(new Rewriter(bytes, table, changes, sink), resource++, from, cursor.pos)
+  }
+  return sink.take()
+}
+
+class Rewriter {
+  readonly bytes: Uint8Array
+  readonly table: SpanTable
+  readonly changes: Changes
+  readonly sink: Sink
+
+  constructor(bytes: Uint8Array, table: SpanTable, changes: Changes, sink: Sink) {
+    this.bytes = bytes
+    this.table = table
+    this.changes = changes
+    this.sink = sink
+  }
+}
+
+type Fate = 'copy' | 'omit' | 'rewrite'
+
+/** Of a scope: by its rows and its own attributes. A scope that had no spans goes with its neighbours. */
+function fateOfScope(r: Rewriter, scope: number): Fate {
+  const base = scope * SCOPE.width
+  const first = r.table.scopes[base + SCOPE.firstRow]!
+  const end = r.table.scopes[base + SCOPE.endRow]!
+  let kept = 0
+  let touched = r.changes.touchesScope(scope)
+  for (let row = first; row < end; row++) {
+    if (!r.changes.keeps(row)) continue
+    kept++
+    touched ||= r.changes.touchesSpan(row)
+  }
+  if (kept === 0 && end > first) return 'omit'
+  return touched || kept < end - first ? 'rewrite' : 'copy'
+}
+
+function fateOfResource(r: Rewriter, resource: number): Fate {
+  const base = resource * RESOURCE.width
+  const first = r.table.resources[base + RESOURCE.firstScope]!
+  const end = r.table.resources[base + RESOURCE.endScope]!
+  let omitted = 0
+  let empty = 0
+  let fate: Fate = r.changes.touchesResource(resource) ? 'rewrite' : 'copy'
+  for (let scope = first; scope < end; scope++) {
+    const of = fateOfScope(r, scope)
+    if (of === 'omit') omitted++
+    if (of !== 'copy') fate = 'rewrite'
+    if (
+      r.table.scopes[scope * SCOPE.width + SCOPE.firstRow] ===
+      r.table.scopes[scope * SCOPE.width + SCOPE.endRow]
+    )
+      empty++
+  }
+  return omitted > 0 && omitted + empty === end - first ? 'omit' : fate
+}
+
+/** `[from, to)` is the whole field, tag included; so for all below. */
+function resourceSpans(r: Rewriter, resource: number, from: number, to: number): void {
+  const fate = fateOfResource(r, resource)
+  if (fate === 'omit') return
+  if (fate === 'copy') return r.sink.raw(r.bytes, from, to)
+  const base = resource * RESOURCE.width
+  const cursor = content(r, base, r.table.resources)
+  const mark = r.sink.open(1)
+  let scope = r.table.resources[base + RESOURCE.firstScope]!
+  let attr = r.table.resources[base + RESOURCE.firstAttr]!
+  while (cursor.next()) {
+    const { field, start } = cursor
+    if (field === 2) {
+      cursor.skip()
+      scopeSpans(r, scope++, start, cursor.pos)
+    } else if (field === 1 && r.changes.touchesResource(resource)) attr = holder(r, cursor, 1, 1, attr)
+    else copyField(r, cursor)
+  }
+  r.sink.close(mark)
+}
+
+function scopeSpans(r: Rewriter, scope: number, from: number, to: number): void {
+  const fate = fateOfScope(r, scope)
+  if (fate === 'omit') return
+  if (fate === 'copy') return r.sink.raw(r.bytes, from, to)
+  const base = scope * SCOPE.width
+  const cursor = content(r, base, r.table.scopes)
+  const mark = r.sink.open(2)
+  let row = r.table.scopes[base + SCOPE.firstRow]!
+  let attr = r.table.scopes[base + SCOPE.firstAttr]!
+  while (cursor.next()) {
+    if (cursor.field === 2) {
+      if (!r.changes.keeps(row)) cursor.skip()
+      else if (r.changes.touchesSpan(row)) {
+        cursor.skip()
+        span(r, row)
+      } else copyField(r, cursor)
+      row++
+    } else if (cursor.field === 1 && r.changes.touchesScope(scope)) attr = holder(r, cursor, 1, 3, attr)
+    else copyField(r, cursor)
+  }
+  r.sink.close(mark)
+}
+
+function span(r: Rewriter, row: number): void {
+  const base = row * SPAN.width
+  const { spans } = r.table
+  const cursor = content(r, base, spans)
+  const name = r.changes.name(row)
+  const message = r.changes.statusMessage(row)
+  let attr = spans[base + SPAN.firstAttr]!
+  let event = spans[base + SPAN.firstEvent]!
+  let link = spans[base + SPAN.firstLink]!
+  let hasStatus = false
+  const mark = r.sink.open(2)
+  while (cursor.next()) {
+    if (cursor.field === 9) attribute(r, cursor, 9, attr++)
+    else if (cursor.field === 5 && name !== undefined) cursor.skip()
+    else if (cursor.field === 11) spanEvent(r, cursor, event++)
+    else if (cursor.field === 13)
+      holder(r, cursor, 13, 4, r.table.links[link++ * LINK.width + LINK.firstAttr]!)
+    else if (cursor.field === 15 && message !== undefined) {
+      status(r, cursor, message)
+      hasStatus = true
+    } else copyField(r, cursor)
+  }
+  for (const [key, value] of r.changes.added(row)) keyValue(r, 9, Buffer.from(key), value)
+  if (name !== undefined) textField(r, 5, name)
+  if (message !== undefined && !hasStatus) {
+    const empty = r.sink.open(15)
+    textField(r, 2, message)
+    r.sink.close(empty)
+  }
+  r.sink.close(mark)
+}
+
+/** A Status (or each piece of one that came in pieces) with a new message. */
+function status(r: Rewriter, cursor: Cursor, message: string): void {
+  const inner = cursor.message()
+  const mark = r.sink.open(15)
+  while (inner.next()) {
+    if (inner.field === 2) inner.skip()
+    else copyField(r, inner)
+  }
+  textField(r, 2, message)
+  r.sink.close(mark)
+}
+
+function spanEvent(r: Rewriter, cursor: Cursor, event: number): void {
+  const name = r.changes.eventName(event)
+  let attr = r.table.events[event * EVENT.width + EVENT.firstAttr]!
+  const inner = cursor.message()
+  const mark = r.sink.open(11)
+  while (inner.next()) {
+    if (inner.field === 3) attribute(r, inner, 3, attr++)
+    else if (inner.field === 2 && name !== undefined) inner.skip()
+    else copyField(r, inner)
+  }
+  if (name !== undefined) textField(r, 2, name)
+  r.sink.close(mark)
+}
+
+/** A message whose only changeable part is its attributes (field `attrField`); returns the index after them. */
+function holder(r: Rewriter, cursor: Cursor, field: number, attrField: number, first: number): number {
+  const inner = cursor.message()
+  const mark = r.sink.open(field)
+  let attr = first
+  while (inner.next()) {
+    if (inner.field === attrField) attribute(r, inner, attrField, attr++)
+    else copyField(r, inner)
+  }
+  r.sink.close(mark)
+  return attr
+}
+
+function attribute(r: Rewriter, cursor: Cursor, field: number, attr: number): void {
+  if (r.changes.removes(attr)) return cursor.skip()
+  const value = r.changes.value(attr)
+  if (value === undefined) return copyField(r, cursor)
+  const inner = cursor.message()
+  let key: Buffer = Buffer.alloc(0)
+  while (inner.next()) {
+    if (inner.field === 1) key = inner.view()
+    else inner.skip()
+  }
+  keyValue(r, field, key, value)
+}
+
+function keyValue(r: Rewriter, field: number, key: Uint8Array, value: Literal): void {
+  const mark = r.sink.open(field)
+  r.sink.tag(1, WIRE.len)
+  r.sink.bytes(key)
+  const inner = r.sink.open(2)
+  writeLiteral(r.sink, value)
+  r.sink.close(inner)
+  r.sink.close(mark)
+}
+
+function textField(r: Rewriter, field: number, text: string): void {
+  r.sink.tag(field, WIRE.len)
+  r.sink.string(text)
+}
+
+function copyField(r: Rewriter, cursor: Cursor): void {
+  const from = cursor.start
+  cursor.skip()
+  r.sink.raw(r.bytes, from, cursor.pos)
+}
+
+/** `off` and `len` are the first two fields of every record that is a message. */
+function content(r: Rewriter, base: number, records: Int32Array): Cursor {
+  const off = records[base]!
+  return new Cursor(r.bytes, off, off + records[base + 1]!)
+}
