@@ -1,4 +1,6 @@
 import { readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { checkServerIdentity, type ConnectionOptions as NodeTlsOptions, type PeerCertificate } from 'node:tls'
 import {
   connect,
   credsAuthenticator,
@@ -62,10 +64,13 @@ async function authentication(options: NatsOptions): Promise<Partial<ConnectionO
   }
 }
 
-function tls({ tls }: NatsOptions): { tls?: TlsOptions } {
+/** The transport hands what it does not know on to node:tls. */
+type Settings = TlsOptions & Pick<NodeTlsOptions, 'rejectUnauthorized' | 'checkServerIdentity'>
+
+function tls({ tls, servers }: NatsOptions): { tls?: TlsOptions } {
   if (tls === undefined) return {}
-  // The transport hands unknown keys on to node:tls, which knows rejectUnauthorized.
-  const settings: TlsOptions & { rejectUnauthorized?: boolean } = {
+  const settings: Settings = {
+    checkServerIdentity: (host, certificate) => checkIdentity(host, certificate, servers),
     handshakeFirst: tls.handshake_first,
     ...(tls.ca_file !== undefined && { caFile: tls.ca_file }),
     ...(tls.cert_file !== undefined && { certFile: tls.cert_file }),
@@ -73,4 +78,24 @@ function tls({ tls }: NatsOptions): { tls?: TlsOptions } {
     ...(tls.insecure_skip_verify && { rejectUnauthorized: false }),
   }
   return { tls: settings }
+}
+
+/**
+ * For a server given as an IP address the transport names no host, and node:tls then checks for `localhost`: the
+ * certificate must be for one of the configured addresses instead.
+ */
+function checkIdentity(
+  host: string,
+  certificate: PeerCertificate,
+  servers: readonly string[],
+): Error | undefined {
+  const addresses = servers.map(hostOf).filter((name) => isIP(name) !== 0)
+  if (host !== 'localhost' || addresses.length === 0) return checkServerIdentity(host, certificate)
+  const doubts = addresses.map((address) => checkServerIdentity(address, certificate))
+  return doubts.includes(undefined) ? undefined : doubts[0]
+}
+
+function hostOf(server: string): string {
+  const { hostname } = new URL(server.includes('://') ? server : `nats://${server}`)
+  return hostname.replace(/^\[|\]$/g, '')
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { open } from 'lmdb'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { message, take } from '../../test/contract/wal-driver.ts'
+import { fill, message, take } from '../../test/contract/wal-driver.ts'
 import { EmbeddedWal } from './embedded.ts'
 
 const MIB = 1024 * 1024
@@ -102,13 +102,7 @@ it('refuses retryably on a full disk, loses nothing, and goes on when there is r
     await wal.open()
     const acked: number[] = []
     const body = Buffer.alloc(200_000, 'x')
-    let refusal: unknown
-    while (refusal === undefined && acked.length < 100) {
-      await wal.append(message(body)).then(
-        (seq) => acked.push(seq),
-        (error: unknown) => (refusal = error),
-      )
-    }
+    const refusal = await fill(wal, body, acked)
     expect(refusal).toMatchObject({ code: 'WAL_FULL', verdict: { do: 'retry' } })
     expect((await take(wal.reader(0), acked.length)).map(({ seq }) => seq)).toEqual(acked)
     await rm(join(mount, 'other'))

@@ -245,7 +245,7 @@ function removing(using: Using): void {
 }
 
 /** Appends until it is refused; returns why. */
-async function fill(wal: WalDriver, body: Uint8Array, seqs: number[]): Promise<unknown> {
+export async function fill(wal: WalDriver, body: Uint8Array, seqs: number[]): Promise<unknown> {
   for (let at = 0; at < 50; at++) {
     try {
       seqs.push(await wal.append(message(body, 'default', `fill-${at}`)))
