@@ -9,7 +9,7 @@ export interface ApiClient {
   query(request: QueryCall): Promise<QueryAnswer>
 }
 
-export interface QueryCall {
+interface QueryCall {
   readonly sql?: string
   readonly named?: string
   readonly params?: Readonly<Record<string, string | number | boolean | readonly string[]>>

@@ -5,7 +5,8 @@ import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, reject } from '../../pipeline/fault.ts'
 import type { Host } from '../../pipeline/host.ts'
 import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
-import { checkExposure } from '../../pipeline/net/loopback.ts'
+import { parseEndpoint } from '../../pipeline/net/endpoint.ts'
+import { isLoopback } from '../../pipeline/net/loopback.ts'
 import { readJson } from './body.ts'
 import type { config } from './config.ts'
 import { authenticator, refuseBrowsers, requireRole, type Principal } from './principal.ts'
@@ -43,13 +44,12 @@ export class ApiExtension implements Extension {
 
   async start(): Promise<void> {
     const { endpoint, tokens } = this.#config
-    checkExposure({
-      component: `${this.#context.id} (without tokens)`,
-      endpoint,
-      tls: false,
-      authenticated: tokens.length > 0,
-      insecureBind: false,
-    })
+    if (tokens.length === 0 && !isLoopback(parseEndpoint(endpoint).host)) {
+      throw reject(
+        'START_FAILED',
+        `${this.#context.id}: endpoint ${endpoint} is reachable from other machines: configure tokens, or use 127.0.0.1`,
+      )
+    }
     this.#serving = await serveHttp(this.#context.listeners, endpoint, (request, response) => {
       void this.#answer(request, response)
     })

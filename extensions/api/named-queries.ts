@@ -6,7 +6,7 @@ export interface NamedQuery {
   readonly params: Readonly<Record<string, string | number>>
 }
 
-const LLM = "Operation IN ('chat', 'text_completion', 'generate_content', 'embeddings')"
+const LLM = 'ModelCall = 1'
 const SINCE = 'Timestamp >= now() - toIntervalDay({days:UInt32})'
 const MS = 'Duration / 1e6'
 

@@ -4,7 +4,7 @@ import { reject } from '../../pipeline/fault.ts'
 import { isLoopback } from '../../pipeline/net/loopback.ts'
 import type { Secret } from '../../pipeline/secret.ts'
 
-export type Role = 'admin' | 'read' | 'ingest'
+type Role = 'admin' | 'read' | 'ingest'
 
 /** Who asks. */
 export interface Principal {

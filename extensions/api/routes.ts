@@ -4,7 +4,7 @@ import { httpStatusOf, statusOf } from '../../pipeline/telemetry/health-report.t
 import type { Principal } from './principal.ts'
 import type { QueryRoute } from './query.ts'
 
-export interface Call {
+interface Call {
   readonly principal: Principal
   readonly query: URLSearchParams
   readonly body: unknown

@@ -19,7 +19,7 @@ const OK: Health = {
 }
 
 const running: HealthExtension[] = []
-const { context, close } = extensionContext('health')
+const { context, meter, close } = extensionContext('health')
 afterEach(async () => {
   await Promise.all(running.splice(0).map((each) => each.stop(AbortSignal.timeout(100))))
   await close()
@@ -114,6 +114,16 @@ describe('health', () => {
     expect(JSON.stringify([await get(`${url}/readyz`), await get(`${url}/status?verbose`)])).not.toContain(
       'c4nary',
     )
+  })
+
+  it('scores every component on the metrics page', async () => {
+    const failed = { ...OK.components[1], status: 'StatusFatalError' } as const
+    const url = await serve(is({ ...OK, components: [OK.components[0], failed] as Health['components'] }))
+    expect((await get(`${url}/status`)).status).toBe(500)
+    const page = await meter.render()
+    expect(page).toContain('weir_health_score{component="receiver:otlp"} 1')
+    expect(page).toContain('weir_health_score{component="exporter:clickhouse"} 0')
+    expect(page).toContain('weir_build_info{version="test"} 1')
   })
 
   it('says 503 when the daemon cannot answer, and 404 and 405 for what is not there', async () => {

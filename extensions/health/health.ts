@@ -6,7 +6,13 @@ import type { Health, Host } from '../../pipeline/host.ts'
 import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
 import { checkExposure } from '../../pipeline/net/loopback.ts'
 import type { config } from './config.ts'
-import { httpStatusOf, pipelineStatus, reasonsOf, statusOf } from '../../pipeline/telemetry/health-report.ts'
+import {
+  httpStatusOf,
+  pipelineStatus,
+  reasonsOf,
+  recordHealth,
+  statusOf,
+} from '../../pipeline/telemetry/health-report.ts'
 
 const ANSWER_MS = 5000
 
@@ -43,6 +49,7 @@ export class HealthExtension implements Extension {
       authenticated: false,
       insecureBind: this.#config.insecure_bind,
     })
+    this.#context.meter.gauge('weir_build_info').set(1, { version: this.#host.version })
     this.#serving = await serveHttp(this.#context.listeners, endpoint, (request, response) => {
       void this.#answer(request, response)
     })
@@ -70,6 +77,7 @@ export class HealthExtension implements Extension {
     if (path === '/livez') return { status: 200, body: { status: 'alive', version: this.#host.version } }
     try {
       const health = await this.#health()
+      recordHealth(this.#context.meter, health)
       return path === '/status' ? this.#status(health, new URLSearchParams(query)) : ready(health)
     } catch (error) {
       this.#context.log.error({ error }, 'The health of the daemon could not be read')

@@ -1,4 +1,5 @@
 import type { ComponentHealth, Health, Status } from '../host.ts'
+import type { Meter } from './meter.ts'
 import { redactText } from './redact.ts'
 
 /** The collector's healthcheckv2 JSON shape, so that its dashboards and probes work unchanged. */
@@ -32,6 +33,15 @@ export function reasonsOf(health: Health): readonly string[] {
     .map((component) => `${component.name}: ${component.error ?? component.status}`)
   const reasons = [...new Set([...health.degraded, ...troubled])].map(redactText)
   return reasons.length > 0 || health.ready ? reasons : ['the daemon is not started yet']
+}
+
+/** `weir_health_score` of every component: 1 healthy, 0.5 recoverable, 0 failed or not running. */
+export function recordHealth(meter: Meter, health: Health): void {
+  const score = meter.gauge('weir_health_score')
+  for (const { name, status } of health.components) {
+    const value = status === 'StatusOK' ? 1 : HEALTHY.has(status) ? 0.5 : 0
+    score.set(value, { component: name })
+  }
 }
 
 /** `/status`: the whole daemon; with `verbose` its tree. */

@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { reject } from '../fault.ts'
 import { serveHttp } from '../net/http.ts'
 import type { Listeners } from '../net/listeners.ts'
-import { checkExposure } from '../net/loopback.ts'
+import { parseEndpoint } from '../net/endpoint.ts'
+import { isLoopback } from '../net/loopback.ts'
 import { PROMETHEUS_CONTENT_TYPE } from './prom-meter.ts'
 
 export interface MetricsServer {
@@ -24,13 +26,12 @@ export async function serveMetrics(
   render: () => Promise<string>,
   options: MetricsServerOptions = {},
 ): Promise<MetricsServer> {
-  checkExposure({
-    component: 'service.telemetry.metrics',
-    endpoint,
-    tls: false,
-    authenticated: false,
-    insecureBind: options.insecureBind ?? false,
-  })
+  if (options.insecureBind !== true && !isLoopback(parseEndpoint(endpoint).host)) {
+    throw reject(
+      'START_FAILED',
+      `service.telemetry.metrics: ${endpoint} is reachable from other machines and the page has no authentication: use 127.0.0.1`,
+    )
+  }
   const serving = await serveHttp(listeners, endpoint, (request, response) => {
     void answer(request, response, render)
   })

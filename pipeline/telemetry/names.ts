@@ -138,7 +138,7 @@ export const METRICS = {
   weir_config_reloads: counter('Reloads by outcome.', '{reload}', ['outcome']),
 } as const satisfies Readonly<Record<string, MetricInfo>>
 
-export type MetricName = keyof typeof METRICS
+type MetricName = keyof typeof METRICS
 
 /** What is known of `name`, or undefined when it is not in the catalogue. */
 export function metricInfo(name: string): MetricInfo | undefined {

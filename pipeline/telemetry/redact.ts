@@ -1,7 +1,7 @@
 import { Secret } from '../secret.ts'
 
 /** What stands where a secret stood (contract section 8). */
-export const REDACTED = '[REDACTED]'
+const REDACTED = '[REDACTED]'
 
 const SECRET_KEY =
   /^(?:.*[_.-])?(?:authorization|password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|access[_-]?key|client[_-]?secret|credentials?|cookie|set-cookie|signature)$/i
@@ -18,7 +18,7 @@ const SECRET_TEXT: readonly (readonly [RegExp, string])[] = [
 const MAX_DEPTH = 6
 
 /** True for a key whose value is never printed. */
-export function isSecretKey(key: string): boolean {
+function isSecretKey(key: string): boolean {
   return SECRET_KEY.test(key)
 }
 

@@ -22,7 +22,7 @@ export interface Tracing {
   stop(): Promise<void>
 }
 
-export interface TracingOptions {
+interface TracingOptions {
   readonly endpoint: string
   readonly insecure: boolean
   /** Must hold `service.instance.id`. */
