@@ -3,7 +3,7 @@ import type { ConnectorContext } from '../../pipeline/factory.ts'
 import { sleep } from '../../pipeline/sleep.ts'
 import type { WalDriver, WalInfo } from '../../pipeline/wal/driver.ts'
 
-const EVERY_MS = 5000
+const EVERY_MS = 2000
 
 /** Shows the size and age of the log, and calls `after` with every look at it. */
 export class LogGauges {

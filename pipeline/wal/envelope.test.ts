@@ -55,7 +55,7 @@ describe('envelope', () => {
     fc.assert(
       fc.property(member, (one) => {
         const message = Buffer.concat(encodeEnvelope([one]))
-        const bound = envelopeOverhead([one.principal, one.project, one.source]) + one.bytes.length
+        const bound = envelopeOverhead(one) + one.bytes.length
         expect(message.length).toBeLessThanOrEqual(bound)
       }),
     )

@@ -95,9 +95,9 @@ function writeMember(
   out.writeUInt16LE(source, at + 44)
 }
 
-/** Bytes that an envelope of this one member needs besides the member's own. */
-export function envelopeOverhead(texts: readonly string[]): number {
-  return texts.reduce((sum, text) => sum + 4 + Buffer.byteLength(text), HEAD + MEMBER)
+/** Upper bound of what an envelope of one such member adds to its bytes: UTF-8 has at most 3 bytes per UTF-16 unit. */
+export function envelopeOverhead(names: Pick<Member, 'principal' | 'project' | 'source'>): number {
+  return HEAD + MEMBER + 12 + 3 * (names.principal.length + names.project.length + names.source.length)
 }
 
 /** Throws STATE_VERSION for a format of a newer weir, WAL_CORRUPT for anything that does not add up. */

@@ -26,6 +26,8 @@ export interface DeliverOptions {
   readonly onResult: (error: unknown) => void
 }
 
+const SKIP_CHECK_MS = 1000
+
 /** How far one delivery came: the batches before row `reached` are settled. */
 interface Attempt {
   readonly reached: number
@@ -72,7 +74,7 @@ export class Deliverer {
           ({ work, done } = await this.#bisect(range, work, done, attempt, held, signal))
       }
       if (work.length > 0) await this.#save(held, work, done, 'error' in attempt, signal)
-      if ('error' in attempt && !rejects(attempt.error)) await this.#wait(attempt.error, signal)
+      if ('error' in attempt && !rejects(attempt.error)) await this.#wait(attempt.error, range, signal)
     }
     return addLedger(range.settled, done)
   }
@@ -175,8 +177,8 @@ export class Deliverer {
     await held.save({ frozen: { ...frozen, work, done, attempt: frozen.attempt + (failed ? 1 : 0) } }, signal)
   }
 
-  async #wait(error: unknown, signal: AbortSignal): Promise<void> {
-    const { backoff, log, chain } = this.#options
+  async #wait(error: unknown, range: PreparedRange, signal: AbortSignal): Promise<void> {
+    const { backoff, log, chain, mustSkip } = this.#options
     const fault = faultOf(error)
     const waitMs = backoff.nextMs(fault?.verdict.do === 'retry' ? fault.verdict.afterMs : 0)
     const fields = {
@@ -187,7 +189,11 @@ export class Deliverer {
     }
     if (fault === undefined) log.error({ ...fields, err: error }, 'An exporter failed in a way it must not')
     else log.warn(fields, 'A delivery will be repeated')
-    await sleep(waitMs, signal)
+    // A WAL that fills up meanwhile must not wait for the end of this wait.
+    for (let left = waitMs; left > 0 && !signal.aborted; left -= SKIP_CHECK_MS) {
+      await sleep(Math.min(left, SKIP_CHECK_MS), signal)
+      if (await mustSkip(range)) return
+    }
   }
 
   /** Dead letters must be durable before the cursor moves: the state store is asked until it answers. */

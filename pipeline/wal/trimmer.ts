@@ -27,8 +27,10 @@ export interface TrimmerOptions {
 
 /** Above this share of the limit, what is delivered goes before its time. */
 const PRESSURE = 0.8
-const CALM_MS = 10_000
-const PRESSED_MS = 1000
+const ROUND_MS = 1000
+const PAUSE_MS = 5000
+/** Dead letters and forgotten cursors are looked at this often. */
+const TIDY_MS = 60_000
 /** A cursor that no daemon has in its config any more is kept this long. */
 const KEEP_CURSOR_MS = 7 * 24 * 3_600_000
 
@@ -72,20 +74,24 @@ export class Trimmer {
       } catch (error) {
         if (ending.aborted) return
         this.#options.log.warn({ error: messageOf(error) }, 'The trimmer pauses')
-        await sleep(CALM_MS / 2, ending)
+        await sleep(PAUSE_MS, ending)
       }
     }
   }
 
   async #holding(hold: Hold): Promise<void> {
     const ending = this.#ending.signal
+    let tidiedMs = -Infinity
     try {
       while (!ending.aborted && !hold.lost.aborted) {
-        const info = await this.trim(hold.lost)
-        await this.#options.letters.enforce()
         this.#kick = new AbortController()
-        if (ending.aborted) return
-        await sleep(info.bytes > PRESSURE * info.maxBytes ? PRESSED_MS : CALM_MS, this.#kick.signal)
+        await this.trim(hold.lost)
+        if (performance.now() - tidiedMs > TIDY_MS) {
+          await this.forgetCursors()
+          await this.#options.letters.enforce()
+          tidiedMs = performance.now()
+        }
+        if (!ending.aborted) await sleep(ROUND_MS, this.#kick.signal)
       }
     } finally {
       await hold.release()
@@ -96,23 +102,24 @@ export class Trimmer {
   async trim(signal: AbortSignal): Promise<WalInfo> {
     const { driver, meter, connector, clock, keepMs } = this.#options
     const before = await driver.info()
-    const delivered = await this.#deliveredUpTo()
-    if (delivered === undefined || before.messages === 0) return before
-    const end = Math.min(delivered, before.lastSeq)
-    const aged = await this.#agedUpTo(before, clock() - keepMs, signal)
-    meter.gauge('weir_retention_overdue').set(aged > end ? 1 : 0, { store: connector })
-    const upTo = Math.min(end, Math.max(aged, this.#pressedUpTo(before)))
-    if (upTo < before.firstSeq || signal.aborted) return before
+    const old = clock() - keepMs
+    const aged = (before.oldestMs ?? Infinity) < old
+    const pressed = this.#pressedUpTo(before)
+    const overdue = meter.gauge('weir_retention_overdue')
+    if (!aged) overdue.set(0, { store: connector })
+    if (before.messages === 0 || (!aged && pressed < before.firstSeq)) return before
+    const delivered = Math.min(await this.#deliveredUpTo(), before.lastSeq)
+    let upTo = Math.min(pressed, delivered)
+    if (aged && delivered >= before.firstSeq) {
+      const kept = await firstAt(driver, old, before.firstSeq, delivered, signal)
+      upTo = Math.max(upTo, kept - 1)
+    }
+    if (signal.aborted) return before
+    if (aged) overdue.set(upTo === delivered && delivered < before.lastSeq ? 1 : 0, { store: connector })
+    if (upTo < before.firstSeq) return before
     await driver.trim(upTo)
-    const after = await driver.info()
-    meter.counter('weir_wal_trimmed_messages').add(Math.max(0, upTo - before.firstSeq + 1), { connector })
-    return after
-  }
-
-  /** The last sequence that `keep` has outlived. */
-  async #agedUpTo(info: WalInfo, old: number, signal: AbortSignal): Promise<number> {
-    if ((info.oldestMs ?? Infinity) >= old) return info.firstSeq - 1
-    return (await firstAt(this.#options.driver, old, info.firstSeq, info.lastSeq, signal)) - 1
+    meter.counter('weir_wal_trimmed_messages').add(upTo - before.firstSeq + 1, { connector })
+    return driver.info()
   }
 
   /** How many of the oldest messages, by their mean size, are above the mark. */
@@ -123,22 +130,34 @@ export class Trimmer {
     return info.firstSeq - 1 + Math.ceil((over / info.bytes) * stored)
   }
 
-  /** The last sequence that every wanted cursor has passed; undefined when that is not known. */
-  async #deliveredUpTo(): Promise<number | undefined> {
-    const { configured, state, connector, clock } = this.#options
+  /** The last sequence that every wanted cursor has passed; 0 when that is not known. */
+  async #deliveredUpTo(): Promise<number> {
+    const { configured, state, connector } = this.#options
     const mine = new Set(configured())
     // A daemon without exporters does not know who reads.
-    if (mine.size === 0) return undefined
+    if (mine.size === 0) return 0
     let least = Infinity
-    for (const { record, entry } of await listCursors(state, connector)) {
-      const seenMs = mine.delete(record.cursor) ? clock() : await this.#sightings.lastSeen(record.cursor)
-      if (this.#sightings.isWanted(seenMs)) {
-        least = Math.min(least, record.position - 1)
-      } else if (clock() - Math.max(seenMs, record.updatedMs) > KEEP_CURSOR_MS) {
-        await state.delete(entry.key, entry.revision)
-        await this.#sightings.forget(record.cursor)
-      }
+    for (const { record } of await listCursors(state, connector)) {
+      const wanted = mine.delete(record.cursor) || (await this.#isWanted(record.cursor))
+      if (wanted) least = Math.min(least, record.position - 1)
     }
-    return mine.size === 0 ? least : undefined
+    return mine.size === 0 ? least : 0
+  }
+
+  async #isWanted(cursor: string): Promise<boolean> {
+    return this.#sightings.isWanted(await this.#sightings.lastSeen(cursor))
+  }
+
+  /** Deletes the records of cursors that no daemon has wanted for a week. */
+  async forgetCursors(): Promise<void> {
+    const { configured, state, connector, clock } = this.#options
+    const mine = new Set(configured())
+    for (const { record, entry } of await listCursors(state, connector)) {
+      if (mine.has(record.cursor)) continue
+      const seenMs = Math.max(await this.#sightings.lastSeen(record.cursor), record.updatedMs)
+      if (clock() - seenMs <= KEEP_CURSOR_MS) continue
+      await state.delete(entry.key, entry.revision)
+      await this.#sightings.forget(record.cursor)
+    }
   }
 }

@@ -1,4 +1,4 @@
-import { MAX_MEMBERS, type Member } from './envelope.ts'
+import { envelopeOverhead, MAX_MEMBERS, type Member } from './envelope.ts'
 
 /** A group this large takes no more members: beyond it a message costs by the byte, not by the piece. */
 const CLOSE_BYTES = 256 * 1024
@@ -27,18 +27,13 @@ export class Group {
 
   add(member: Member): void {
     this.members.push(member)
-    this.bytes += sizeOf(member)
+    this.bytes += envelopeOverhead(member) + member.bytes.length
   }
 
   takes(member: Member, maxBytes: number): boolean {
-    const size = this.bytes + sizeOf(member)
+    const size = this.bytes + envelopeOverhead(member) + member.bytes.length
     return this.bytes < CLOSE_BYTES && size <= maxBytes && this.members.length < MAX_MEMBERS
   }
-}
-
-/** Upper bound of what a member adds to a message: UTF-8 has at most 3 bytes per UTF-16 unit. */
-function sizeOf({ bytes, principal, project, source }: Member): number {
-  return bytes.length + 64 + 3 * (principal.length + project.length + source.length)
 }
 
 /** Messages to be written, oldest first. The newest of each tenant takes members until it is full or being written. */

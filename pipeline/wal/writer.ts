@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Batch } from '../batch/batch.ts'
+import type { Batch, BatchMeta } from '../batch/batch.ts'
 import { ACCEPTED, type Consumer, type Outcome } from '../consumer.ts'
 import { faultOf, messageOf, retry } from '../fault.ts'
 import type { Meter } from '../telemetry/meter.ts'
@@ -87,14 +87,13 @@ export class WalWriter implements Consumer {
 
   /** One member, or one per part where the whole does not fit into a message. */
   #membersOf(batch: Batch): Member[] {
-    const { digest, principal, project, source, receivedAtMs } = batch.meta
-    const common = { digest, principal, project, source, receivedAtMs }
-    const room = this.#options.driver.maxMessageBytes - envelopeOverhead([principal, project, source])
+    const { meta } = batch
     const bytes = batch.encode()
-    if (bytes.length <= room) return [{ ...common, part: 0, firstRow: 0, spans: batch.live, bytes }]
+    const room = this.#options.driver.maxMessageBytes - envelopeOverhead(meta)
+    if (bytes.length <= room) return [memberOf(meta, bytes, batch.live, 0, 0)]
     let firstRow = 0
     return batch.split(room).map((part, index) => {
-      const member = { ...common, part: index, firstRow, spans: part.live, bytes: part.encode() }
+      const member = memberOf(meta, part.encode(), part.live, index, firstRow)
       firstRow += part.live
       return member
     })
@@ -185,6 +184,11 @@ export class WalWriter implements Consumer {
       clearTimeout(timer)
     }
   }
+}
+
+function memberOf(meta: BatchMeta, bytes: Uint8Array, spans: number, part: number, firstRow: number): Member {
+  const { digest, principal, project, source, receivedAtMs } = meta
+  return { digest, part, firstRow, principal, project, source, receivedAtMs, spans, bytes }
 }
 
 /** `work`, or CANCELLED once `signal` aborts: the caller gave up, the work goes on. */

@@ -48,9 +48,3 @@ export function requestBatch(names: readonly string[], facts: RequestFacts = {})
     digest: createHash('sha256').update(bytes).digest().subarray(0, 16),
   })
 }
-
-export function namesOf(batch: Batch): string[] {
-  const names: string[] = []
-  for (let row = 0; row < batch.rows; row++) if (batch.isLive(row)) names.push(batch.name(row))
-  return names
-}

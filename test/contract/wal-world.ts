@@ -1,9 +1,8 @@
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Batching, Delivery, DeliveryOutcome, Exporter, Processor } from '../../pipeline/component.ts'
-import { ACCEPTED, type Rejection } from '../../pipeline/consumer.ts'
+import type { Rejection } from '../../pipeline/consumer.ts'
 import type { StoreChain } from '../../pipeline/factory.ts'
 import { reject, retry } from '../../pipeline/fault.ts'
-import { namesOf } from './wal-spans.ts'
 
 /** What an exporter's next call does; `ok` when nothing is planned. */
 export type Behaviour = 'ok' | 'retry' | 'retry-after-store' | 'hang' | 'hang-after-store'
@@ -155,5 +154,3 @@ export function modelChain({
     first: true,
   }
 }
-
-export { ACCEPTED, namesOf }

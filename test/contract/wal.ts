@@ -364,20 +364,20 @@ export function walContract(title: string, open: () => Promise<WalPlace>): void 
           clock,
           keepMs,
           configured: () => configured,
-        }).trim(never)
+        })
       const later = () => Date.now() + 60_000
       // Not old enough; then pinned by an exporter that has passed nothing; then by none.
-      expect((await trimmer([CURSOR], 3_600_000)).messages).toBe(10)
-      expect((await trimmer([CURSOR, 'traces/store/slow'], 1000, later)).messages).toBe(10)
-      expect((await trimmer([], 1000, later)).messages).toBe(10)
-      expect((await trimmer([CURSOR, 'traces/store/new'], 1000, later)).messages).toBe(10)
-      expect((await trimmer([CURSOR], 1000, later)).messages).toBe(0)
+      expect((await trimmer([CURSOR], 3_600_000).trim(never)).messages).toBe(10)
+      expect((await trimmer([CURSOR, 'traces/store/slow'], 1000, later).trim(never)).messages).toBe(10)
+      expect((await trimmer([], 1000, later).trim(never)).messages).toBe(10)
+      expect((await trimmer([CURSOR, 'traces/store/new'], 1000, later).trim(never)).messages).toBe(10)
+      expect((await trimmer([CURSOR], 1000, later).trim(never)).messages).toBe(0)
       await w.send(names('okk', 3))
       await w.caughtUp()
       expect(w.stored).toHaveLength(23)
       // A cursor that nobody wants leaves after seven days.
       const week = () => Date.now() + 8 * 24 * 3_600_000
-      await trimmer([CURSOR], 1000, week)
+      await trimmer([CURSOR], 1000, week).forgetCursors()
       await expect(w.record('traces/store/gone')).rejects.toThrow(/format 0/)
       expect((await w.record()).position).toBeGreaterThan(10)
     })

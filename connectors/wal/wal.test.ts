@@ -1,0 +1,219 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pino from 'pino'
+import { afterEach, describe, expect, it } from 'vitest'
+import { requestBatch } from '../../test/contract/wal-spans.ts'
+import { modelChain, ModelStore, spanOf } from '../../test/contract/wal-world.ts'
+import { faultOf } from '../../pipeline/fault.ts'
+import type { Connector, ConnectorContext } from '../../pipeline/factory.ts'
+import { ByteGate } from '../../pipeline/intake.ts'
+import { EmbeddedState } from '../../pipeline/state/embedded.ts'
+import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
+import { cursorKey, decodeCursor } from '../../pipeline/wal/cursor-record.ts'
+import { imbalance } from '../../pipeline/wal/ledger.ts'
+import { config } from './config.ts'
+import { wal } from './factory.ts'
+
+const never = new AbortController().signal
+const ends: (() => Promise<unknown>)[] = []
+
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end()
+})
+
+interface Place {
+  readonly state: EmbeddedState
+  readonly settings: object
+}
+
+async function place(): Promise<Place> {
+  const directory = await mkdtemp(join(tmpdir(), 'weir-connector-'))
+  const state = new EmbeddedState(join(directory, 'state'))
+  await state.open()
+  ends.push(async () => {
+    await state.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+  return { state, settings: { driver: 'embedded', directory: join(directory, 'wal') } }
+}
+
+/** One side of the connector, as a process of the daemon makes it. */
+async function side(role: 'intake' | 'store', { state, settings }: Place, more: object = {}) {
+  const meter = createMeter()
+  const clock = { ms: 0 }
+  const context: ConnectorContext = {
+    id: 'wal',
+    kind: 'connector',
+    log: pino({ level: 'silent' }),
+    meter,
+    clock: () => Date.now() + clock.ms,
+    state,
+    listeners: { listen: () => Promise.reject(new Error('the WAL listens to nothing')) },
+    intake: new ByteGate(1e9),
+    role,
+    onAppended: () => undefined,
+  }
+  const connector: Connector = wal.create(config.parse({ ...settings, ...more }), context)
+  await connector.start?.()
+  ends.push(async () => connector.stop?.(AbortSignal.timeout(5000)))
+  return { connector, meter, clock }
+}
+
+async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
+  const end = performance.now() + 20_000
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error('waited in vain')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+async function recordOf({ state }: Place, cursor: string) {
+  const key = cursorKey('wal', cursor)
+  const entry = await state.get(key)
+  return entry && decodeCursor(key, entry.value)
+}
+
+describe('wal connector', () => {
+  it('checks its config, with the defaults of the collector’s duration and size notation', () => {
+    expect(config.parse({ driver: 'embedded' })).toMatchObject({
+      directory: './data/wal',
+      keep: 7 * 24 * 3_600_000,
+      start_at: 'latest',
+      when_full: 'refuse',
+      lag_alarm: 300_000,
+      dead_letters: { max_bytes: 64 * 1024 * 1024 },
+    })
+    expect(config.safeParse({ driver: 'embedded', servers: ['nats://x'] }).success).toBe(false)
+    expect(config.safeParse({ driver: 'jetstream', directory: 'x' }).success).toBe(false)
+    expect(config.safeParse({ driver: 'embedded', when_full: { clickhouse: 'drop' } }).success).toBe(false)
+    expect(config.parse({ driver: 'jetstream', when_full: { s3: 'skip' } }).when_full).toEqual({ s3: 'skip' })
+  })
+
+  it('loses nothing between the registration of a cursor and the start of its exporter', async () => {
+    const here = await place()
+    const { connector: intake } = await side('intake', here)
+    await intake.intake.consume(requestBatch(['ok_before']), never)
+    const { connector: store } = await side('store', here)
+    const model = new ModelStore()
+    const chain = modelChain({ store: model })
+    await store.register([chain.cursor])
+    await intake.intake.consume(requestBatch(['ok_between']), never)
+    store.attach(chain)
+    await intake.intake.consume(requestBatch(['ok_after']), never)
+    store.poke?.()
+    await until(() => model.rows.length === 2)
+    expect(model.rows.map(spanOf)).toEqual(['default/ok_between', 'default/ok_after'])
+  })
+
+  it('starts a new exporter at the oldest message where the config says so', async () => {
+    const here = await place()
+    const { connector: intake } = await side('intake', here)
+    await intake.intake.consume(requestBatch(['ok_before']), never)
+    const { connector: store } = await side('store', here, { start_at: 'earliest' })
+    const model = new ModelStore()
+    const chain = modelChain({ store: model })
+    await store.register([chain.cursor])
+    store.attach(chain)
+    await until(() => model.rows.length === 1)
+  })
+
+  it('detaches after the range in flight, and another chain goes on behind it', async () => {
+    const here = await place()
+    const { connector: intake } = await side('intake', here)
+    const { connector: store } = await side('store', here)
+    const model = new ModelStore()
+    let inFlight = () => {}
+    let finish = () => {}
+    const called = new Promise<void>((resolve) => (inFlight = resolve))
+    const finished = new Promise<void>((resolve) => (finish = resolve))
+    model.onCall = () => {
+      inFlight()
+      return finished
+    }
+    const chain = modelChain({ store: model })
+    await store.register([chain.cursor])
+    store.attach(chain)
+    await intake.intake.consume(requestBatch(['ok1']), never)
+    await called
+    const detached = store.detach(chain.cursor, AbortSignal.timeout(5000))
+    finish()
+    await detached
+    expect((await recordOf(here, chain.cursor))?.ledger.stored).toBe(1)
+    store.attach(modelChain({ store: model }))
+    await intake.intake.consume(requestBatch(['ok2']), never)
+    await until(() => model.rows.length === 2)
+    expect(model.deliveries.every(({ attempt }) => attempt === 0)).toBe(true)
+  })
+
+  it('says that the WAL cannot be written when it is full, and refuses retryably', async () => {
+    const here = await place()
+    const { connector: intake } = await side('intake', here, { max_bytes: '8MiB' })
+    await intake.probe?.(never)
+    const codes = new Set<string | undefined>()
+    for (let n = 0; n < 40 && codes.size === 0; n++) {
+      const request = requestBatch([`ok${n}`], { padding: 400_000 })
+      await intake.intake.consume(request, never).catch((error: unknown) => {
+        codes.add(faultOf(error)?.code)
+        expect(faultOf(error)?.verdict.do).toBe('retry')
+      })
+    }
+    expect([...codes]).toEqual(['WAL_FULL'])
+    await expect(intake.probe?.(never)).rejects.toMatchObject({ code: 'WAL_FULL' })
+    expect(intake.durability?.().mode).toMatch(/process|strict/)
+  })
+
+  it('skips the oldest of an exporter that may lose data when the WAL is full; the others get all', async () => {
+    const here = await place()
+    const limits = { max_bytes: '8MiB', when_full: { down: 'skip' } }
+    const { connector: intake } = await side('intake', here, limits)
+    const { connector: store } = await side('store', here, limits)
+    const batching = { maxSpans: 2, maxBytes: 1 << 20, maxWaitMs: 0 }
+    const good = new ModelStore()
+    const down = new ModelStore()
+    const goodChain = modelChain({ store: good, exporterId: 'good', batching })
+    const downChain = modelChain({ store: down, exporterId: 'down', batching })
+    await store.register([goodChain.cursor, downChain.cursor])
+    down.plan.push(...Array<'retry'>(1000).fill('retry'))
+    store.attach(goodChain)
+    store.attach(downChain)
+    let sent = 0
+    await until(async () => {
+      const request = requestBatch([`ok${sent}`], { padding: 400_000 })
+      const taken = await intake.intake.consume(request, never).then(
+        () => true,
+        () => false,
+      )
+      if (taken) sent++
+      return sent === 45
+    })
+    await until(() => good.rows.length === sent)
+    const record = await recordOf(here, downChain.cursor)
+    expect(record?.ledger.skipped).toBeGreaterThan(10)
+    expect(record && imbalance(record.ledger)).toBe(0)
+    expect((await recordOf(here, goodChain.cursor))?.ledger.skipped).toBe(0)
+  })
+
+  it('shows the lag of a cursor and is degraded when it is too old', async () => {
+    const here = await place()
+    const { connector: intake } = await side('intake', here)
+    const model = new ModelStore()
+    const chain = modelChain({ store: model })
+    const first = await side('store', here, { lag_alarm: '10ms' })
+    await first.connector.register([chain.cursor])
+    for (let n = 0; n < 4; n++) await intake.intake.consume(requestBatch([`ok${n}`]), never)
+    await first.connector.stop?.(AbortSignal.timeout(1000))
+    // The look at the lag follows the start; nothing is attached, so the cursor stays behind.
+    const late = await side('store', here, { lag_alarm: '10ms' })
+    late.clock.ms = 60_000
+    await late.connector.register([chain.cursor])
+    await until(() => (late.connector.degraded?.().length ?? 0) > 0)
+    expect(late.connector.degraded?.()[0]).toMatch(/^traces\/store\/model is \d+ s behind/)
+    expect(await late.meter.render()).toMatch(
+      /weir_wal_lag_seconds\{pipeline="traces\/store",exporter="model"\} [1-9]/,
+    )
+    late.connector.attach(chain)
+    await until(() => model.rows.length === 4)
+    await until(() => late.connector.degraded?.().length === 0)
+  })
+})

@@ -1,0 +1,172 @@
+import pino from 'pino'
+import { afterEach, describe, expect, it } from 'vitest'
+import { MemoryDriver, MemoryLeases, MemoryLog, MemoryState } from '../../test/contract/wal-memory.ts'
+import { requestBatch, spansRequest } from '../../test/contract/wal-spans.ts'
+import { modelChain, ModelStore, spanOf, type ChainOptions } from '../../test/contract/wal-world.ts'
+import { reject, retry } from '../fault.ts'
+import { createMeter } from '../telemetry/prom-meter.ts'
+import { cursorKey, decodeCursor, type CursorRecord } from './cursor-record.ts'
+import { registerCursor } from './cursor-store.ts'
+import { DeadLetters } from './dead-letter.ts'
+import { encodeEnvelope, type Member } from './envelope.ts'
+import { EMPTY_LEDGER } from './ledger.ts'
+import { ChainReader } from './reader.ts'
+
+const CURSOR = 'traces/store/model'
+const stops: (() => Promise<void>)[] = []
+
+afterEach(async () => {
+  for (const stop of stops.splice(0)) await stop()
+})
+
+function member(names: readonly string[], fields: Partial<Member> = {}): Member {
+  const bytes = fields.bytes ?? spansRequest(names)
+  const { digest } = requestBatch(names).meta
+  const common = { part: 0, firstRow: 0, principal: 'p', project: '', source: 's', receivedAtMs: 7 }
+  return { digest, ...common, spans: names.length, ...fields, bytes }
+}
+
+async function setup(position = 1) {
+  const log = new MemoryLog()
+  const state = new MemoryState()
+  const meter = createMeter()
+  const store = new ModelStore()
+  const driver = new MemoryDriver(log)
+  const letters = new DeadLetters({ connector: 'wal', state, meter, clock: Date.now, maxBytes: 1e6 })
+  await registerCursor(state, 'wal', CURSOR, position, 0)
+  const append = (members: readonly Member[]) =>
+    driver.append({ signal: 'traces', tenant: 'a', id: 'x', parts: encodeEnvelope(members) })
+  const start = (chain: Partial<ChainOptions> = {}) => {
+    const batching = { maxSpans: 100, maxBytes: 1e6, maxWaitMs: 0 }
+    const reader = new ChainReader(modelChain({ store, batching, ...chain }), {
+      connector: 'wal',
+      driver,
+      state,
+      acquire: new MemoryLeases().acquire,
+      letters,
+      log: pino({ level: 'silent' }),
+      meter,
+      clock: Date.now,
+      backoffMs: [1, 4],
+    })
+    reader.start()
+    stops.push(() => reader.stop(AbortSignal.timeout(1000)))
+    return reader
+  }
+  const record = async (): Promise<CursorRecord> => {
+    const key = cursorKey('wal', CURSOR)
+    return decodeCursor(key, (await state.get(key))?.value ?? new Uint8Array())
+  }
+  return { log, state, meter, store, letters, append, start, record }
+}
+
+async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
+  const end = performance.now() + 10_000
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error('waited in vain')
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+
+describe('chain reader', () => {
+  it('gives neighbours that look alike as one batch, with rows counted over the message', async () => {
+    const w = await setup()
+    await w.append([
+      member(['ok1']),
+      member(['ok2', 'ok3']),
+      member(['ok2', 'ok3']),
+      member(['ok4']),
+      member(['ok5'], { receivedAtMs: 8 }),
+    ])
+    w.start({ each: true })
+    await until(async () => (await w.record()).position === 2)
+    expect(w.store.deliveries.map(({ rows }) => rows.length)).toEqual([3, 1, 1])
+    expect(w.store.rows).toEqual(['a/ok1@1.0', 'a/ok2@1.1', 'a/ok3@1.2', 'a/ok4@1.5', 'a/ok5@1.6'])
+    expect((await w.record()).ledger).toEqual({ ...EMPTY_LEDGER, passed: 7, stored: 5, duplicate: 2 })
+  })
+
+  it('goes on behind a damaged message, which it keeps, and behind a member that is no OTLP', async () => {
+    const w = await setup()
+    await w.append([member(['ok1'])])
+    await w.append([member(['ok2'])])
+    await w.append([member(['ok3']), member(['x', 'y'], { bytes: Buffer.from([255, 255]) }), member(['ok4'])])
+    w.log.messages[1]?.bytes.set([1], 30)
+    w.start()
+    await until(async () => (await w.record()).position === 4)
+    expect(w.store.rows.map(spanOf)).toEqual(['a/ok1', 'a/ok3', 'a/ok4'])
+    const letters = await w.letters.list()
+    expect(letters.map(({ seq, spans, format, component }) => [seq, spans, format, component])).toEqual([
+      [2, 0, 'raw', 'wal'],
+      [3, 2, 'raw', 'wal'],
+    ])
+    expect((await w.letters.get(letters[0]?.id ?? '')).body).toEqual(w.log.messages[1]?.bytes)
+    expect((await w.record()).ledger).toEqual({ ...EMPTY_LEDGER, passed: 5, stored: 3, dead_lettered: 2 })
+  })
+
+  it('stands still, and says so, at a message of a newer version', async () => {
+    const w = await setup()
+    await w.append([member(['ok1'])])
+    w.log.messages[0]?.bytes.set([9], 4)
+    const reader = w.start()
+    await until(() => reader.view().failing !== undefined)
+    expect(reader.view().failing?.message).toContain('envelope format 9')
+    expect((await w.record()).position).toBe(1)
+    w.log.messages[0]?.bytes.set([1], 4)
+    await until(() => w.store.rows.length === 1)
+    expect(reader.view().failing).toBeUndefined()
+  })
+
+  it('reads a log that was made anew from its start, under other tokens', async () => {
+    const w = await setup(50)
+    const { epoch } = await w.record()
+    await w.append([member(['ok1'])])
+    w.start()
+    await until(() => w.store.rows.length === 1)
+    expect((await w.record()).epoch).not.toBe(epoch)
+  })
+
+  it('repeats a frozen range of which messages were purged with what is left', async () => {
+    const w = await setup()
+    for (const name of ['ok1', 'ok2', 'ok3']) await w.append([member([name])])
+    const record = await w.record()
+    const frozen = { from: 1, to: 2, token: 't', rows: 2, attempt: 0, firstTryMs: 0 }
+    await w.state.put(cursorKey('wal', CURSOR), Buffer.from(JSON.stringify({ ...record, frozen })))
+    w.log.messages.splice(0, 2)
+    w.start()
+    await until(async () => (await w.record()).position === 4)
+    expect(w.store.rows.map(spanOf)).toEqual(['a/ok3'])
+    expect((await w.record()).ledger).toEqual({ ...EMPTY_LEDGER, passed: 1, stored: 1 })
+  })
+
+  it('takes a processor’s rejection of a whole batch for its spans, and its retry for a pause', async () => {
+    const w = await setup()
+    await w.append([member(['ok1', 'ok2'])])
+    let pauses = 2
+    const chain = {
+      ...modelChain({ store: w.store }),
+      process: async () => {
+        if (pauses-- > 0) throw retry('STATE_UNAVAILABLE', 'later')
+        throw reject('BATCH_MALFORMED', 'never')
+      },
+    }
+    const reader = new ChainReader(chain, {
+      connector: 'wal',
+      driver: new MemoryDriver(w.log),
+      state: w.state,
+      acquire: new MemoryLeases().acquire,
+      letters: w.letters,
+      log: pino({ level: 'silent' }),
+      meter: w.meter,
+      clock: Date.now,
+      backoffMs: [1, 4],
+    })
+    reader.start()
+    stops.push(() => reader.stop(AbortSignal.timeout(1000)))
+    await until(async () => (await w.record()).position === 2)
+    expect((await w.letters.list()).map(({ component, reason }) => [component, reason])).toEqual([
+      ['processors', 'never'],
+      ['processors', 'never'],
+    ])
+    expect((await w.record()).ledger).toEqual({ ...EMPTY_LEDGER, passed: 2, dead_lettered: 2 })
+  })
+})
