@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -79,11 +79,6 @@ export class NatsServer {
   async restart(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     await this.kill(signal)
     await this.start()
-  }
-
-  /** Its log is on its own stderr; this reads its configuration, for a failing test's message. */
-  settings(): Promise<string> {
-    return readFile(join(this.directory, 'nats.conf'), 'utf8')
   }
 
   async stop(): Promise<void> {

@@ -18,7 +18,7 @@ const RETRY_MS = 250
  */
 export class OrderedReader {
   readonly #options: OrderedOptions
-  readonly #closing = new AbortController()
+  #closed = false
   #position: number
   #session: PullSession | undefined
 
@@ -29,11 +29,10 @@ export class OrderedReader {
 
   /** The next messages, at least one, at most about `maxBytes`; empty when aborted or closed. */
   async next(maxBytes: number, signal: AbortSignal): Promise<Delivered[]> {
-    const ended = AbortSignal.any([signal, this.#closing.signal])
-    while (!ended.aborted) {
-      const session = await this.#opened(ended)
+    while (!signal.aborted && !this.#closed) {
+      const session = await this.#opened(signal)
       if (session === undefined) continue
-      const found = await session.take(maxBytes, ended)
+      const found = await session.take(maxBytes, signal)
       const last = found.at(-1)
       if (last !== undefined) {
         this.#position = last.seq + 1
@@ -54,6 +53,7 @@ export class OrderedReader {
         opt_start_seq: this.#position,
         ...(filter !== undefined && { filter_subject: filter }),
       })
+      if (this.#closed) await this.#drop() // closed while it was being made
       return this.#session
     } catch (error) {
       log.debug({ stream, reason: messageOf(error) }, 'no reader on the stream yet')
@@ -73,7 +73,7 @@ export class OrderedReader {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort()
+    this.#closed = true
     await this.#drop()
   }
 

@@ -72,6 +72,6 @@ export class Changes {
 }
 
 /** Whole tokens: `a.b` is below `a`, `ab` is not. Everything is below the empty prefix. */
-export function isBelow(key: StateKey, prefix: StateKey): boolean {
+function isBelow(key: StateKey, prefix: StateKey): boolean {
   return prefix === '' || key.startsWith(`${prefix}.`)
 }

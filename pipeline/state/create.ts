@@ -7,7 +7,7 @@ import type { StateStore } from './state.ts'
 
 const BUCKET = /^[A-Za-z0-9_-]+$/
 
-export const embeddedStateSchema = z.strictObject({
+const embeddedStateSchema = z.strictObject({
   driver: z
     .literal('embedded')
     .default('embedded')
@@ -17,7 +17,7 @@ export const embeddedStateSchema = z.strictObject({
   directory: z.string().min(1).default('./data/state').describe('Directory of the LMDB file.'),
 })
 
-export const jetStreamStateSchema = z.strictObject({
+const jetStreamStateSchema = z.strictObject({
   driver: z.literal('jetstream').describe('A JetStream key-value bucket: many daemons share it.'),
   ...natsFields,
   bucket: z

@@ -58,8 +58,8 @@ export const jetStreamWalFields = {
 } as const
 
 type Fields<T extends z.ZodRawShape> = z.output<z.ZodObject<T>>
-export type EmbeddedWalConfig = { readonly driver: 'embedded' } & Fields<typeof embeddedWalFields>
-export type JetStreamWalConfig = { readonly driver: 'jetstream' } & Fields<typeof jetStreamWalFields>
+type EmbeddedWalConfig = { readonly driver: 'embedded' } & Fields<typeof embeddedWalFields>
+type JetStreamWalConfig = { readonly driver: 'jetstream' } & Fields<typeof jetStreamWalFields>
 /** What a connector's schema gives when it spreads the fields of each driver; `driver` decides. */
 export type WalDriverConfig = EmbeddedWalConfig | JetStreamWalConfig
 

@@ -16,11 +16,12 @@ export class EmbeddedPort implements WalPort {
   }
 
   async next(maxBytes: number, signal: AbortSignal): Promise<WalMessage[]> {
-    const ended = AbortSignal.any([signal, this.#closing.signal])
-    while (!ended.aborted) {
+    // Not AbortSignal.any: the long-lived one would remember every call (nodejs/node#54614).
+    const ending = [signal, this.#closing.signal]
+    while (!ending.some(({ aborted }) => aborted)) {
       const found = this.#read(maxBytes)
       if (found.length > 0) return found
-      await this.#wakeups.wait(() => this.#log.lastSeq >= this.#position, ended)
+      await this.#wakeups.wait(() => this.#log.lastSeq >= this.#position, ending)
     }
     return []
   }

@@ -10,19 +10,19 @@ export class Wakeups {
   readonly #waiters = new Set<Waiter>()
   #timer: NodeJS.Timeout | undefined
 
-  /** Resolves on `notify`, when `ready` turns true, or when `signal` aborts. */
-  wait(ready: () => boolean, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.resolve()
+  /** Resolves on `notify`, when `ready` turns true, or when one of `signals` aborts. */
+  wait(ready: () => boolean, signals: readonly AbortSignal[]): Promise<void> {
+    if (signals.some((signal) => signal.aborted)) return Promise.resolve()
     return new Promise((resolve) => {
       const waiter: Waiter = { ready, resolve: done }
       const waiters = this.#waiters
       function done(): void {
         waiters.delete(waiter)
-        signal.removeEventListener('abort', done)
+        for (const signal of signals) signal.removeEventListener('abort', done)
         resolve()
       }
       waiters.add(waiter)
-      signal.addEventListener('abort', done, { once: true })
+      for (const signal of signals) signal.addEventListener('abort', done, { once: true })
       this.#timer ??= setInterval(() => this.#poll(), POLL_MS)
     })
   }

@@ -86,7 +86,7 @@ async function attempt(options: StreamOptions, change: () => Promise<unknown>): 
   }
 }
 
-export function subjectsOf(options: StreamOptions): string {
+function subjectsOf(options: StreamOptions): string {
   return `${options.subjectPrefix}.*.*`
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { OutgoingMessage, WalDriver, WalMessage, WalPort } from '../../pipeline/wal/driver.ts'
 
 /** A place for one test: drivers opened on it share one log. */
-export interface WalPlace {
+interface WalPlace {
   open(): Promise<WalDriver>
   /** Closes all that was opened. */
   dispose(): Promise<void>
