@@ -44,16 +44,20 @@ export class NatsServer {
   async start(): Promise<void> {
     const file = join(this.directory, 'nats.conf')
     await writeFile(file, this.#settings())
-    const process = spawn('nats-server', ['-c', file], { stdio: ['ignore', 'ignore', 'pipe'] })
-    this.#process = process
+    const server = spawn('nats-server', ['-c', file], { stdio: ['ignore', 'ignore', 'pipe'] })
+    this.#process = server
+    // A test that fails before `stop` must not leave a server behind.
+    const reap = (): boolean => server.kill('SIGKILL')
+    process.once('exit', reap)
+    server.once('exit', () => process.off('exit', reap))
     const log: string[] = []
     const ready = new Promise<void>((resolve, reject) => {
-      createInterface({ input: process.stderr }).on('line', (line) => {
+      createInterface({ input: server.stderr }).on('line', (line) => {
         if (log.length < 200) log.push(line)
         if (line.includes('Server is ready')) resolve()
       })
-      process.once('error', reject)
-      process.once('exit', () => reject(new Error(`nats-server ended:\n${log.join('\n')}`)))
+      server.once('error', reject)
+      server.once('exit', () => reject(new Error(`nats-server ended:\n${log.join('\n')}`)))
     })
     await ready
   }
