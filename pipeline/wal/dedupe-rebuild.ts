@@ -1,5 +1,5 @@
 import { faultOf } from '../fault.ts'
-import { DEDUPE_DEFAULTS, DedupeWindow, memberKey, type DedupeLimits } from './dedupe.ts'
+import { DEDUPE_DEFAULTS, DedupeWindow, type DedupeLimits } from './dedupe.ts'
 import type { WalDriver } from './driver.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { firstAt, peek } from './cursor-seek.ts'
@@ -35,7 +35,7 @@ export async function rebuildWindow(
       for (const { seq, tenant, timeMs, bytes } of messages) {
         if (seq >= position) return window
         const members = await orCorrupt(() => decodeEnvelope(bytes, seq))
-        for (const member of members ?? []) window.pass(memberKey(tenant, member), timeMs)
+        for (const member of members ?? []) window.pass(tenant, member, timeMs)
         if (seq === position - 1) return window
       }
     }

@@ -1,6 +1,6 @@
 import { messageOf, faultOf } from '../fault.ts'
 import type { Batching } from '../component.ts'
-import { memberKey, type DedupeWindow } from './dedupe.ts'
+import type { DedupeWindow } from './dedupe.ts'
 import type { WalDriver, WalMessage, WalPort } from './driver.ts'
 import { decodeEnvelope, type Member } from './envelope.ts'
 import { withDeadline } from './reader-deadline.ts'
@@ -152,7 +152,7 @@ export class RangeSource {
     let row = 0
     let duplicates = 0
     for (const member of members) {
-      if (this.#window.pass(memberKey(tenant, member), timeMs)) duplicates += member.spans
+      if (this.#window.pass(tenant, member, timeMs)) duplicates += member.spans
       else fresh.push({ member, tenant, seq, row })
       row += member.spans
     }
