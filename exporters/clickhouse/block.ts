@@ -37,17 +37,8 @@ const array = (of: StringColumn | FixedColumn | LowCardinalityColumn | RowsColum
 const MONEY = 'Decimal(18, 12)'
 const TIME = 'DateTime64(9)'
 
-/** The columns of `otel_traces`, in its order: the collector's, then weir's (contract section 6). */
-function makeColumns() {
-  const resource = mapColumn('ResourceAttributes')
-  const attributes = mapColumn('SpanAttributes')
-  const eventTimes = time('Events.Timestamp')
-  const eventNames = low('Events.Name')
-  const eventMap = mapColumn('Events.Attributes')
-  const linkTraces = text('Links.TraceId')
-  const linkSpans = text('Links.SpanId')
-  const linkStates = text('Links.TraceState')
-  const linkMap = mapColumn('Links.Attributes')
+/** The columns of the collector's exporter, in its order. */
+function spanColumns() {
   return {
     Timestamp: time('Timestamp'),
     TraceId: text('TraceId'),
@@ -57,26 +48,36 @@ function makeColumns() {
     SpanName: low('SpanName'),
     SpanKind: low('SpanKind'),
     ServiceName: low('ServiceName'),
-    resource,
+    resource: mapColumn('ResourceAttributes'),
     ScopeName: text('ScopeName'),
     ScopeVersion: text('ScopeVersion'),
-    attributes,
+    attributes: mapColumn('SpanAttributes'),
     Duration: u64('Duration'),
     StatusCode: low('StatusCode'),
     StatusMessage: text('StatusMessage'),
-    events: {
-      times: eventTimes,
-      names: eventNames,
-      map: eventMap,
-      rows: [array(eventTimes), array(eventNames), array(eventMap.rows)],
-    },
-    links: {
-      traces: linkTraces,
-      spans: linkSpans,
-      states: linkStates,
-      map: linkMap,
-      rows: [array(linkTraces), array(linkSpans), array(linkStates), array(linkMap.rows)],
-    },
+    events: eventColumns(),
+    links: linkColumns(),
+  }
+}
+
+function eventColumns() {
+  const times = time('Events.Timestamp')
+  const names = low('Events.Name')
+  const map = mapColumn('Events.Attributes')
+  return { times, names, map, rows: [array(times), array(names), array(map.rows)] }
+}
+
+function linkColumns() {
+  const traces = text('Links.TraceId')
+  const spans = text('Links.SpanId')
+  const states = text('Links.TraceState')
+  const map = mapColumn('Links.Attributes')
+  return { traces, spans, states, map, rows: [array(traces), array(spans), array(states), array(map.rows)] }
+}
+
+/** What weir knows of a span (contract section 6). */
+function meaningColumns() {
+  return {
     TenantId: low('TenantId'),
     ProjectId: low('ProjectId'),
     RunId: text('RunId'),
@@ -109,6 +110,8 @@ function makeColumns() {
     WalRow: u32('WalRow'),
   }
 }
+
+const makeColumns = () => ({ ...spanColumns(), ...meaningColumns() })
 
 export type SpanColumns = ReturnType<typeof makeColumns>
 
@@ -147,7 +150,7 @@ function flatten(columns: SpanColumns): Column[] {
     if (Array.isArray(column)) all.push(...column)
     else if ('parts' in column) all.push(column)
     else if (Array.isArray(column.rows)) all.push(...column.rows)
-    else all.push(column.rows as Column)
+    else all.push(column.rows)
   }
   return all
 }

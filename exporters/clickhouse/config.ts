@@ -55,6 +55,8 @@ export const config = z
       .describe('Per statement; past it the insert counts as uncertain and is reconciled.'),
     ttl: duration()
       .prefault('0')
+      // ClickHouse's DateTime ends in 2106; past it the sum wraps and everything is expired at once.
+      .refine((ms) => ms <= 40 * 365 * 86_400_000, 'must be at most 40 years')
       .describe(
         'Age, by start time, past which spans are deleted and arriving ones are dropped as `expired`. 0: never.',
       ),

@@ -1,7 +1,5 @@
-import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdir, open, rm, statfs } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { mkdir, rm } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { createClient, ClickHouseLogLevel, type ClickHouseClient } from '@clickhouse/client'
 import { messageOf, reject } from '../../pipeline/fault.ts'
 import { quoteName, quoteText } from '../../proto/clickhouse/native.ts'
@@ -13,6 +11,7 @@ import {
   type Reader,
   type Settings,
 } from './connection.ts'
+import { Spool } from './spool.ts'
 
 export interface EmbeddedOptions {
   readonly directory: string
@@ -21,18 +20,45 @@ export interface EmbeddedOptions {
   readonly maxMemoryBytes: number
 }
 
+/** What the process has of a data directory; chdb binds one per process, several exporters may share it. */
+interface Engine {
+  readonly connect: () => ClickHouseClient
+  readonly anchor: { close(): void }
+  readonly spool: Spool
+  users: number
+}
+
+const engines = new Map<string, Promise<Engine>>()
+
 /**
  * ClickHouse in this process (npm `chdb`): one data directory per process, never in a worker thread (design section 1).
  * One session serialises its statements, so inserts, our own reads and each user query have sessions of their own.
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Connection> {
-  const chdb = await load()
   const directory = resolve(options.directory)
-  await mkdir(directory, { recursive: true })
-  let anchor: { close(): void }
+  let opening = engines.get(directory)
+  if (opening === undefined) {
+    opening = startEngine(directory, options)
+    engines.set(directory, opening)
+    opening.catch(() => engines.delete(directory))
+  }
+  const engine = await opening
+  engine.users++
+  return new Embedded(engine, options.database, () => release(directory, engine))
+}
+
+async function startEngine(directory: string, options: EmbeddedOptions): Promise<Engine> {
+  const chdb = await load()
   try {
+    await mkdir(directory, { recursive: true })
     // The first session of a process starts the engine: only it can set what belongs to the server.
-    anchor = new chdb.Session(directory, { connectionArgs: serverArguments(options) })
+    const anchor = new chdb.Session(directory, { connectionArgs: serverArguments(options) })
+    const connect = () => clientOf(chdb.createChdbConnection({ path: directory }))
+    const spool = await Spool.open(directory).catch((error: unknown) => {
+      anchor.close()
+      throw error
+    })
+    return { connect, anchor, spool, users: 0 }
   } catch (error) {
     throw reject(
       'START_FAILED',
@@ -40,8 +66,13 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Connection
       { cause: error },
     )
   }
-  const connect = () => clientOf(chdb.createChdbConnection({ path: directory }))
-  return new Embedded(connect, anchor, await spoolDirectory(directory), options.database)
+}
+
+async function release(directory: string, engine: Engine): Promise<void> {
+  if (--engine.users > 0) return
+  engines.delete(directory)
+  engine.anchor.close()
+  await engine.spool.remove()
 }
 
 async function load() {
@@ -82,49 +113,19 @@ function serverArguments(options: EmbeddedOptions): string[] {
   ]
 }
 
-/**
- * Where blocks wait for ClickHouse to read them: memory, where the machine has it. We own the data directory, so what
- * lies in the folder named after it was left by a kill.
- */
-async function spoolDirectory(directory: string): Promise<readonly string[]> {
-  const disk = join(directory, 'weir-spool')
-  const name = `weir-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}`
-  const folders = existsSync('/dev/shm') ? [join('/dev/shm', name), disk] : [disk]
-  const usable: string[] = []
-  for (const folder of folders) {
-    try {
-      await rm(folder, { recursive: true, force: true })
-      await mkdir(folder, { mode: 0o700 })
-      usable.push(folder)
-    } catch (error) {
-      if (folder === disk)
-        throw reject('START_FAILED', `clickhouse: cannot write ${folder}: ${messageOf(error)}`)
-    }
-  }
-  return usable
-}
-
 class Embedded implements Connection {
-  readonly #connect: () => ClickHouseClient
-  readonly #anchor: { close(): void }
-  readonly #spool: readonly string[]
+  readonly #engine: Engine
+  readonly #database: string
+  readonly #release: () => Promise<void>
   readonly #writes: ClickHouseClient
   readonly #reads: ClickHouseClient
-  readonly #database: string
-  #files = 0
 
-  constructor(
-    connect: () => ClickHouseClient,
-    anchor: { close(): void },
-    spool: readonly string[],
-    database: string,
-  ) {
+  constructor(engine: Engine, database: string, release: () => Promise<void>) {
+    this.#engine = engine
     this.#database = database
-    this.#connect = connect
-    this.#anchor = anchor
-    this.#spool = spool
-    this.#writes = connect()
-    this.#reads = connect()
+    this.#release = release
+    this.#writes = engine.connect()
+    this.#reads = engine.connect()
   }
 
   async command(sql: string): Promise<void> {
@@ -140,7 +141,7 @@ class Embedded implements Connection {
    * Resolves when the statement has ended, even past an abort: the engine cannot be interrupted, and a repeat must not overtake it.
    */
   async insert(insert: Insert): Promise<number> {
-    const path = await this.#write(insert.parts)
+    const path = await this.#engine.spool.write(insert.parts)
     try {
       const settings = settingsClause(insert.settings, quoteText)
       const source = `file(${quoteText(path)}, Native, ${quoteText(insert.structure)})`
@@ -153,39 +154,9 @@ class Embedded implements Connection {
     }
   }
 
-  async #write(parts: readonly Uint8Array[]): Promise<string> {
-    const size = parts.reduce((sum, part) => sum + part.length, 0)
-    const path = join(await this.#roomyFolder(size), `${++this.#files}.native`)
-    const file = await open(path, 'wx', 0o600)
-    try {
-      for (let i = 0; i < parts.length; i += MAX_PARTS) {
-        const some = parts.slice(i, i + MAX_PARTS)
-        let left = some.reduce((sum, part) => sum + part.length, 0)
-        const { bytesWritten } = await file.writev(some)
-        left -= bytesWritten
-        if (left > 0) await file.appendFile(rest(some, bytesWritten))
-      }
-    } catch (error) {
-      await rm(path, { force: true })
-      throw error
-    } finally {
-      await file.close()
-    }
-    return path
-  }
-
-  /** A container's /dev/shm is often 64 MB. */
-  async #roomyFolder(size: number): Promise<string> {
-    for (const folder of this.#spool.slice(0, -1)) {
-      const { bavail, bsize } = await statfs(folder)
-      if (bavail * bsize > size * 2) return folder
-    }
-    return this.#spool.at(-1) ?? ''
-  }
-
   /** A session that lives for one query: what is SET on it cannot reach another, and the query's text cannot precede it. */
   async reader(settings: Settings): Promise<Reader> {
-    const client = this.#connect()
+    const client = this.#engine.connect()
     try {
       await client.command({ query: `USE ${quoteName(this.#database)}` })
       const items = settingsClause(settings, quoteText)
@@ -203,14 +174,6 @@ class Embedded implements Connection {
   async close(): Promise<void> {
     await this.#writes.close()
     await this.#reads.close()
-    this.#anchor.close()
-    for (const folder of this.#spool) await rm(folder, { recursive: true, force: true })
+    await this.#release()
   }
-}
-
-/** Linux takes 1024 buffers per writev. */
-const MAX_PARTS = 1000
-
-function rest(parts: readonly Uint8Array[], written: number): Buffer {
-  return Buffer.concat(parts).subarray(written)
 }

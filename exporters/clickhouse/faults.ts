@@ -1,4 +1,4 @@
-import { Fault, faultOf, messageOf, reject, retry } from '../../pipeline/fault.ts'
+import { type Fault, faultOf, messageOf, reject, retry } from '../../pipeline/fault.ts'
 
 /**
  * ClickHouse error codes (src/Common/ErrorCodes.cpp) that judge the data itself: the same block will never be taken, so

@@ -17,7 +17,7 @@ export async function checkedSelect(
 ): Promise<string> {
   const canonical = await canonicalForm(connection, sql, signal)
   const bare = canonical.replace(/'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*"/gs, "''")
-  if (!/^(?:SELECT|WITH)\b/.test(bare)) throw refused('only SELECT may be run here')
+  if (!/^\(*(?:SELECT|WITH)\b/.test(bare)) throw refused('only SELECT may be run here')
   const clause = /\b(?:SETTINGS|INTO OUTFILE|FORMAT|PARALLEL WITH)\b/.exec(bare)?.[0]
   if (clause !== undefined) throw refused(`${clause} may not stand in a query`)
   const tree = await connection
@@ -35,7 +35,7 @@ async function canonicalForm(connection: Connection, sql: string, signal: AbortS
   const { data } = await connection
     .rows('SELECT formatQuerySingleLine({text:String})', { text: sql }, signal)
     .catch(failed)
-  return String(data[0]?.[0] ?? '')
+  return data[0]?.[0] as string
 }
 
 async function tableFunctions(connection: Connection, signal: AbortSignal): Promise<ReadonlySet<string>> {

@@ -48,6 +48,8 @@ async function limits(connection: Connection, target: Target, request: QueryRequ
     output_format_json_quote_64bit_integers: 1,
     output_format_json_quote_decimals: 1,
   }
+  // EXPLAIN in a subquery is not a read to `readonly`; our own statements execute nothing of a user's.
+  if (request.own === true) return base
   if (request.tenant === undefined) return { ...base, readonly: 1 }
   const filters = await tenantFilters(connection, target, request.tenant)
   return { ...base, additional_table_filters: filters, readonly: 1 }

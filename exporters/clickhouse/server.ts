@@ -44,7 +44,11 @@ export async function openServer(options: ServerOptions): Promise<Connection> {
 async function trust(tls: Config['tls']) {
   if (tls === undefined) return {}
   try {
-    const [ca, cert, key] = await Promise.all([tls.ca_file, tls.cert_file, tls.key_file].map(readIfGiven))
+    const [ca, cert, key] = await Promise.all([
+      readIfGiven(tls.ca_file),
+      readIfGiven(tls.cert_file),
+      readIfGiven(tls.key_file),
+    ])
     return {
       http_agent: new Agent({
         keepAlive: true,
@@ -59,8 +63,8 @@ async function trust(tls: Config['tls']) {
   }
 }
 
-function readIfGiven(path: string | undefined): Promise<Buffer> | undefined {
-  return path === undefined ? undefined : readFile(path)
+async function readIfGiven(path: string | undefined): Promise<Buffer | undefined> {
+  return path === undefined ? undefined : await readFile(path)
 }
 
 class Server implements Connection {

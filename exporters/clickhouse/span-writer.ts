@@ -1,14 +1,13 @@
 import type { AttrRef, Batch } from '../../pipeline/batch/batch.ts'
-import { ATTR } from '../../pipeline/batch/batch.ts'
 import { COST_STATUS, COSTS, TOKENS, type SpanFacts } from '../../pipeline/batch/facts.ts'
-import { FOREIGN, keyBytes, keyId, type KeyId } from '../../pipeline/batch/keys.ts'
+import { keyId } from '../../pipeline/batch/keys.ts'
 import { rawView, type RawView } from '../../pipeline/batch/raw.ts'
 import { TableReader } from '../../pipeline/batch/table-reader.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
-import { ATTR_AT, EVENT, foreignKey, LINK, RESOURCE, SCOPE, SPAN } from '../../proto/otlp/table.ts'
-import { intAt } from '../../proto/wire.ts'
-import { Sink } from '../../proto/clickhouse/sink.ts'
-import type { MapColumn, SpanBlock, SpanColumns } from './block.ts'
+import { ATTR_AT, EVENT, LINK, RESOURCE, SCOPE, SPAN } from '../../proto/otlp/table.ts'
+import type { Sink } from '../../proto/clickhouse/sink.ts'
+import { Attributes, Fragment } from './attributes.ts'
+import type { SpanBlock, SpanColumns } from './block.ts'
 import { EventIds } from './event-id.ts'
 
 /** As the collector's exporter writes them. */
@@ -286,84 +285,6 @@ export class SpanWriter {
     c.CostStatus.addText(COST_STATUS[facts.costStatus[row]!] ?? 'none')
     c.CostReason.addText(facts.costReason[row]!)
     c.PriceVersion.addText(facts.priceVersion[row]!)
-  }
-}
-
-/** A resource's map, encoded. */
-class Fragment {
-  readonly keys: number[] = []
-  readonly values = new Sink()
-  service = 0
-}
-
-/** Attributes on their way into a Map column: keys by their interned id, values as the collector's `Value.AsString`. */
-class Attributes {
-  readonly #map: MapColumn
-  /** Key id → dictionary index + 1, for one filling of the block. */
-  #indexes = new Uint32Array(256)
-  #generation = -1
-
-  constructor(map: MapColumn) {
-    this.#map = map
-  }
-
-  add(raw: RawView, reader: TableReader, ref: number): void {
-    this.value(raw, reader, ref, this.#map.values.sink)
-    this.#map.values.count++
-    this.#map.keys.addIndex(this.keyIndex(raw.bytes, raw.table.attrs[ref * ATTR_AT.width]!))
-  }
-
-  addRange(raw: RawView, reader: TableReader, first: number, end: number): void {
-    for (let ref = first; ref < end; ref++) this.add(raw, reader, ref)
-  }
-
-  addText(key: string, value: string): void {
-    this.#map.keys.addIndex(this.#map.keys.indexOfText(key))
-    this.#map.values.addText(value)
-  }
-
-  value(raw: RawView, reader: TableReader, ref: number, out: Sink): void {
-    const { attrs } = raw.table
-    const at = ref * ATTR_AT.width
-    const offset = attrs[at + ATTR_AT.off]!
-    switch (attrs[at + ATTR_AT.type]) {
-      case ATTR.string:
-        out.string(raw.bytes, offset, offset + attrs[at + ATTR_AT.len]!)
-        break
-      case ATTR.int: {
-        const value = intAt(raw.bytes, offset)
-        out.text(Number.isSafeInteger(value) ? String(value) : reader.text(ref as AttrRef))
-        break
-      }
-      default:
-        out.text(reader.text(ref as AttrRef))
-    }
-  }
-
-  keyIndex(bytes: Uint8Array, key: number): number {
-    const { keys } = this.#map
-    if (key <= FOREIGN) {
-      const [offset, length] = foreignKey(bytes, key)
-      return keys.indexOfBytes(bytes, offset, offset + length)
-    }
-    if (this.#generation !== keys.generation) {
-      this.#indexes.fill(0)
-      this.#generation = keys.generation
-    }
-    if (key >= this.#indexes.length) this.#grow(key)
-    let index = this.#indexes[key]!
-    if (index === 0) {
-      const name = keyBytes(key as KeyId)
-      index = keys.indexOfBytes(name, 0, name.length) + 1
-      this.#indexes[key] = index
-    }
-    return index - 1
-  }
-
-  #grow(key: number): void {
-    const larger = new Uint32Array(Math.max(key + 1, this.#indexes.length * 2))
-    larger.set(this.#indexes)
-    this.#indexes = larger
   }
 }
 

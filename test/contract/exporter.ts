@@ -88,14 +88,14 @@ export function testDelivery(batches: readonly Batch[], range: Partial<Delivery[
 export interface ExporterUnderTest {
   readonly exporter: Exporter
   /** Span ids that the destination holds now, hexadecimal, one per stored copy. */
-  stored(): Promise<string[]>
-  close(): Promise<void>
+  readonly stored: () => Promise<string[]>
+  readonly close: () => Promise<void>
 }
 
 export interface ExporterContract {
   readonly name: string
   /** A new exporter over an empty destination, not started. */
-  make(): Promise<ExporterUnderTest>
+  readonly make: () => Promise<ExporterUnderTest>
   /** `deliver` of the same range stores nothing twice. */
   readonly exactlyOnce: boolean
 }
