@@ -9,6 +9,7 @@ import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Listeners, Listening } from './listeners.ts'
 import type { TlsFront } from './tls.ts'
+import { within } from './within.ts'
 
 /** Serves HTTP/1.1, and HTTP/2 where ALPN chose it: there the compatibility API, minus what HTTP/2 has not. */
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void
@@ -139,19 +140,17 @@ class InjectedHttp {
     this.#tls?.stop()
     for (const response of this.#underWay) refuseKeepAlive(response)
     for (const session of this.#sessions) session.close()
-    await this.#empty(AbortSignal.any([deadline, AbortSignal.timeout(GRACE_MS)]))
+    await this.#empty(deadline, GRACE_MS)
     this.#endSilent()
     await this.#empty(deadline)
     for (const socket of this.#sockets) socket.destroy()
     this.#http1.close()
   }
 
-  /** Resolves when the last connection is gone or `until` fires. */
-  async #empty(until: AbortSignal): Promise<void> {
+  /** Resolves when the last connection is gone, or after `ms`. */
+  #empty(deadline: AbortSignal, ms?: number): Promise<void> {
     const closed = [...this.#sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)))
-    if (closed.length === 0 || until.aborted) return
-    const stop = new Promise((resolve) => until.addEventListener('abort', resolve, { once: true }))
-    await Promise.race([Promise.all(closed), stop])
+    return within(deadline, ms, Promise.all(closed))
   }
 
   #endSilent(): void {

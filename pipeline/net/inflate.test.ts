@@ -1,8 +1,13 @@
+import * as zlib from 'node:zlib'
 import { deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { Fault } from '../fault.ts'
 import { encodingOf, inflate } from './inflate.ts'
 
+const { zstdCompressSync: zstd, constants } = zlib as unknown as {
+  zstdCompressSync?: (plain: Buffer, options: { params: Record<number, number> }) => Buffer
+  constants: { ZSTD_c_windowLog?: number }
+}
 const small = Buffer.from('a body')
 const large = Buffer.from(Array.from({ length: 300_000 }, (_, n) => (n * 2_654_435_761) >>> 24))
 
@@ -55,6 +60,19 @@ describe('inflate', () => {
   ])('says BATCH_MALFORMED to %s gzip', async (_, bytes) => {
     await expect(inflate(bytes, 'gzip', 1e9, () => {})).rejects.toMatchObject({ code: 'BATCH_MALFORMED' })
   })
+
+  it.skipIf(!zstd)(
+    'inflates zstd under the same limit and no larger window than 8 MiB (needs Node 22.15)',
+    async () => {
+      const compress = (plain: Buffer, windowLog: number) =>
+        zstd?.(plain, { params: { [constants.ZSTD_c_windowLog ?? 0]: windowLog } }) ?? plain
+      expect(Buffer.compare(await inflate(compress(large, 20), 'zstd', 1e9, () => {}), large)).toBe(0)
+      const bomb = compress(Buffer.alloc(20_000_000), 20)
+      await expect(inflate(bomb, 'zstd', 99_999, () => {})).rejects.toMatchObject({ code: 'BATCH_TOO_LARGE' })
+      const wide = compress(Buffer.alloc(20_000_000, 'ab'), 24)
+      await expect(inflate(wide, 'zstd', 1e9, () => {})).rejects.toMatchObject({ code: 'BATCH_MALFORMED' })
+    },
+  )
 
   it('knows encodings by their names, in any case', () => {
     expect(['', 'identity', 'GZIP', ' x-gzip', 'deflate', 'zlib', 'zstd'].map(encodingOf)).toEqual([

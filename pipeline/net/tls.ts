@@ -2,12 +2,12 @@ import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import {
   createServer,
+  TLSSocket,
+  type PeerCertificate,
   type SecureContextOptions,
   type SecureVersion,
   type Server,
-  type TLSSocket,
 } from 'node:tls'
-import type { PeerCertificate } from 'node:tls'
 import { z } from 'zod'
 import { messageOf, reject } from '../fault.ts'
 import { duration, secret } from '../schema.ts'
@@ -183,10 +183,10 @@ export interface ClientCertificate {
 
 const certificates = new WeakMap<object, ClientCertificate | undefined>()
 
-/** The verified client certificate of a connection; parsed once per connection. */
+/** The verified client certificate of a connection, or of node:http2's proxy of one; parsed once per connection. */
 export function clientCertificate(socket: object): ClientCertificate | undefined {
-  if (!('getPeerCertificate' in socket)) return undefined
-  if (!certificates.has(socket)) certificates.set(socket, readCertificate(socket as TLSSocket))
+  if (!(socket instanceof TLSSocket)) return undefined
+  if (!certificates.has(socket)) certificates.set(socket, readCertificate(socket))
   return certificates.get(socket)
 }
 

@@ -1,0 +1,5 @@
+import type { ReceiverFactory } from '../pipeline/factory.ts'
+import { otlp } from './otlp/factory.ts'
+
+/** Every receiver that is built in: one line each. */
+export const receivers: readonly ReceiverFactory[] = [otlp]

@@ -1,0 +1,101 @@
+import { hash } from 'node:crypto'
+import type { Admitted, Entry, Head } from '../../pipeline/admission.ts'
+import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import type { ByteGate } from '../../pipeline/intake.ts'
+import { decodeBatch, decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
+import { inflate, type Encoding } from '../../pipeline/net/inflate.ts'
+
+/** A request body as it came off the wire. */
+export interface Body {
+  readonly bytes: Uint8Array
+  readonly encoding: Encoding
+  readonly format: 'protobuf' | 'json'
+}
+
+/**
+ * One request between its head and its answer: what it was admitted as, and what it holds of the daemon's memory.
+ * `finish` gives all of it back, once.
+ */
+export class Passage {
+  readonly head: Head
+  readonly #gate: ByteGate
+  #admitted: Admitted | undefined
+  #held = 0
+  #finished = false
+
+  constructor(head: Head, gate: ByteGate) {
+    this.head = head
+    this.#gate = gate
+  }
+
+  /** Judged by its head alone, before the body is read. */
+  async admit(entry: Entry): Promise<void> {
+    const admitted = await entry.admit(this.head)
+    if (this.#finished) admitted.release()
+    this.#admitted = admitted
+  }
+
+  get admitted(): Admitted {
+    if (this.#admitted === undefined) throw new Error('the request was not admitted')
+    return this.#admitted
+  }
+
+  /** Throws OVERLOADED when the daemon holds too many bytes of requests already. */
+  take(bytes: number): void {
+    if (this.#finished) return
+    this.#gate.take(bytes)
+    this.#held += bytes
+  }
+
+  finish(): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.#gate.give(this.#held)
+    this.#admitted?.release()
+  }
+}
+
+/** From the whole body to the pipeline's answer. */
+export class Delivery {
+  readonly #context: Context
+  readonly #next: Entry
+  readonly #source: string
+  readonly #limit: number
+
+  constructor(context: Context, next: Entry, transport: 'grpc' | 'http', limit: number) {
+    this.#context = context
+    this.#next = next
+    this.#source = `${context.id}/${transport}`
+    this.#limit = limit
+  }
+
+  async deliver(passage: Passage, body: Body, signal: AbortSignal): Promise<Outcome> {
+    const { tenant, project, principal, wantsDigest } = passage.admitted
+    const key = passage.head.header('idempotency-key')[0]
+    const receivedAtMs = this.#context.clock()
+    const sha256 = wantsDigest || !key ? hash('sha256', body.bytes, 'buffer') : undefined
+    if (wantsDigest && sha256) await passage.admitted.verify(sha256)
+    const digest = key || !sha256 ? hash('sha256', `${tenant}\0${key}`, 'buffer') : sha256
+    const meta = {
+      signal: 'traces' as const,
+      tenant,
+      project,
+      principal,
+      source: this.#source,
+      receivedAtMs,
+      digest: digest.subarray(0, DIGEST_BYTES),
+    }
+    const bytes = await this.#inflated(passage, body)
+    const batch = body.format === 'json' ? decodeJsonBatch(bytes, meta) : decodeBatch(bytes, meta)
+    // Empty requests succeed and do not reach the pipeline (OTLP specification, "Full Success").
+    return batch.rows === 0 ? ACCEPTED : this.#next.consume(batch, signal)
+  }
+
+  #inflated(passage: Passage, { bytes, encoding }: Body): Uint8Array | Promise<Uint8Array> {
+    if (encoding === 'identity') return bytes
+    return inflate(bytes, encoding, this.#limit, (grown) => passage.take(grown))
+  }
+}
+
+const DIGEST_BYTES = 16

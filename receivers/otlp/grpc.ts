@@ -1,0 +1,179 @@
+import { fileURLToPath } from 'node:url'
+import {
+  Server,
+  ServerCredentials,
+  type ServiceDefinition,
+  status,
+  type UntypedHandleCall,
+} from '@grpc/grpc-js'
+import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
+import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { Entry } from '../../pipeline/admission.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import type { Listening } from '../../pipeline/net/listeners.ts'
+import { within } from '../../pipeline/net/within.ts'
+import { TlsFront } from '../../pipeline/net/tls.ts'
+import { GRPC, wireStatus } from '../../pipeline/status.ts'
+import type { GrpcConfig } from './config.ts'
+import { Delivery } from './deliver.ts'
+import { grpcCalls, type GrpcCall } from './grpc-call.ts'
+import { GRACE_MS, GrpcSessions } from './grpc-sessions.ts'
+import { PingPolicy } from './grpc-ping.ts'
+import type { Protocol } from './otlp.ts'
+import { grpcStatus } from './grpc-status.ts'
+import { exportResponse } from './reply.ts'
+import { OncePerSender } from './once-per-sender.ts'
+
+const MIB = 1024 * 1024
+/** MiB of HTTP/2 state per connection; grpc-js sets none (notes/reliability.md section 4). Bodies are not in it. */
+const SESSION_MIB = 8
+const PROTO_ROOT = fileURLToPath(new URL('../../proto/vendor', import.meta.url))
+const SERVICE = 'opentelemetry/proto/collector/trace/v1/trace_service.proto'
+const OTHER_SIGNALS = [
+  '/opentelemetry.proto.collector.logs.v1.LogsService/Export',
+  '/opentelemetry.proto.collector.metrics.v1.MetricsService/Export',
+  '/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export',
+]
+
+/** OTLP/gRPC: the server is grpc-js, the bytes pass through it undecoded, the sockets come from the listener pool. */
+export class GrpcProtocol implements Protocol {
+  readonly #config: GrpcConfig
+  readonly #context: Context
+  readonly #next: Entry
+  readonly #delivery: Delivery
+  readonly #limit: number
+  readonly #unimplemented: OncePerSender
+  readonly #sockets = new Set<Socket>()
+  readonly #sessions = new GrpcSessions()
+  #server: Server | undefined
+  #tls: TlsFront | undefined
+  #listening: Listening | undefined
+  #stopping: Promise<void> | undefined
+
+  constructor(config: GrpcConfig, context: Context, next: Entry) {
+    this.#config = config
+    this.#context = context
+    this.#next = next
+    this.#limit = config.max_recv_msg_size_mib * MIB
+    this.#delivery = new Delivery(context, next, 'grpc', this.#limit)
+    this.#unimplemented = new OncePerSender(context.log)
+  }
+
+  async start(): Promise<string> {
+    const traces = exportPath()
+    const server = new Server(this.#options(traces))
+    this.#server = server
+    this.#addServices(server, traces)
+    const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
+    const inject = (socket: Duplex) => injector.injectConnection(socket)
+    if (this.#config.tls) {
+      this.#tls = new TlsFront(this.#config.tls, ['h2'], this.#context.log)
+      await this.#tls.start(inject)
+    }
+    this.#listening = await this.#context.listeners.listen(this.#config.endpoint, (socket) => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+      if (this.#tls) this.#tls.accept(socket)
+      else inject(socket)
+    })
+    return this.#listening.address
+  }
+
+  stop(deadline: AbortSignal): Promise<void> {
+    this.#stopping ??= this.#drain(deadline)
+    return this.#stopping
+  }
+
+  /** GOAWAY to every connection; requests under way are answered until the deadline. */
+  async #drain(deadline: AbortSignal): Promise<void> {
+    await this.#listening?.release()
+    this.#tls?.stop()
+    const server = this.#server
+    if (server === undefined) return
+    // Connections that never said a word have no session that could be asked to close.
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy()
+    await this.#sessions.drain(deadline)
+    const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()))
+    await within(deadline, GRACE_MS, closed)
+    server.forceShutdown()
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #options(traces: string) {
+    const { server_parameters: server, enforcement_policy: policy } = this.#config.keepalive
+    const pings = policy && new PingPolicy(policy.min_time, policy.permit_without_stream)
+    const deps = {
+      limit: this.#limit,
+      gate: this.#context.intake,
+      next: this.#next,
+      onCall: (session: ServerHttp2Session, stream: ServerHttp2Stream) => {
+        this.#sessions.add(session, stream)
+        pings?.watch(session, stream)
+      },
+    }
+    return {
+      // Of what grpc-js sees, i.e. of the message as sent; the inflated limit is kept by Delivery.
+      'grpc.max_receive_message_length': this.#limit,
+      'grpc.max_concurrent_streams': this.#config.max_concurrent_streams,
+      'grpc-node.max_session_memory': SESSION_MIB,
+      'grpc.keepalive_time_ms': server.time,
+      'grpc.keepalive_timeout_ms': server.timeout,
+      ...(server.max_connection_idle && { 'grpc.max_connection_idle_ms': server.max_connection_idle }),
+      ...(server.max_connection_age && { 'grpc.max_connection_age_ms': server.max_connection_age }),
+      ...(server.max_connection_age_grace && {
+        'grpc.max_connection_age_grace_ms': server.max_connection_age_grace,
+      }),
+      'grpc.enable_channelz': 0,
+      interceptors: [grpcCalls(deps, traces)],
+    }
+  }
+
+  #addServices(server: Server, traces: string): void {
+    const identity = (bytes: Buffer) => bytes
+    server.register(traces, this.#export as UntypedHandleCall, identity, identity, 'unary')
+    for (const path of OTHER_SIGNALS) {
+      server.register(path, this.#refuse as UntypedHandleCall, identity, identity, 'unary')
+    }
+  }
+
+  readonly #export = (unary: ServerUnaryCall<GrpcCall, Buffer>, reply: sendUnaryData<Buffer>): void => {
+    void this.#answer(unary.request, reply)
+  }
+
+  async #answer(call: GrpcCall, reply: sendUnaryData<Buffer>): Promise<void> {
+    try {
+      const outcome = await this.#delivery.deliver(call.passage, call.body(), call.signal())
+      await this.#settle(call)
+      reply(null, exportResponse(outcome, 'protobuf'))
+    } catch (error) {
+      await this.#settle(call)
+      const wire = wireStatus(error)
+      if (wire.grpc === GRPC.INTERNAL) this.#context.log.error({ err: error }, 'request failed')
+      reply(grpcStatus(wire))
+    }
+  }
+
+  async #settle(call: GrpcCall): Promise<void> {
+    call.settle()
+    const heard = this.#sessions.heard(call.session)
+    if (heard) await heard
+  }
+
+  readonly #refuse = (unary: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
+    const path = unary.getPath()
+    this.#unimplemented.warn(unary.getPeer(), path)
+    reply({ code: status.UNIMPLEMENTED, details: `weir takes traces only; ${path} is not implemented` })
+  }
+}
+
+/** `/package.Service/Method` of the export of traces. */
+function exportPath(): string {
+  const definition = loadSync(SERVICE, { includeDirs: [PROTO_ROOT] })
+  const service = definition['opentelemetry.proto.collector.trace.v1.TraceService'] as ServiceDefinition
+  const method = service['Export']
+  if (method === undefined) throw new Error(`${SERVICE} has no Export`)
+  return method.path
+}

@@ -1,0 +1,229 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { TLSSocket } from 'node:tls'
+import type { Entry, Head } from '../../pipeline/admission.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import { retry } from '../../pipeline/fault.ts'
+import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
+import { encodingOf, ENCODINGS, tooLarge, type Encoding } from '../../pipeline/net/inflate.ts'
+import { clientCertificate, TlsFront } from '../../pipeline/net/tls.ts'
+import { formatEndpoint } from '../../pipeline/net/endpoint.ts'
+import { readBody } from './body.ts'
+import type { HttpConfig } from './config.ts'
+import { Cors } from './cors.ts'
+import { Delivery, Passage } from './deliver.ts'
+import { OncePerSender } from './once-per-sender.ts'
+import type { Protocol } from './otlp.ts'
+import { Refusal, refusalStatus } from './refusal.ts'
+import { exportResponse, MEDIA_TYPE, statusBody, type Format } from './reply.ts'
+
+const OTHER_SIGNALS = ['/v1/logs', '/v1/metrics', '/v1development/profiles']
+const MAX_HEADERS = 64
+/** How much of a refused body is read and thrown away, so that the answer is not lost in a connection reset. */
+const LINGER_BYTES = 1024 * 1024
+const LINGER_MS = 1000
+
+/** OTLP/HTTP: protobuf and JSON on one path; every refusal's body is a google.rpc.Status in the request's type. */
+export class HttpProtocol implements Protocol {
+  readonly #config: HttpConfig
+  readonly #context: Context
+  readonly #next: Entry
+  readonly #delivery: Delivery
+  readonly #cors: Cors | undefined
+  readonly #otherSignals: OncePerSender
+  #serving: HttpServing | undefined
+
+  constructor(config: HttpConfig, context: Context, next: Entry) {
+    this.#config = config
+    this.#context = context
+    this.#next = next
+    this.#delivery = new Delivery(context, next, 'http', config.max_request_body_size)
+    this.#cors = config.cors && new Cors(config.cors)
+    this.#otherSignals = new OncePerSender(context.log)
+  }
+
+  async start(): Promise<string> {
+    const { tls, endpoint } = this.#config
+    const handler = (request: IncomingMessage, response: ServerResponse) =>
+      void this.#handle(request, response)
+    this.#serving = await serveHttp(this.#context.listeners, endpoint, handler, {
+      tls: tls && new TlsFront(tls, ['h2', 'http/1.1'], this.#context.log),
+      readTimeoutMs: this.#config.read_timeout + this.#config.read_header_timeout + LINGER_MS,
+      readHeaderTimeoutMs: this.#config.read_header_timeout,
+      idleTimeoutMs: this.#config.idle_timeout,
+      // What cannot be parsed has no content type; people and proxies read JSON.
+      clientError: (http, message) => {
+        const body = statusBody(refusalStatus(new Refusal(http, message)), 'json')
+        return { type: MEDIA_TYPE.json, body: String(body) }
+      },
+    })
+    return this.#serving.address
+  }
+
+  async stop(deadline: AbortSignal): Promise<void> {
+    await this.#serving?.stop(deadline)
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const format = formatOf(request)
+    try {
+      if (this.#cors?.apply(request, response)) return
+      const encoding = this.#route(request, format)
+      const body = await this.#export(request, response, format ?? 'json', encoding)
+      answer(response, 200, body, format ?? 'json')
+    } catch (error) {
+      await this.#refuse(request, response, error, format ?? 'json')
+    }
+  }
+
+  /** What is wrong with the request line and the headers, in the order of the statuses' meaning. */
+  #route(request: IncomingMessage, format: Format | undefined): Encoding {
+    const [path = ''] = (request.url ?? '').split('?', 1)
+    if (path !== this.#config.traces_url_path) throw this.#noSuchRoute(request, path)
+    if (request.method !== 'POST') throw new Refusal(405, `${path} takes POST only`, { allow: 'POST' })
+    if (request.rawHeaders.length > 2 * MAX_HEADERS)
+      throw new Refusal(431, `more than ${MAX_HEADERS} headers`)
+    if (format === undefined) {
+      throw new Refusal(415, `Content-Type must be ${MEDIA_TYPE.protobuf} or ${MEDIA_TYPE.json}`)
+    }
+    const encoding = encodingOf(request.headers['content-encoding'])
+    if (encoding !== undefined) return encoding
+    // 400 as the collector answers (notes/collector.md section 2, rule 1), not 415.
+    throw new Refusal(400, `Content-Encoding must be one of ${ENCODINGS}`, { 'accept-encoding': ENCODINGS })
+  }
+
+  #noSuchRoute(request: IncomingMessage, path: string): Refusal {
+    if (!OTHER_SIGNALS.includes(path)) return new Refusal(404, `there is nothing at ${path.slice(0, 200)}`)
+    this.#otherSignals.warn(peerOf(request), path)
+    return new Refusal(404, `weir takes traces only; there is nothing at ${path}`)
+  }
+
+  async #export(request: IncomingMessage, response: ServerResponse, format: Format, encoding: Encoding) {
+    const limit = this.#config.max_request_body_size
+    const head = headOf(request)
+    const { declaredBytes } = head
+    if (declaredBytes !== undefined && declaredBytes > limit) throw tooLarge(limit)
+    const passage = new Passage(head, this.#context.intake)
+    const abort = new AbortController()
+    const onClose = () => {
+      abort.abort(retry('CANCELLED', 'the sender went away'))
+      passage.finish()
+    }
+    response.once('close', onClose)
+    try {
+      await passage.admit(this.#next)
+      if (declaredBytes !== undefined) passage.take(declaredBytes)
+      if (request.headers.expect !== undefined) response.writeContinue()
+      const take = declaredBytes === undefined ? (bytes: number) => passage.take(bytes) : () => {}
+      const bytes = await readBody(request, { maxBytes: limit, timeoutMs: this.#config.read_timeout, take })
+      const outcome = await this.#delivery.deliver(passage, { bytes, encoding, format }, abort.signal)
+      return exportResponse(outcome, format)
+    } finally {
+      response.off('close', onClose)
+      passage.finish()
+    }
+  }
+
+  async #refuse(
+    request: IncomingMessage,
+    response: ServerResponse,
+    error: unknown,
+    format: Format,
+  ): Promise<void> {
+    if (response.headersSent || response.destroyed) return
+    const status = refusalStatus(error)
+    if (status.http === 500) this.#context.log.error({ err: error }, 'request failed')
+    if (error instanceof Refusal)
+      for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)
+    if (status.retryAfterMs !== undefined) {
+      response.setHeader('retry-after', String(Math.ceil(status.retryAfterMs / 1000)))
+    }
+    const body = statusBody(status, format)
+    if (restIsSmall(request)) answer(response, status.http, body, format)
+    else await answerEarly(request, response, status.http, body, format)
+  }
+}
+
+function formatOf(request: IncomingMessage): Format | undefined {
+  const [type = ''] = (request.headers['content-type'] ?? '').split(';', 1)
+  const name = type.trim().toLowerCase()
+  if (name === MEDIA_TYPE.protobuf) return 'protobuf'
+  return name === MEDIA_TYPE.json ? 'json' : undefined
+}
+
+function headOf(request: IncomingMessage): Head {
+  const tls = request.socket instanceof TLSSocket
+  const certificate = tls ? clientCertificate(request.socket) : undefined
+  const declared = request.headers['content-length']
+  return {
+    transport: 'http',
+    peer: peerOf(request),
+    method: request.method ?? '',
+    path: request.url ?? '',
+    header: (name) => headerValues(request.rawHeaders, name),
+    tls,
+    ...(certificate && { clientCertificate: certificate }),
+    ...(declared !== undefined && { declaredBytes: Number(declared) }),
+  }
+}
+
+/** All values of a header; HTTP/2's compatibility API has no `headersDistinct`. */
+function headerValues(raw: readonly string[], name: string): readonly string[] {
+  return raw.filter((_, at) => at % 2 === 1 && raw[at - 1]?.toLowerCase() === name)
+}
+
+function peerOf(request: IncomingMessage): string {
+  return formatEndpoint(request.socket.remoteAddress ?? '', request.socket.remotePort ?? 0)
+}
+
+function answer(response: ServerResponse, status: number, body: Uint8Array, format: Format): void {
+  response.writeHead(status, { 'content-type': MEDIA_TYPE[format], 'content-length': body.length })
+  response.end(body)
+}
+
+/** What is left of the body is nothing, or little: Node throws it away and the connection stays. */
+function restIsSmall(request: IncomingMessage): boolean {
+  const { 'content-length': declared, 'transfer-encoding': coding } = request.headers
+  if (request.complete || (declared === undefined && coding === undefined)) return true
+  return !request.readableDidRead && declared !== undefined && Number(declared) <= LINGER_BYTES
+}
+
+/**
+ * Answers before the body was read. Closing at once would reset the connection under the answer, so a bounded part
+ * of the body is read and thrown away first.
+ */
+async function answerEarly(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  body: Uint8Array,
+  format: Format,
+): Promise<void> {
+  const http1 = request.httpVersionMajor === 1
+  if (http1) response.setHeader('connection', 'close')
+  response.writeHead(status, { 'content-type': MEDIA_TYPE[format], 'content-length': body.length })
+  // A sender that waits for 100 Continue sends no body after a refusal.
+  if (!http1 || request.headers.expect !== undefined) {
+    response.end(body)
+    return
+  }
+  response.write(body)
+  await discard(request)
+  response.end()
+}
+
+function discard(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    let left = LINGER_BYTES
+    const done = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+    const timer = setTimeout(done, LINGER_MS)
+    request.on('data', (chunk: Buffer) => {
+      left -= chunk.length
+      if (left < 0) done()
+    })
+    request.once('end', done).once('close', done)
+    request.resume()
+  })
+}
