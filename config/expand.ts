@@ -13,6 +13,10 @@ const MAX_REFERENCES = 100
 /** Over the whole document, so that no set of fragments can fill the memory. */
 const MAX_TOTAL = 10_000
 
+class TooManyReferences extends Error {
+  override readonly name = 'TooManyReferences'
+}
+
 interface Expanding {
   readonly env: Env
   readonly errors: ConfigError[]
@@ -57,6 +61,8 @@ function expandScalar(node: ScalarNode, path: Path, state: Expanding, within: Va
     }
     return { kind: 'scalar', origin: node.origin, value: join(parts, state, value) }
   } catch (error) {
+    // The written value as a whole is at fault, not the reference that happened to be one too many.
+    if (error instanceof TooManyReferences && within !== undefined) throw error
     state.errors.push(configError(node.origin, path, messageOf(error)))
     return { kind: 'scalar', origin: node.origin, value: null, broken: true }
   }
@@ -74,7 +80,9 @@ interface Resolved {
 
 function resolve(part: Exclude<Part, string>, state: Expanding, value: Value): Resolved {
   if (++value.used > MAX_REFERENCES || ++state.total > MAX_TOTAL) {
-    throw new Error(`resolves more than ${MAX_REFERENCES} references; does a file include itself?`)
+    throw new TooManyReferences(
+      `resolves more than ${MAX_REFERENCES} references; does a file include itself?`,
+    )
   }
   const target = join(part.target, state, value)
   if (part.scheme === 'file') return { text: fetchFile(target), source: target }

@@ -50,6 +50,9 @@ function isOtherType(error: Issue): boolean {
 function messageFor(issue: Issue, value: unknown, isSecret: boolean, schemas: readonly JsonSchema[]): string {
   if (value === undefined && !isCustom(issue)) return 'is required'
   const got = isSecret || typeof value === 'object' ? '' : `, got ${printable(value)}`
+  // A message that a schema brings is better than ours.
+  if (!/^(Invalid|Too|Unrecognized)\b/.test(issue.message))
+    return `${issue.message}${isCustom(issue) ? '' : got}`
   if (issue.code === 'invalid_type') return wrongType([issue.expected], value, isSecret)
   if (issue.code === 'invalid_value') return oneOf(issue.values.map(String), value, isSecret)
   if (issue.code === 'invalid_union') return unionMessage(issue, value, isSecret, schemas)
@@ -59,7 +62,7 @@ function messageFor(issue: Issue, value: unknown, isSecret: boolean, schemas: re
     const bound = issue.inclusive === false ? 'more than' : 'at least'
     return `must be ${bound} ${issue.minimum}${unit(issue.origin)}${got}`
   }
-  return `${lowerFirst(issue.message)}${isCustom(issue) ? '' : got}`
+  return `${lowerFirst(issue.message)}${got}`
 }
 
 function unionMessage(

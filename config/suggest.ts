@@ -11,7 +11,13 @@ export function nearest(word: string, known: readonly string[]): string | undefi
       bestDistance = distance
     }
   }
-  return best
+  return best ?? known.find((candidate) => isStart(word, candidate))
+}
+
+/** One is the start of the other: `warning` and `warn`, `health` and `health_check`. */
+function isStart(word: string, candidate: string): boolean {
+  const [short, long] = word.length < candidate.length ? [word, candidate] : [candidate, word]
+  return short.length > 2 && long.toLowerCase().startsWith(short.toLowerCase())
 }
 
 const MAX_LISTED = 15

@@ -8,6 +8,8 @@ import { hint, quoted } from './suggest.ts'
 export interface Graph {
   readonly extensions: readonly string[]
   readonly pipelines: readonly GraphPipeline[]
+  /** There is no map of pipelines at all: the schema has said so. */
+  readonly missing: boolean
 }
 
 type Role = 'receivers' | 'processors' | 'exporters'
@@ -34,19 +36,21 @@ const SOURCES: Readonly<Record<Role, readonly SectionName[]>> = {
 const ROLES = ['receivers', 'processors', 'exporters'] as const
 
 export function graphOf(service: unknown): Graph {
-  const pipelines = Object.entries(asMap(asMap(service)['pipelines']))
+  const { extensions, pipelines } = asMap(service)
   return {
-    extensions: strings(asMap(service)['extensions']) ?? [],
-    pipelines: pipelines.map(([id, pipeline]) => {
-      const lists = asMap(pipeline)
-      const refs = {
-        receivers: strings(lists['receivers']),
-        processors: strings(lists['processors']),
-        exporters: strings(lists['exporters']),
-      }
-      return { id, refs }
-    }),
+    extensions: strings(extensions) ?? [],
+    pipelines: Object.entries(asMap(pipelines)).map(([id, pipeline]) => toPipeline(id, asMap(pipeline))),
+    missing: typeof pipelines !== 'object' || pipelines === null,
   }
+}
+
+function toPipeline(id: string, lists: Readonly<Record<string, unknown>>): GraphPipeline {
+  const refs = {
+    receivers: strings(lists['receivers']),
+    processors: strings(lists['processors']),
+    exporters: strings(lists['exporters']),
+  }
+  return { id, refs }
 }
 
 function asMap(value: unknown): Readonly<Record<string, unknown>> {
@@ -60,7 +64,7 @@ function strings(value: unknown): string[] | undefined {
 /** Every rule about which component stands where in which pipeline. */
 export function checkWiring(graph: Graph, components: Parsed): Wiring {
   const wiring: Wiring = { problems: [], notices: [], used: new Set() }
-  if (graph.pipelines.length === 0) {
+  if (graph.pipelines.length === 0 && !graph.missing) {
     wiring.problems.push({
       path: ['service', 'pipelines'],
       message: 'no pipeline is configured, so nothing would run',
@@ -85,7 +89,10 @@ function checkPipeline(pipeline: GraphPipeline, components: Parsed, wiring: Wiri
   for (const role of ROLES) {
     const refs = pipeline.refs[role]
     if (refs?.length === 0 && role !== 'processors') {
-      wiring.problems.push({ path: [...path, role], message: `a pipeline needs at least one of its ${role}` })
+      wiring.problems.push({
+        path: [...path, role],
+        message: `a pipeline needs at least one ${role.slice(0, -1)}`,
+      })
     }
     for (const [index, id] of (refs ?? []).entries()) {
       checkRef(id, [...path, role, index], refs ?? [], index, SOURCES[role], components, wiring)

@@ -34,7 +34,8 @@ export function readYaml(text: string, file: string, errors: ConfigError[]): Nod
     uniqueKeys: false,
     prettyErrors: false,
     lineCounter: lines,
-    logLevel: 'silent',
+    // 'silent' would also hide a second document.
+    logLevel: 'error',
   })
   // The first only: what follows a syntax error is mostly its echo.
   const [error] = [...document.errors, ...document.warnings]
