@@ -29,8 +29,8 @@ export type Settings = Readonly<Record<string, string | number>>
 export interface Connection {
   command(sql: string): Promise<void>
   rows(sql: string, params: Params, signal?: AbortSignal): Promise<Answer>
-  /** Resolves with the rows that ClickHouse read from the block. */
-  insert(insert: Insert, signal: AbortSignal): Promise<number>
+  /** Resolves once ClickHouse has answered that it took the block; the rows are counted by the caller. */
+  insert(insert: Insert, signal: AbortSignal): Promise<void>
   /** Reads with settings that the statement cannot change; closed by the caller. */
   reader(settings: Settings): Promise<Reader>
   close(): Promise<void>

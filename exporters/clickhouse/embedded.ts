@@ -140,15 +140,12 @@ class Embedded implements Connection {
    * The block goes by file: inline data ends at the first blank line and what follows is executed as SQL (measured).
    * Resolves when the statement has ended, even past an abort: the engine cannot be interrupted, and a repeat must not overtake it.
    */
-  async insert(insert: Insert): Promise<number> {
+  async insert(insert: Insert): Promise<void> {
     const path = await this.#engine.spool.write(insert.parts)
     try {
       const settings = settingsClause(insert.settings, quoteText)
       const source = `file(${quoteText(path)}, Native, ${quoteText(insert.structure)})`
-      const result = await this.#writes.command({
-        query: `${insert.into} SELECT * FROM ${source} ${settings}`,
-      })
-      return Number(result.summary?.read_rows ?? 0)
+      await this.#writes.command({ query: `${insert.into} SELECT * FROM ${source} ${settings}` })
     } finally {
       await rm(path, { force: true })
     }

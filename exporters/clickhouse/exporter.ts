@@ -3,7 +3,6 @@ import type { Batching, Delivery, DeliveryOutcome, Exporter, Queryable } from '.
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
-import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import type { Config } from './config.ts'
 import type { Connection } from './connection.ts'
 import { openEmbedded } from './embedded.ts'
@@ -72,32 +71,31 @@ export class ClickHouseExporter implements Exporter {
     }
   }
 
-  /** A pipeline without a WAL: the bytes' digest is the token, so a sender's repeat of a request is stored once. */
+  /** A pipeline without a WAL: stored when it resolves; what a sender repeats is stored again. */
   async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
-    const digest = Buffer.from(batch.meta.digest).toString('hex')
-    await this.#insert([batch], `request-${digest}`, false, signal)
+    await this.#take([batch], signal, (inserts, deadline) => inserts.append([batch], deadline))
     return ACCEPTED
   }
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
-    const { token, attempt } = delivery.range
-    await this.#insert(delivery.batches, token, attempt > 0, signal)
+    const { batches, range } = delivery
+    await this.#take(batches, signal, (inserts, deadline) =>
+      inserts.deliver(batches, range.token, range.attempt > 0, deadline),
+    )
     return { rejected: [] }
   }
 
-  async #insert(
+  async #take(
     batches: readonly Batch[],
-    token: string,
-    uncertain: boolean,
     signal: AbortSignal,
+    insert: (inserts: Inserts, deadline: AbortSignal) => Promise<void>,
   ): Promise<void> {
     this.#open()
-    for (const batch of batches) {
-      dropExpired(batch, this.#config.ttl)
-      factsOf(batch)
-    }
+    for (const batch of batches) dropExpired(batch, this.#config.ttl)
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(this.#config.timeout)])
-    const turn = this.#turn.then(() => this.#inserts?.deliver(batches, token, uncertain, deadline))
+    const turn = this.#turn.then(async () => {
+      if (this.#inserts !== undefined) await insert(this.#inserts, deadline)
+    })
     this.#turn = turn.catch(() => undefined)
     await untilAborted(turn, deadline)
   }

@@ -25,7 +25,7 @@ export const MAX_BYTES = 64 << 20
  * frozen range and on deterministic processors, so a repeat makes the same chunks.
  */
 export function fill(block: SpanBlock, writer: SpanWriter, batches: readonly Batch[], from: Place): Chunk {
-  block.clear()
+  writer.reset()
   for (let index = from.batch; index < batches.length; index++) {
     const batch = batches[index] as Batch
     writer.begin(batch)
@@ -48,7 +48,7 @@ export function refill(
   chunk: Chunk,
   wanted: (seq: number, row: number) => boolean,
 ): void {
-  block.clear()
+  writer.reset()
   forEachRow(batches, chunk, (batch, row, fresh) => {
     if (fresh) writer.begin(batch)
     if (wanted(seqOf(batch), walRowOf(batch, row))) writer.add(row)

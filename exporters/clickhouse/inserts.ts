@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import { messageOf, retry } from '../../pipeline/fault.ts'
 import { quoteName } from '../../proto/clickhouse/native.ts'
@@ -43,30 +44,47 @@ export class Inserts {
     }
   }
 
-  /** Inserts every live span, each once, however often it is called for the same range. */
+  /** Inserts every live span of a frozen range, each once, however often it is called for it. */
   async deliver(
     batches: readonly Batch[],
     token: string,
     uncertain: boolean,
     signal: AbortSignal,
   ): Promise<void> {
+    await this.#each(batches, async (chunk, index) => {
+      const name = index === 0 ? token : `${token}+${index}`
+      await this.#insert(name, signal)
+      const expected = this.#expected(batches, chunk)
+      // Rows written against rows sent: also a first insert may have been dropped for a token that was used before.
+      if (uncertain || !(await this.#isThere(expected, signal))) {
+        await this.#complete(batches, chunk, expected, name, signal)
+      }
+    })
+  }
+
+  /** Inserts every live span once more: without a WAL position nothing tells a repeat. */
+  async append(batches: readonly Batch[], signal: AbortSignal): Promise<void> {
+    await this.#each(batches, () => this.#insert(randomUUID(), signal))
+  }
+
+  async #each(
+    batches: readonly Batch[],
+    insert: (chunk: Chunk, index: number) => Promise<void>,
+  ): Promise<void> {
     let from: Place = { batch: 0, row: 0 }
     for (let index = 0; from.batch < batches.length; index++) {
       const chunk = fill(this.#block, this.#writer, batches, from)
-      from = chunk.to
       if (chunk.rows === 0) break
-      const name = index === 0 ? token : `${token}+${index}`
-      const read = await this.#insert(name, signal)
-      // Fewer than sent: the token was known (0, when ClickHouse dropped the block), which is no proof either.
-      if (uncertain || read !== chunk.rows) await this.#complete(batches, chunk, name, signal)
+      await insert(chunk, index)
+      from = chunk.to
     }
     this.#block.clear()
   }
 
-  async #insert(token: string, signal: AbortSignal): Promise<number> {
+  async #insert(token: string, signal: AbortSignal): Promise<void> {
     try {
       signal.throwIfAborted()
-      return await this.#connection.insert(
+      await this.#connection.insert(
         {
           into: this.#into,
           structure: this.#structure,
@@ -80,16 +98,40 @@ export class Inserts {
     }
   }
 
-  /** Counts the chunk in the table and inserts what is not there. */
+  /** What the table must hold of the chunk that is in the block. */
+  #expected(batches: readonly Batch[], chunk: Chunk): Expected {
+    let first: readonly [number, number] | undefined
+    let last: readonly [number, number] = [0, 0]
+    forEachRow(batches, chunk, (batch, row) => {
+      last = [seqOf(batch), walRowOf(batch, row)]
+      first ??= last
+    })
+    const [fromSeq, fromRow] = first ?? last
+    const [toSeq, toRow] = last
+    // The plain comparison is for the index, the time for the partitions.
+    const where = `WalSeq BETWEEN ${fromSeq} AND ${toSeq} AND (WalSeq, WalRow) BETWEEN (${fromSeq}, ${fromRow}) AND (${toSeq}, ${toRow})${this.#writer.timeFilter}`
+    return { where, rows: chunk.rows, ids: Buffer.from(this.#block.columns.EventId.sink.view()) }
+  }
+
+  /** One cheap question: as many rows, and the same ids. A WAL that was made anew counts from 1 again, so numbers alone are no proof. */
+  async #isThere(expected: Expected, signal: AbortSignal): Promise<boolean> {
+    const { data } = await this.#select(
+      `SELECT count(), toString(groupBitXor(reinterpretAsUInt64(substring(EventId, 1, 8)))) FROM ${this.#target.traces} WHERE ${expected.where}`,
+      signal,
+    )
+    const [count, xor] = data[0] ?? []
+    return Number(count) === expected.rows && xor === String(xorOf(expected.ids))
+  }
+
   async #complete(
     batches: readonly Batch[],
     chunk: Chunk,
+    expected: Expected,
     token: string,
     signal: AbortSignal,
   ): Promise<void> {
-    const expected = this.#expected(batches, chunk)
     for (let round = 1; ; round++) {
-      const missing = await this.#missing(expected, signal)
+      const missing = await this.#missing(batches, chunk, expected, signal)
       if (missing.size === 0) break
       if (round > MAX_ROUNDS) {
         throw retry(
@@ -103,31 +145,24 @@ export class Inserts {
     await this.#completeLookup(expected)
   }
 
-  /** The chunk that is in the block, span by span. */
-  #expected(batches: readonly Batch[], chunk: Chunk): Expected {
-    const ids = this.#block.columns.EventId.sink.view()
-    const spans = new Map<string, string>()
-    let [first, last, n] = [Infinity, 0, 0]
-    forEachRow(batches, chunk, (batch, row) => {
-      const seq = seqOf(batch)
-      spans.set(`${seq}:${walRowOf(batch, row)}`, ids.toString('hex', n * 16, ++n * 16))
-      first = Math.min(first, seq)
-      last = Math.max(last, seq)
-    })
-    return { spans, where: `WalSeq BETWEEN ${first} AND ${last}` }
-  }
-
-  /** `seq:row` of the chunk's spans that the table does not hold. A WAL that was made anew counts from 1 again: the id decides. */
-  async #missing(expected: Expected, signal: AbortSignal): Promise<Set<string>> {
-    const missing = new Set(expected.spans.keys())
+  /** `seq:row` of the chunk's spans that the table does not hold. */
+  async #missing(
+    batches: readonly Batch[],
+    chunk: Chunk,
+    { ids, where }: Expected,
+    signal: AbortSignal,
+  ): Promise<Set<string>> {
     const { data } = await this.#select(
-      `SELECT WalSeq, WalRow, lower(hex(EventId)) FROM ${this.#target.traces} WHERE ${expected.where}`,
+      `SELECT WalSeq, WalRow, lower(hex(EventId)) FROM ${this.#target.traces} WHERE ${where}`,
       signal,
     )
-    for (const [seq, row, id] of data) {
-      const place = `${String(seq)}:${String(row)}`
-      if (expected.spans.get(place) === id) missing.delete(place)
-    }
+    const present = new Set(data.map((row) => row.join(':')))
+    const missing = new Set<string>()
+    let at = 0
+    forEachRow(batches, chunk, (batch, row) => {
+      const place = `${seqOf(batch)}:${walRowOf(batch, row)}`
+      if (!present.has(`${place}:${ids.toString('hex', at, (at += 16))}`)) missing.add(place)
+    })
     return missing
   }
 
@@ -162,9 +197,22 @@ export class Inserts {
 }
 
 interface Expected {
-  /** `seq:row` → EventId in hexadecimal. */
-  readonly spans: ReadonlyMap<string, string>
+  /** Selects the chunk's place in the WAL. */
   readonly where: string
+  readonly rows: number
+  /** EventIds in the chunk's order, 16 bytes each. */
+  readonly ids: Buffer
+}
+
+/** Over the first 8 bytes of each id, as `reinterpretAsUInt64` reads them. */
+function xorOf(ids: Buffer): bigint {
+  let low = 0
+  let high = 0
+  for (let at = 0; at < ids.length; at += 16) {
+    low ^= ids.readInt32LE(at)
+    high ^= ids.readInt32LE(at + 4)
+  }
+  return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)
 }
 
 /** Each round that does not help is one kill in the very moment between token and rename. */

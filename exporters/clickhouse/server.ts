@@ -85,7 +85,7 @@ class Server implements Connection {
   }
 
   /** The block is the request's body, which the server reads as data only. */
-  async insert(insert: Insert, signal: AbortSignal): Promise<number> {
+  async insert(insert: Insert, signal: AbortSignal): Promise<void> {
     const result = await this.#client.exec({
       query: `${insert.into} ${settingsClause(insert.settings, quoteText)} FORMAT Native`,
       values: Readable.from(insert.parts, { objectMode: false }),
@@ -93,7 +93,6 @@ class Server implements Connection {
       clickhouse_settings: { wait_end_of_query: 1 },
     })
     for await (const _ of result.stream) void _
-    return Number(result.summary?.read_rows ?? 0)
   }
 
   reader(settings: Settings): Promise<Reader> {

@@ -19,6 +19,8 @@ const REDACTIONS = keyId('weir.redactions')
 const VIOLATIONS = keyId('weir.violations')
 const CLOCK_AHEAD = 'weir.clock_ahead_seconds'
 const DAY_MS = 86_400_000
+/** 2262-04-11: the end of 63 bits of nanoseconds. */
+const MAX_MS = 9_223_372_036_000
 
 /**
  * Writes spans into the columns of a block, from the bytes they came in: ids, times and strings are copied, only what
@@ -46,6 +48,8 @@ export class SpanWriter {
   #walRow = 0
   #aheadMs = 0
   #lastResource = -1
+  #firstMs = Infinity
+  #lastMs = 0
 
   constructor(block: SpanBlock) {
     this.#block = block
@@ -67,6 +71,20 @@ export class SpanWriter {
       StatusMessage.sink.length +
       this.#block.rows * 256
     )
+  }
+
+  /** ` AND Timestamp …` for the spans in the block; nothing where a time does not fit into a DateTime64(9). */
+  get timeFilter(): string {
+    const [first, last] = [Math.floor(this.#firstMs) - 1, Math.ceil(this.#lastMs) + 1]
+    if (!(last < MAX_MS)) return ''
+    return ` AND Timestamp BETWEEN fromUnixTimestamp64Milli(${first}) AND fromUnixTimestamp64Milli(${last})`
+  }
+
+  /** Before a new filling of the block. */
+  reset(): void {
+    this.#block.clear()
+    this.#firstMs = Infinity
+    this.#lastMs = 0
   }
 
   /** The batch that `add` takes rows of. Call it again after the block was cleared. */
@@ -196,7 +214,10 @@ export class SpanWriter {
       if (key === REDACTIONS) redactions = countOf(this.#reader as TableReader, ref)
       else if (key === VIOLATIONS) violations = countOf(this.#reader as TableReader, ref)
     }
-    const ahead = startMs(raw.bytes, spans[at + SPAN.start]!) - this.#aheadMs
+    const ms = startMs(raw.bytes, spans[at + SPAN.start]!)
+    if (ms < this.#firstMs) this.#firstMs = ms
+    if (ms > this.#lastMs) this.#lastMs = ms
+    const ahead = ms - this.#aheadMs
     if (ahead > 0) this.#span.addText(CLOCK_AHEAD, String(Math.round((ahead + DAY_MS) / 1000)))
     c.attributes.rows.endRow()
     c.Redactions.addU32(redactions)
