@@ -199,6 +199,25 @@ describe('stop and reload', () => {
     agent.destroy()
   })
 
+  it('answers the gRPC calls that were on the wire when it stopped', async () => {
+    for (let round = 0; round < 5; round++) {
+      const { receiver, grpc } = await start({ grpc: { endpoint: '127.0.0.1:0' } })
+      const client = new RawGrpcClient(grpc)
+      const send = async (id: string) => {
+        const { code, message } = await client.export(tracesRequest(id))
+        if (code !== 0) throw new Error(message)
+        return true
+      }
+      const loaders = [loader('a', send), loader('b', send), loader('c', send)]
+      await expect.poll(() => everyoneHas(20, loaders), { interval: 1 }).toBe(true)
+      await receiver.stop(AbortSignal.timeout(5000))
+      await Promise.all(loaders.map((each) => each.stop()))
+      client.close()
+      const failures = loaders.flatMap((each) => each.failures)
+      expect(failures.filter((failure) => !failure.includes('ECONNREFUSED'))).toEqual([])
+    }
+  })
+
   it('hands its sockets over during a reload: no connection refused, every answer given', async () => {
     const pool = new ListenerPool()
     const first = await start(BOTH, new Stored(), pool)
