@@ -16,10 +16,10 @@ export class KeyInterner {
   readonly #limit: number
   readonly #byName = new Map<string, number>()
   #table: Int32Array
-  #words = new Int32Array(4096)
+  #words: Int32Array = new Int32Array(4096)
   #used = 0
-  #start = new Int32Array(512)
-  #size = new Int32Array(512)
+  #start: Int32Array = new Int32Array(512)
+  #size: Int32Array = new Int32Array(512)
   #bytes: Buffer[] = []
   #names: (string | undefined)[] = []
   #count = 0

@@ -115,14 +115,9 @@ export class TableReader {
   }
 
   attrs(row: number, place: 'span' | 'resource' | 'scope'): AttrRange {
-    switch (place) {
-      case 'span':
-        return range(this.table.spans, row * SPAN.width + SPAN.firstAttr)
-      case 'scope':
-        return range(this.table.scopes, this.#scope(row) + SCOPE.firstAttr)
-      case 'resource':
-        return range(this.table.resources, this.#resource(row) + RESOURCE.firstAttr)
-    }
+    if (place === 'span') return range(this.table.spans, row * SPAN.width + SPAN.firstAttr)
+    if (place === 'scope') return range(this.table.scopes, this.#scope(row) + SCOPE.firstAttr)
+    return range(this.table.resources, this.#resource(row) + RESOURCE.firstAttr)
   }
 
   key(ref: AttrRef): string {

@@ -86,13 +86,15 @@ function scalar(kind: Kind, cursor: Cursor): unknown {
     case 'fixed64':
       return cursor.bytes.readBigUInt64LE(cursor.fixed(8)).toString()
     case 'message':
-      throw new Error('a message is not a scalar')
+      break
   }
+  throw new Error(`${kind} is not a scalar`)
 }
 
 /** proto3 JSON: "NaN", "Infinity", "-Infinity" are strings; so is "-0", which JSON.stringify would lose the sign of. */
 function jsonDouble(value: number): number | string {
-  return Number.isFinite(value) && !Object.is(value, -0) ? value : Object.is(value, -0) ? '-0' : String(value)
+  if (Object.is(value, -0)) return '-0'
+  return Number.isFinite(value) ? value : String(value)
 }
 
 export function wireOf(kind: Kind): number {
@@ -112,8 +114,9 @@ export function wireOf(kind: Kind): number {
     case 'uint32':
     case 'int32':
     case 'enum':
-      return WIRE.varint
+      break
   }
+  return WIRE.varint
 }
 
 const byNumber = new WeakMap<Message, (Field | undefined)[]>()

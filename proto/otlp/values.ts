@@ -41,18 +41,11 @@ export function literalText(value: Literal): string {
 
 /** AnyValue's member number for a literal. */
 export function literalType(value: Literal): 1 | 2 | 3 | 4 | 5 {
-  switch (typeof value) {
-    case 'string':
-      return 1
-    case 'boolean':
-      return 2
-    case 'bigint':
-      return 3
-    case 'number':
-      return Number.isSafeInteger(value) ? 3 : 4
-    default:
-      return 5
-  }
+  if (typeof value === 'string') return 1
+  if (typeof value === 'boolean') return 2
+  if (typeof value === 'bigint') return 3
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? 3 : 4
+  return 5
 }
 
 /** The content of an AnyValue message. */
@@ -89,10 +82,8 @@ export function literalSize(value: Literal): number {
   return sink.length
 }
 
-/** Go's `encoding/json` and ES agree on floats (encode.go, floatEncoder), except that Go keeps the sign of -0. */
+/** Go's `encoding/json` and ES agree on floats (`float64AsString` there), except that Go keeps the sign of -0. */
 export function doubleText(value: number): string {
-  if (Number.isNaN(value)) return 'json: unsupported value: NaN'
-  if (!Number.isFinite(value)) return `json: unsupported value: ${value > 0 ? '+Inf' : '-Inf'}`
   return Object.is(value, -0) ? '-0' : String(value)
 }
 

@@ -1,0 +1,27 @@
+/** Tags by wire type and field number: number << 3 | wire type. */
+export const LEN1 = 0x0a
+export const LEN2 = 0x12
+export const LEN3 = 0x1a
+export const LEN4 = 0x22
+export const LEN5 = 0x2a
+export const LEN6 = 0x32
+export const LEN7 = 0x3a
+export const LEN9 = 0x4a
+export const LEN11 = 0x5a
+export const LEN13 = 0x6a
+export const LEN15 = 0x7a
+export const INT2 = 0x10
+export const INT3 = 0x18
+export const INT6 = 0x30
+export const F64_1 = 0x09
+export const F64_4 = 0x21
+export const F64_7 = 0x39
+export const F64_8 = 0x41
+export const INT4 = 0x20
+export const INT5 = 0x28
+export const INT8 = 0x40
+export const INT10 = 0x50
+export const INT12 = 0x60
+export const INT14 = 0x70
+export const F32_6 = 0x35
+export const F32_16 = 0x85
