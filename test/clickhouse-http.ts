@@ -145,8 +145,14 @@ function paramsOf(url: URL): Record<string, string> {
   return Object.fromEntries(
     [...url.searchParams]
       .filter(([name]) => name.startsWith('param_'))
-      .map(([name, value]) => [name.slice('param_'.length), value]),
+      .map(([name, value]) => [name.slice('param_'.length), unescaped(value)]),
   )
+}
+
+/** A value in the URL is escaped as in TabSeparated. */
+function unescaped(value: string): string {
+  const plain: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', b: '\b', f: '\f', '0': '\0' }
+  return value.replace(/\\(.)/gs, (_, char: string) => plain[char] ?? char)
 }
 
 function userOf(request: IncomingMessage): string {

@@ -27,12 +27,12 @@ export class Attributes {
 
   add(raw: RawView, reader: TableReader, ref: number): void {
     this.value(raw, reader, ref, this.#map.values.sink)
-    this.#map.values.count++
     this.#map.keys.addIndex(this.keyIndex(raw.bytes, raw.table.attrs[ref * ATTR_AT.width]!))
   }
 
-  addRange(raw: RawView, reader: TableReader, first: number, end: number): void {
+  addRange(raw: RawView, reader: TableReader, first: number, end: number): number {
     for (let ref = first; ref < end; ref++) this.add(raw, reader, ref)
+    return end - first
   }
 
   addText(key: string, value: string): void {

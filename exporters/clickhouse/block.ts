@@ -1,5 +1,6 @@
 import {
-  FixedColumn,
+  ByteColumn,
+  WordColumn,
   NullableColumn,
   RowsColumn,
   StringColumn,
@@ -26,12 +27,12 @@ function mapColumn(name: string, wrap?: 'Array'): MapColumn {
 
 const text = (name: string) => new StringColumn(name)
 const low = (name: string) => new LowCardinalityColumn(name)
-const u32 = (name: string) => new FixedColumn(name, 'UInt32', 4)
-const u64 = (name: string) => new FixedColumn(name, 'UInt64', 8)
-const f64 = (name: string) => new FixedColumn(name, 'Float64', 8)
-const usd = (name: string) => new FixedColumn(name, MONEY, 8)
-const time = (name: string) => new FixedColumn(name, TIME, 8)
-const array = (of: StringColumn | FixedColumn | LowCardinalityColumn | RowsColumn) =>
+const u32 = (name: string) => new WordColumn(name, 'UInt32', 4)
+const u64 = (name: string) => new WordColumn(name, 'UInt64', 8)
+const f64 = (name: string) => new WordColumn(name, 'Float64', 8)
+const usd = (name: string) => new WordColumn(name, MONEY, 8)
+const time = (name: string) => new WordColumn(name, TIME, 8)
+const array = (of: StringColumn | WordColumn | LowCardinalityColumn | RowsColumn) =>
   new RowsColumn(of.name, `Array(${of.type})`, [of])
 
 const MONEY = 'Decimal(18, 12)'
@@ -87,7 +88,7 @@ function meaningColumns() {
     AgentName: low('AgentName'),
     ToolName: low('ToolName'),
     Operation: low('Operation'),
-    ModelCall: new FixedColumn('ModelCall', 'UInt8', 1),
+    ModelCall: new ByteColumn('ModelCall'),
     Provider: low('Provider'),
     RequestModel: low('RequestModel'),
     ResponseModel: low('ResponseModel'),
@@ -105,7 +106,7 @@ function meaningColumns() {
     SampleRate: f64('SampleRate'),
     Redactions: u32('Redactions'),
     Violations: u32('Violations'),
-    EventId: new FixedColumn('EventId', 'FixedString(16)', 16),
+    EventId: new WordColumn('EventId', 'FixedString(16)', 16),
     WalSeq: u64('WalSeq'),
     WalRow: u32('WalRow'),
   }

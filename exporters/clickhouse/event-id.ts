@@ -11,6 +11,7 @@ import * as crypto from 'node:crypto'
 export class EventIds {
   readonly #input: Buffer
   readonly #at: number
+  readonly #id = Buffer.alloc(16)
 
   constructor(tenant: string) {
     const name = Buffer.from(tenant)
@@ -19,14 +20,15 @@ export class EventIds {
     name.copy(this.#input)
   }
 
-  /** Writes the id to `out` at `to`. An offset of −1 means absent. */
-  write(bytes: Uint8Array, traceId: number, spanId: number, start: number, out: Buffer, to: number): void {
+  /** The id's 16 bytes, valid until the next call. An offset of −1 means absent. */
+  of(bytes: Uint8Array, traceId: number, spanId: number, start: number): Buffer {
     const at = this.#at
     this.#put(bytes, traceId, 16, at)
     this.#put(bytes, spanId, 8, at + 16)
     this.#put(bytes, start, 8, at + 24)
     // One-shot and as latin-1: a third of the cost of createHash, half of that of a Buffer (measured).
-    out.write(crypto.hash('sha256', this.#input, 'binary'), to, 16, 'latin1')
+    this.#id.write(crypto.hash('sha256', this.#input, 'binary'), 0, 16, 'latin1')
+    return this.#id
   }
 
   #put(bytes: Uint8Array, from: number, size: number, at: number): void {

@@ -53,10 +53,11 @@ export class ClickHouseExporter implements Exporter {
     this.#inserts = new Inserts(connection, this.#target, this.#config.timeout)
   }
 
-  async stop(): Promise<void> {
+  async stop(deadline: AbortSignal): Promise<void> {
     const connection = this.#connection
     this.#connection = undefined
-    await this.#turn
+    await untilAborted(this.#turn, deadline).catch(() => undefined)
+    this.#inserts = undefined
     await connection?.close()
   }
 
@@ -93,11 +94,19 @@ export class ClickHouseExporter implements Exporter {
     this.#open()
     for (const batch of batches) dropExpired(batch, this.#config.ttl)
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(this.#config.timeout)])
-    const turn = this.#turn.then(async () => {
-      if (this.#inserts !== undefined) await insert(this.#inserts, deadline)
-    })
+    const turn = this.#after(this.#turn, insert, deadline)
     this.#turn = turn.catch(() => undefined)
     await untilAborted(turn, deadline)
+  }
+
+  async #after(
+    before: Promise<unknown>,
+    insert: (inserts: Inserts, deadline: AbortSignal) => Promise<void>,
+    deadline: AbortSignal,
+  ): Promise<void> {
+    await before
+    if (this.#inserts === undefined) throw retry('EXPORT_UNAVAILABLE', 'clickhouse: stopped')
+    await insert(this.#inserts, deadline)
   }
 
   #open(): Connection {

@@ -110,7 +110,7 @@ export class Inserts {
     const [toSeq, toRow] = last
     // The plain comparison is for the index, the time for the partitions.
     const where = `WalSeq BETWEEN ${fromSeq} AND ${toSeq} AND (WalSeq, WalRow) BETWEEN (${fromSeq}, ${fromRow}) AND (${toSeq}, ${toRow})${this.#writer.timeFilter}`
-    return { where, rows: chunk.rows, ids: Buffer.from(this.#block.columns.EventId.sink.view()) }
+    return { where, rows: chunk.rows, ids: Buffer.from(this.#block.columns.EventId.view()) }
   }
 
   /** One cheap question: as many rows, and the same ids. A WAL that was made anew counts from 1 again, so numbers alone are no proof. */

@@ -140,7 +140,7 @@ function comparable(
   return Object.fromEntries(
     Object.keys(expected).map((name) => [
       name,
-      /Usd$/.test(name) && found[name] !== null ? Number(found[name]) : found[name],
+      name.endsWith('Usd') && found[name] !== null ? Number(found[name]) : found[name],
     ]),
   )
 }

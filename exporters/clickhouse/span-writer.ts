@@ -9,6 +9,7 @@ import type { Sink } from '../../proto/clickhouse/sink.ts'
 import { Attributes, Fragment } from './attributes.ts'
 import type { SpanBlock, SpanColumns } from './block.ts'
 import { EventIds } from './event-id.ts'
+import { addDuration, halves, startMs } from './times.ts'
 
 /** As the collector's exporter writes them. */
 const KINDS = ['Unspecified', 'Internal', 'Server', 'Client', 'Producer', 'Consumer']
@@ -156,10 +157,7 @@ export class SpanWriter {
     c.SpanId.addHex(bytes, spanId, spanId < 0 ? spanId : spanId + 8)
     c.ParentSpanId.addHex(bytes, parentId, parentId < 0 ? parentId : parentId + 8)
     addDuration(c.Duration, bytes, start, spans[at + SPAN.end]!)
-    const sink = c.EventId.sink
-    const to = sink.reserve(16)
-    this.#ids.write(bytes, traceId, spanId, start, sink.bytes, to)
-    sink.length = to + 16
+    c.EventId.addBytes(this.#ids.of(bytes, traceId, spanId, start), 0)
   }
 
   #scope(c: SpanColumns, raw: RawView, scope: number): void {
@@ -177,8 +175,8 @@ export class SpanWriter {
     if (resource !== this.#lastResource) this.#encodeResource(c, raw, resource)
     c.ServiceName.addIndex(this.#fragment.service)
     for (const key of this.#fragment.keys) c.resource.keys.addIndex(key)
-    c.resource.values.addEncoded(this.#fragment.values.view(), this.#fragment.keys.length)
-    c.resource.rows.endRow()
+    c.resource.values.addEncoded(this.#fragment.values.view())
+    c.resource.rows.endRow(this.#fragment.keys.length)
   }
 
   /** A resource's map is the same for all its spans: it is put together once and copied. */
@@ -219,7 +217,7 @@ export class SpanWriter {
     if (ms > this.#lastMs) this.#lastMs = ms
     const ahead = ms - this.#aheadMs
     if (ahead > 0) this.#span.addText(CLOCK_AHEAD, String(Math.round((ahead + DAY_MS) / 1000)))
-    c.attributes.rows.endRow()
+    c.attributes.rows.endRow(end - spans[at + SPAN.firstAttr]! + (ahead > 0 ? 1 : 0))
     c.Redactions.addU32(redactions)
     c.Violations.addU32(violations)
   }
@@ -234,15 +232,16 @@ export class SpanWriter {
       else times.addBytes(bytes, when)
       const label = table.events[at + EVENT.nameOff]!
       names.addBytes(bytes, label, label + table.events[at + EVENT.nameLen]!)
-      this.#event.addRange(
-        raw,
-        this.#reader as TableReader,
-        table.events[at + EVENT.firstAttr]!,
-        table.events[at + EVENT.endAttr]!,
+      map.rows.endRow(
+        this.#event.addRange(
+          raw,
+          this.#reader as TableReader,
+          table.events[at + EVENT.firstAttr]!,
+          table.events[at + EVENT.endAttr]!,
+        ),
       )
-      map.rows.endRow()
     }
-    for (const column of rows) column.endRow()
+    for (const column of rows) column.endRow(end - first)
   }
 
   #links(c: SpanColumns, raw: RawView, first: number, end: number): void {
@@ -259,15 +258,16 @@ export class SpanWriter {
         table.links[at + LINK.stateOff]!,
         table.links[at + LINK.stateOff]! + table.links[at + LINK.stateLen]!,
       )
-      this.#link.addRange(
-        raw,
-        this.#reader as TableReader,
-        table.links[at + LINK.firstAttr]!,
-        table.links[at + LINK.endAttr]!,
+      map.rows.endRow(
+        this.#link.addRange(
+          raw,
+          this.#reader as TableReader,
+          table.links[at + LINK.firstAttr]!,
+          table.links[at + LINK.endAttr]!,
+        ),
       )
-      map.rows.endRow()
     }
-    for (const column of rows) column.endRow()
+    for (const column of rows) column.endRow(end - first)
   }
 
   #meaning(c: SpanColumns, facts: SpanFacts, row: number): void {
@@ -280,7 +280,7 @@ export class SpanWriter {
     c.AgentName.addText(facts.agentName[row]!)
     c.ToolName.addText(facts.toolName[row]!)
     c.Operation.addText(facts.operation[row]!)
-    c.ModelCall.addU8(facts.leaf[row]!)
+    c.ModelCall.add(facts.leaf[row]!)
     c.Provider.addText(facts.provider[row]!)
     c.RequestModel.addText(facts.requestModel[row]!)
     c.ResponseModel.addText(facts.responseModel[row]!)
@@ -319,28 +319,4 @@ function serviceIndex(c: SpanColumns, values: Sink, start: number): number {
 function countOf(reader: TableReader, ref: number): number {
   const count = reader.number(ref as AttrRef)
   return count > 0 && count <= 0xffff_ffff ? Math.floor(count) : 0
-}
-
-/** A 64-bit column as pairs of 32 bits, low first. */
-function halves(values: BigInt64Array): Uint32Array {
-  return new Uint32Array(values.buffer, values.byteOffset, values.length * 2)
-}
-
-/** end − start in ns; 0 where the end is absent or before the start. */
-function addDuration(column: SpanColumns['Duration'], bytes: Buffer, start: number, end: number): void {
-  if (end < 0) {
-    column.addPair(0, 0)
-    return
-  }
-  const startLow = start < 0 ? 0 : bytes.readUInt32LE(start)
-  const startHigh = start < 0 ? 0 : bytes.readUInt32LE(start + 4)
-  const low = bytes.readUInt32LE(end) - startLow
-  const high = bytes.readUInt32LE(end + 4) - startHigh - (low < 0 ? 1 : 0)
-  if (high < 0) column.addPair(0, 0)
-  else column.addPair(low >>> 0, high)
-}
-
-function startMs(bytes: Buffer, start: number): number {
-  if (start < 0) return 0
-  return (bytes.readUInt32LE(start + 4) * 4_294_967_296 + bytes.readUInt32LE(start)) / 1e6
 }

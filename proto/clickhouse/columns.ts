@@ -30,7 +30,6 @@ interface Values {
   prefix(): Uint8Array[]
   body(): Uint8Array[]
   clear(): void
-  readonly count: number
   readonly size: number
 }
 
@@ -38,7 +37,6 @@ export class StringColumn implements Column, Values {
   readonly type = 'String'
   readonly name: string
   readonly sink = new Sink()
-  count = 0
 
   constructor(name: string) {
     this.name = name
@@ -50,12 +48,10 @@ export class StringColumn implements Column, Values {
 
   addBytes(source: Uint8Array, start: number, end: number): void {
     this.sink.string(source, start, end)
-    this.count++
   }
 
   addText(text: string): void {
     this.sink.text(text)
-    this.count++
   }
 
   /** Lower-case hexadecimal of `source[start, end)`. */
@@ -70,13 +66,11 @@ export class StringColumn implements Column, Values {
       out[at++] = HEX[byte & 15] as number
     }
     this.sink.length = at
-    this.count++
   }
 
-  /** `n` values that are already encoded. */
-  addEncoded(encoded: Uint8Array, n: number): void {
+  /** Values that are already encoded. */
+  addEncoded(encoded: Uint8Array): void {
     this.sink.append(encoded)
-    this.count += n
   }
 
   prefix(): Uint8Array[] {
@@ -93,41 +87,36 @@ export class StringColumn implements Column, Values {
 
   clear(): void {
     this.sink.clear()
-    this.count = 0
   }
 }
 
 const HEX = Buffer.from('0123456789abcdef')
 
-/** Values of a fixed width. */
-export class FixedColumn implements Column, Values {
+/** The machine writes numbers as the format wants them; every platform that Node and ClickHouse share does. */
+const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1
+if (!LITTLE_ENDIAN) throw new Error('the Native writer needs a little-endian machine')
+
+/** Values of 4, 8 or 16 bytes, kept as 32-bit words. */
+export class WordColumn implements Column, Values {
   readonly name: string
   readonly type: string
-  readonly width: number
-  readonly sink = new Sink()
+  readonly #wordsEach: number
+  #words = new Uint32Array(1024)
+  #length = 0
 
-  constructor(name: string, type: string, width: number) {
+  constructor(name: string, type: string, width: 4 | 8 | 16) {
     this.name = name
     this.type = type
-    this.width = width
-  }
-
-  get count(): number {
-    return this.sink.length / this.width
+    this.#wordsEach = width / 4
   }
 
   get size(): number {
-    return this.sink.length
+    return this.#length * 4
   }
 
   addU32(value: number): void {
-    const at = this.sink.reserve(4)
-    const out = this.sink.bytes
-    out[at] = value
-    out[at + 1] = value >>> 8
-    out[at + 2] = value >>> 16
-    out[at + 3] = value >>> 24
-    this.sink.length = at + 4
+    if (this.#length === this.#words.length) this.#grow()
+    this.#words[this.#length++] = value
   }
 
   /** A 64-bit value in two unsigned halves: no BigInt is made. */
@@ -138,28 +127,33 @@ export class FixedColumn implements Column, Values {
 
   /** A safe integer ≥ 0. */
   addU64(value: number): void {
-    this.addPair(value >>> 0, Math.floor(value / 0x1_0000_0000))
+    this.addU32(value)
+    this.addU32(value < 0x1_0000_0000 ? 0 : Math.floor(value / 0x1_0000_0000))
   }
 
   addF64(value: number): void {
-    const at = this.sink.reserve(8)
-    this.sink.bytes.writeDoubleLE(value, at)
-    this.sink.length = at + 8
+    FLOAT[0] = value
+    this.addU32(FLOAT_WORDS[0] as number)
+    this.addU32(FLOAT_WORDS[1] as number)
   }
 
-  addU8(value: number): void {
-    const at = this.sink.reserve(1)
-    this.sink.bytes[at] = value
-    this.sink.length = at + 1
-  }
-
-  /** `width` bytes as they are. */
+  /** One value's bytes as they are. */
   addBytes(source: Uint8Array, start: number): void {
-    const { width, sink } = this
-    const at = sink.reserve(width)
-    const out = sink.bytes
-    for (let i = 0; i < width; i++) out[at + i] = source[start + i] as number
-    sink.length = at + width
+    for (let at = start, end = start + this.#wordsEach * 4; at < end; at += 4) {
+      const high = ((source[at + 3] as number) << 24) | ((source[at + 2] as number) << 16)
+      this.addU32(high | ((source[at + 1] as number) << 8) | (source[at] as number))
+    }
+  }
+
+  #grow(): void {
+    const larger = new Uint32Array(this.#words.length * 2)
+    larger.set(this.#words)
+    this.#words = larger
+  }
+
+  /** The values so far; valid until the next is added. */
+  view(): Buffer {
+    return Buffer.from(this.#words.buffer, 0, this.#length * 4)
   }
 
   prefix(): Uint8Array[] {
@@ -167,7 +161,7 @@ export class FixedColumn implements Column, Values {
   }
 
   body(): Uint8Array[] {
-    return [this.sink.view()]
+    return [this.view()]
   }
 
   parts(): Uint8Array[] {
@@ -175,7 +169,39 @@ export class FixedColumn implements Column, Values {
   }
 
   clear(): void {
-    this.sink.clear()
+    this.#length = 0
+  }
+}
+
+const FLOAT = new Float64Array(1)
+const FLOAT_WORDS = new Uint32Array(FLOAT.buffer)
+
+/** UInt8. */
+export class ByteColumn implements Column {
+  readonly name: string
+  readonly type = 'UInt8'
+  readonly #sink = new Sink()
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  get size(): number {
+    return this.#sink.length
+  }
+
+  add(value: number): void {
+    const at = this.#sink.reserve(1)
+    this.#sink.bytes[at] = value
+    this.#sink.length = at + 1
+  }
+
+  parts(): Uint8Array[] {
+    return [this.#sink.view()]
+  }
+
+  clear(): void {
+    this.#sink.clear()
   }
 }
 
@@ -183,14 +209,14 @@ export class FixedColumn implements Column, Values {
 export class NullableColumn implements Column {
   readonly name: string
   readonly type: string
-  readonly nulls: FixedColumn
-  readonly values: FixedColumn
+  readonly nulls: ByteColumn
+  readonly values: WordColumn
 
-  constructor(name: string, type: string, width: number) {
+  constructor(name: string, type: string, width: 4 | 8) {
     this.name = name
     this.type = `Nullable(${type})`
-    this.nulls = new FixedColumn(name, 'UInt8', 1)
-    this.values = new FixedColumn(name, type, width)
+    this.nulls = new ByteColumn(name)
+    this.values = new WordColumn(name, type, width)
   }
 
   get size(): number {
@@ -198,17 +224,17 @@ export class NullableColumn implements Column {
   }
 
   addPair(low: number, high: number): void {
-    this.nulls.addU8(0)
+    this.nulls.add(0)
     this.values.addPair(low, high)
   }
 
   addNull(): void {
-    this.nulls.addU8(1)
+    this.nulls.add(1)
     this.values.addPair(0, 0)
   }
 
   parts(): Uint8Array[] {
-    return [...this.nulls.body(), ...this.values.body()]
+    return [...this.nulls.parts(), ...this.values.parts()]
   }
 
   clear(): void {
@@ -217,30 +243,28 @@ export class NullableColumn implements Column {
   }
 }
 
-/** Array(T), Map(K, V) and the columns of a Nested: rows of elements. The parts of one row are added to `values` first, then `endRow`. */
+/** Array(T), Map(K, V) and the columns of a Nested: rows of elements. The elements of a row are added to `values`, then their number by `endRow`. */
 export class RowsColumn implements Column, Values {
   readonly name: string
   readonly type: string
   readonly values: readonly Values[]
-  readonly offsets: FixedColumn
+  readonly offsets: WordColumn
+  #elements = 0
 
   constructor(name: string, type: string, values: readonly Values[]) {
     this.name = name
     this.type = type
     this.values = values
-    this.offsets = new FixedColumn(name, 'UInt64', 8)
-  }
-
-  get count(): number {
-    return this.offsets.count
+    this.offsets = new WordColumn(name, 'UInt64', 8)
   }
 
   get size(): number {
     return this.values.reduce((sum, part) => sum + part.size, this.offsets.size)
   }
 
-  endRow(): void {
-    this.offsets.addU64(this.values[0]?.count ?? 0)
+  endRow(elements: number): void {
+    this.#elements += elements
+    this.offsets.addU64(this.#elements)
   }
 
   prefix(): Uint8Array[] {
@@ -256,6 +280,7 @@ export class RowsColumn implements Column, Values {
   }
 
   clear(): void {
+    this.#elements = 0
     this.offsets.clear()
     for (const part of this.values) part.clear()
   }

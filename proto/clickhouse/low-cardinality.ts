@@ -30,10 +30,6 @@ export class LowCardinalityColumn implements Column {
     this.name = name
   }
 
-  get count(): number {
-    return this.#count
-  }
-
   get size(): number {
     return this.#keys.length + this.#count * 4
   }

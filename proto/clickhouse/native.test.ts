@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Session } from 'chdb'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { FixedColumn, NullableColumn, RowsColumn, StringColumn, type Column } from './columns.ts'
+import { WordColumn, NullableColumn, RowsColumn, StringColumn, type Column } from './columns.ts'
 import { LowCardinalityColumn } from './low-cardinality.ts'
 import { nativeBlock, nativeStructure, quoteName, quoteText } from './native.ts'
 
@@ -32,12 +32,12 @@ async function readBack(columns: readonly Column[], rows: number, select = '*'):
 }
 
 test('numbers, decimals, times and fixed strings', async () => {
-  const u32 = new FixedColumn('a', 'UInt32', 4)
-  const u64 = new FixedColumn('b', 'UInt64', 8)
-  const money = new FixedColumn('c', 'Decimal(18, 12)', 8)
-  const time = new FixedColumn('d', "DateTime64(9, 'UTC')", 8)
-  const float = new FixedColumn('e', 'Float64', 8)
-  const id = new FixedColumn('f', 'FixedString(16)', 16)
+  const u32 = new WordColumn('a', 'UInt32', 4)
+  const u64 = new WordColumn('b', 'UInt64', 8)
+  const money = new WordColumn('c', 'Decimal(18, 12)', 8)
+  const time = new WordColumn('d', "DateTime64(9, 'UTC')", 8)
+  const float = new WordColumn('e', 'Float64', 8)
+  const id = new WordColumn('f', 'FixedString(16)', 16)
   u32.addU32(0xffff_ffff)
   u64.addU64(Number.MAX_SAFE_INTEGER)
   money.addPair(1_500_000, 0)
@@ -93,25 +93,25 @@ test('maps, also empty ones, and arrays of maps', async () => {
     keys.addText(key)
     values.addText(value)
   }
-  map.endRow()
-  map.endRow()
-  maps.endRow()
-  maps.endRow()
+  map.endRow(2)
+  map.endRow(0)
+  maps.endRow(2)
+  maps.endRow(0)
   keys.addText('a')
   values.addText('3')
-  map.endRow()
-  maps.endRow()
+  map.endRow(1)
+  maps.endRow(1)
   expect(await readBack([maps], 3)).toEqual([[[{ a: '1', b: '2' }, {}]], [[]], [[{ a: '3' }]]])
 })
 
 test('columns of nothing but empty rows', async () => {
   const names = new RowsColumn('n', 'Array(LowCardinality(String))', [new LowCardinalityColumn('n')])
-  const times = new RowsColumn('t', 'Array(DateTime64(9))', [new FixedColumn('t', 'DateTime64(9)', 8)])
+  const times = new RowsColumn('t', 'Array(DateTime64(9))', [new WordColumn('t', 'DateTime64(9)', 8)])
   const map = new RowsColumn('m', 'Map(LowCardinality(String), String)', [
     new LowCardinalityColumn('m'),
     new StringColumn('m'),
   ])
-  for (let i = 0; i < 3; i++) for (const column of [names, times, map]) column.endRow()
+  for (let i = 0; i < 3; i++) for (const column of [names, times, map]) column.endRow(0)
   expect(await readBack([names, times, map], 3, 'count(), sum(length(n) + length(t) + length(m))')).toEqual([
     [3, 0],
   ])
