@@ -43,8 +43,9 @@ function withReferences(schema: JsonSchema): object {
   const union = (['anyOf', 'oneOf', 'allOf'] as const).find((key) => schema[key] !== undefined)
   if (union !== undefined) {
     const { description, default: preset } = schema
-    const inner = { [union]: schema[union]?.map(withReferencesInside) }
-    const anyOf = union === 'anyOf' ? [...(inner.anyOf ?? []), REFERENCE] : [inner, REFERENCE]
+    const parts = schema[union]?.map(withReferencesInside) ?? []
+    const inner = { [union]: parts }
+    const anyOf = union === 'anyOf' ? [...parts, REFERENCE] : [inner, REFERENCE]
     return { ...keep({ description, default: preset }), anyOf }
   }
   const inside = withReferencesInside(schema)

@@ -38,6 +38,9 @@ export const stateSchema = z.discriminatedUnion('driver', [embeddedStateSchema, 
 
 export type StateConfig = z.output<typeof stateSchema>
 
+/** What a config without a `state` extension gets. */
+export const DEFAULT_STATE: StateConfig = embeddedStateSchema.parse({})
+
 /** The configured store, not yet open. */
 export function createStateStore(config: StateConfig, log: Log): StateStore {
   if (config.driver === 'embedded') return new EmbeddedState(config.directory)

@@ -25,6 +25,9 @@ export function observeReceiver(next: Entry, id: string, meter: Meter, options: 
   const requests = meter.counter('otelcol_receiver_requests')
   const labelsOf = transportLabels(id)
   return {
+    get authenticated() {
+      return next.authenticated === true
+    },
     async admit(head) {
       try {
         return await next.admit(head)

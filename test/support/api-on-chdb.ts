@@ -51,7 +51,7 @@ export async function apiOnChdb(options: Record<string, unknown> = {}): Promise<
 }
 
 async function execute(directory: string, sql: string): Promise<void> {
-  const client = createClient({ connection: createChdbConnection({ path: directory }) })
+  const client = createClient({ connection: createChdbConnection({ path: directory }) } as object)
   try {
     await client.command({ query: sql })
   } finally {

@@ -44,7 +44,9 @@ function ask(sql: string, params: QueryParams): Promise<string[][]> {
 const guard = (sql: string, params: QueryParams = {}) => guardSql(sql, params, ask)
 
 /** What must not pass, and what its author is told. */
-const HOSTILE: readonly (readonly [sql: string, why: RegExp, params?: QueryParams])[] = [
+type Params = Readonly<Record<string, string | number | boolean | readonly string[]>>
+
+const HOSTILE: readonly [sql: string, why: string | RegExp, params?: Params][] = [
   // Writing files.
   [`SELECT 1 INTO OUTFILE '${loot}'`, /INTO/],
   [`SELECT 1 INTO OUTFILE '${loot}' TRUNCATE FORMAT CSV`, /INTO/],
@@ -186,7 +188,7 @@ const HOSTILE: readonly (readonly [sql: string, why: RegExp, params?: QueryParam
   ['SELECT @@version', /globalVariable|yntax/],
 ]
 
-const LEGITIMATE: readonly (readonly [sql: string, params?: QueryParams])[] = [
+const LEGITIMATE: readonly [sql: string, params?: Params][] = [
   ['SELECT 1'],
   ['select count(*) from otel_traces;'],
   ['SELECT 1 -- with a comment\n/* and another */ ;\n'],

@@ -1,0 +1,9 @@
+import { generate } from './generator.ts'
+import type { LoadPlan } from './plan.ts'
+
+/** The generator process: one plan in by IPC, one result out, then it ends. Its CPU is its own. */
+process.once('message', (plan) => {
+  void generate(plan as LoadPlan).then((result) => {
+    process.send?.(result, () => process.disconnect())
+  })
+})

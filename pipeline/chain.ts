@@ -1,0 +1,123 @@
+import type { Admission, Admitted, Entry, Head } from './admission.ts'
+import type { Batch } from './batch/batch.ts'
+import type { Processor } from './component.ts'
+import { ACCEPTED, type Consumer, type Outcome, type Rejection } from './consumer.ts'
+
+/** The data's path: processors in order, then the consumer; fan-out; and the admission that stands before it all. */
+
+/** Runs processors in order; rejected rows are dropped from the batch, and it stops when nothing is live. */
+export function inOrder(processors: readonly Processor[]): (batch: Batch) => Promise<Outcome> {
+  return async (batch) => {
+    const rejected: Rejection[] = []
+    for (const processor of processors) {
+      if (batch.live === 0) break
+      const outcome = await processor.process(batch)
+      if (outcome === undefined) continue
+      for (const rejection of outcome.rejected) {
+        for (const row of rejection.rows) batch.drop(row, 'rejected')
+        rejected.push(rejection)
+      }
+    }
+    return rejected.length === 0 ? ACCEPTED : { rejected }
+  }
+}
+
+/** Processors before a consumer. A batch of which nothing is left is a success: dropping was somebody's decision. */
+export function chain(processors: readonly Processor[], next: Consumer): Consumer {
+  if (processors.length === 0) return next
+  const run = inOrder(processors)
+  return {
+    async consume(batch, signal) {
+      const before = await run(batch)
+      if (batch.live === 0) return before
+      return merge(before, await next.consume(batch, signal))
+    },
+  }
+}
+
+/**
+ * Gives a batch to all consumers at once; resolves when every one has it. When one fails the sender hears of it and
+ * sends again: the others then see a repeat, which the WAL drops by its digest.
+ */
+export function fanOut(consumers: readonly Consumer[]): Consumer {
+  const [only] = consumers
+  if (consumers.length === 1 && only !== undefined) return only
+  return {
+    async consume(batch, signal) {
+      const copies = consumers.map((_, index) => (index === 0 ? batch : batch.fork()))
+      const settled = await Promise.allSettled(
+        consumers.map((consumer, index) => consumer.consume(copies[index] ?? batch, signal)),
+      )
+      let outcome = ACCEPTED
+      for (const result of settled) {
+        if (result.status === 'rejected') throw result.reason
+        outcome = merge(outcome, result.value)
+      }
+      return outcome
+    },
+  }
+}
+
+/** Where a receiver delivers: the admissions of all processors in pipeline order, then the consumer. */
+export function entry(processors: readonly Processor[], consumer: Consumer, authenticated: boolean): Entry {
+  return {
+    authenticated,
+    admit: (head) => admitAll(processors, head),
+    consume: (batch, signal) => consumer.consume(batch, signal),
+  }
+}
+
+async function admitAll(processors: readonly Processor[], head: Head): Promise<Admitted> {
+  const admissions: Admission[] = []
+  try {
+    for (const processor of processors) {
+      const admission = await processor.admit?.(head)
+      if (admission !== undefined) admissions.push(admission)
+    }
+  } catch (error) {
+    for (const admission of admissions) admission.release?.()
+    throw error
+  }
+  return admissions.length === 0 ? OPEN : fold(admissions)
+}
+
+/** Nobody judged: the tenant is `default` (design section 3). */
+const OPEN: Admitted = {
+  tenant: 'default',
+  project: '',
+  principal: '',
+  wantsDigest: false,
+  verify: () => Promise.resolve(),
+  release: () => undefined,
+}
+
+function fold(admissions: readonly Admission[]): Admitted {
+  let released = false
+  return {
+    tenant: last(admissions, 'tenant') ?? OPEN.tenant,
+    project: last(admissions, 'project') ?? OPEN.project,
+    principal: last(admissions, 'principal') ?? OPEN.principal,
+    wantsDigest: admissions.some((admission) => admission.verify !== undefined),
+    async verify(sha256) {
+      for (const admission of admissions) await admission.verify?.(sha256)
+    },
+    release() {
+      if (released) return
+      released = true
+      for (const admission of admissions) admission.release?.()
+    },
+  }
+}
+
+function last(
+  admissions: readonly Admission[],
+  field: 'tenant' | 'project' | 'principal',
+): string | undefined {
+  return admissions.findLast((admission) => admission[field] !== undefined)?.[field]
+}
+
+function merge(a: Outcome, b: Outcome): Outcome {
+  if (a.rejected.length === 0) return b
+  if (b.rejected.length === 0) return a
+  return { rejected: [...a.rejected, ...b.rejected] }
+}

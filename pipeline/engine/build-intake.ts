@@ -1,0 +1,177 @@
+import type { Entry } from '../admission.ts'
+import { chain, entry, fanOut } from '../chain.ts'
+import type { Exporter, Processor } from '../component.ts'
+import type { Config, PipelineConfig } from '../config.ts'
+import type { Consumer } from '../consumer.ts'
+import { EntrySwitch } from '../entry-switch.ts'
+import type { Connector } from '../factory.ts'
+import type { Host } from '../host.ts'
+import { observeExporter, observeProcessor, observeReceiver } from '../telemetry/observe.ts'
+import { RANK, type Node } from './node.ts'
+import { componentOf, contextFor, factoryOf, isStorePipeline, type Services } from './services.ts'
+
+/** Everything the main process runs: receivers, ingest pipelines, the WAL's intake side, extensions. */
+export interface IntakeGraph {
+  readonly nodes: readonly Node[]
+  /** By receiver id: where it delivers now. */
+  readonly entries: ReadonlyMap<string, Entry>
+  /** By receiver id: what it holds for its whole life. */
+  readonly switches: ReadonlyMap<string, EntrySwitch>
+  readonly connectors: ReadonlyMap<string, Connector>
+}
+
+export const EMPTY_INTAKE: IntakeGraph = {
+  nodes: [],
+  entries: new Map(),
+  switches: new Map(),
+  connectors: new Map(),
+}
+
+/** Builds without any I/O; components whose key is already running in `current` are taken over. */
+export function buildIntake(
+  config: Config,
+  services: Services,
+  host: Host,
+  current: IntakeGraph,
+): IntakeGraph {
+  const builder = new IntakeBuilder(config, services, host, current)
+  return builder.build()
+}
+
+class IntakeBuilder {
+  readonly #config: Config
+  readonly #services: Services
+  readonly #host: Host
+  readonly #running: ReadonlyMap<string, Node>
+  readonly #current: IntakeGraph
+  readonly #nodes = new Map<string, Node>()
+  readonly #connectors = new Map<string, Connector>()
+  readonly #switches = new Map<string, EntrySwitch>()
+
+  constructor(config: Config, services: Services, host: Host, current: IntakeGraph) {
+    this.#config = config
+    this.#services = services
+    this.#host = host
+    this.#current = current
+    this.#running = new Map(current.nodes.map((node) => [node.key, node]))
+  }
+
+  build(): IntakeGraph {
+    const pipelines = [...this.#config.service.pipelines.values()].filter(
+      (p) => !isStorePipeline(this.#config, p),
+    )
+    const targets = new Map<string, Entry[]>()
+    for (const pipeline of pipelines) {
+      const target = this.#pipeline(pipeline)
+      for (const id of pipeline.receivers) targets.set(id, [...(targets.get(id) ?? []), target])
+    }
+    const entries = new Map([...targets].map(([id, list]) => [id, joinEntries(list)]))
+    for (const pipeline of pipelines) for (const id of pipeline.receivers) this.#receiver(id, pipeline)
+    for (const id of this.#config.service.extensions) this.#extension(id)
+    return {
+      nodes: [...this.#nodes.values()],
+      entries,
+      switches: this.#switches,
+      connectors: this.#connectors,
+    }
+  }
+
+  #pipeline(pipeline: PipelineConfig): Entry {
+    const processors = pipeline.processors.map((id, index) => this.#processor(pipeline, id, index))
+    const sinks = pipeline.exporters.map((id) => this.#sink(id, pipeline))
+    const authenticated = pipeline.processors.some((id) => this.#config.processors.get(id)?.type === 'auth')
+    return entry(processors, chain(processors, fanOut(sinks)), authenticated)
+  }
+
+  #processor(pipeline: PipelineConfig, id: string, index: number): Processor {
+    const component = componentOf(this.#config.processors, id, pipeline.id)
+    const node = this.#node(
+      `processor:${id}`,
+      `pipeline:${pipeline.id}`,
+      RANK.processor,
+      `${pipeline.id}#${index}:${component.key}`,
+      () =>
+        factoryOf(this.#services.registry.processors, component).create(
+          component.value,
+          contextFor(this.#services, 'processor', id),
+        ),
+    )
+    return observeProcessor(node.component as Processor, id, this.#services.meter)
+  }
+
+  #sink(id: string, pipeline: PipelineConfig): Consumer {
+    const connector = this.#config.connectors.get(id)
+    if (connector === undefined) {
+      const component = componentOf(this.#config.exporters, id, pipeline.id)
+      const node = this.#node(`exporter:${id}`, `pipeline:${pipeline.id}`, RANK.exporter, component.key, () =>
+        factoryOf(this.#services.registry.exporters, component).create(
+          component.value,
+          contextFor(this.#services, 'exporter', id),
+        ),
+      )
+      return observeExporter(node.component as Exporter, id, this.#services.meter, {
+        bisected: false,
+        tracing: this.#services.tracing,
+      })
+    }
+    const node = this.#node(`connector:${id}`, `pipeline:${pipeline.id}`, RANK.connector, connector.key, () =>
+      factoryOf(this.#services.registry.connectors, connector).create(connector.value, {
+        ...contextFor(this.#services, 'connector', id),
+        role: 'intake',
+        onAppended: () => this.#services.onAppended(id),
+      }),
+    )
+    this.#connectors.set(id, node.component as Connector)
+    return (node.component as Connector).intake
+  }
+
+  #receiver(id: string, pipeline: PipelineConfig): void {
+    if (this.#switches.has(id)) return
+    const component = componentOf(this.#config.receivers, id, 'service.pipelines')
+    const key = `receiver:${id}:${component.key}`
+    const kept = this.#running.has(key) ? this.#current.switches.get(id) : undefined
+    const target = kept ?? new EntrySwitch()
+    this.#switches.set(id, target)
+    this.#node(`receiver:${id}`, `pipeline:${pipeline.id}`, RANK.receiver, component.key, () =>
+      factoryOf(this.#services.registry.receivers, component).create(
+        component.value,
+        contextFor(this.#services, 'receiver', id),
+        observeReceiver(target, id, this.#services.meter, { tracing: this.#services.tracing }),
+      ),
+    )
+  }
+
+  #extension(id: string): void {
+    const component = componentOf(this.#config.extensions, id, 'service.extensions')
+    // The state store is opened before anything else and belongs to the process (design section 7).
+    if (component.type === 'state') return
+    this.#node(`extension:${id}`, 'extensions', RANK.extension, component.key, () =>
+      factoryOf(this.#services.registry.extensions, component).create(
+        component.value,
+        contextFor(this.#services, 'extension', id),
+        this.#host,
+      ),
+    )
+  }
+
+  #node(name: string, group: string, rank: number, configKey: string, create: () => Node['component']): Node {
+    const key = `${name}:${configKey}`
+    const node = this.#nodes.get(key) ??
+      this.#running.get(key) ?? { name, group, key, rank, component: create() }
+    this.#nodes.set(key, node)
+    return node
+  }
+}
+
+/** One receiver in several pipelines: the first pipeline admits for all of them, every pipeline gets the batch. */
+function joinEntries(entries: readonly Entry[]): Entry {
+  const [first, ...others] = entries
+  if (first === undefined) throw new Error('a receiver without a pipeline was built')
+  if (others.length === 0) return first
+  const all = fanOut(entries)
+  return {
+    authenticated: entries.every((each) => each.authenticated === true),
+    admit: (head) => first.admit(head),
+    consume: (batch, signal) => all.consume(batch, signal),
+  }
+}

@@ -1,0 +1,69 @@
+import { randomUUID } from 'node:crypto'
+import type { Config } from '../config.ts'
+import type { Registry } from '../factory.ts'
+import { ByteGate } from '../intake.ts'
+import { ListenerPool } from '../net/listener-pool.ts'
+import { createStateStore, DEFAULT_STATE, type StateConfig } from '../state/create.ts'
+import { createLogger } from '../telemetry/logger.ts'
+import { createMeter, type PromMeter } from '../telemetry/prom-meter.ts'
+import { createTracing, INSTANCE_ID, type Tracing } from '../telemetry/tracing.ts'
+import { sampleProcess } from '../telemetry/process.ts'
+import type { Services } from './services.ts'
+
+/** Bytes of request bodies that the daemon holds at once; a request of the largest size (64 MiB) still fits beside others. */
+const INTAKE_LIMIT_BYTES = 192 * 1024 * 1024
+
+export interface ProcessServices extends Services {
+  readonly meter: PromMeter
+  readonly listeners: ListenerPool
+}
+
+/** What a process has one of, with the state store open. */
+export async function processServices(
+  config: Config,
+  registry: Registry,
+  role: 'intake' | 'store',
+  onAppended: (connector: string) => void = () => undefined,
+): Promise<ProcessServices> {
+  const { logs, resource } = config.service.telemetry
+  const log = createLogger({ level: logs.level, encoding: logs.encoding, resource })
+  const meter = createMeter()
+  sampleProcess(meter, role)
+  const intake = new ByteGate(INTAKE_LIMIT_BYTES)
+  if (role === 'intake') {
+    const held = meter.gauge('weir_intake_bytes')
+    meter.onCollect(() => held.set(intake.held))
+  }
+  const state = createStateStore(stateConfig(config), log)
+  await state.open()
+  return {
+    registry,
+    log,
+    meter,
+    clock: Date.now,
+    state,
+    listeners: new ListenerPool({ log }),
+    intake,
+    tracing: ownTracing(config),
+    onAppended,
+  }
+}
+
+/** weir's own spans; the instance id is random, so that a process knows its own (and does not trace them again). */
+function ownTracing(config: Config): Tracing | undefined {
+  const { traces, resource } = config.service.telemetry
+  if (traces === undefined) return undefined
+  return createTracing({
+    ...traces,
+    resource: { 'service.name': 'weir', ...resource, [INSTANCE_ID]: randomUUID() },
+  })
+}
+
+/** The `state` extension in use, or embedded under ./data/state. */
+export function stateConfig(config: Config): StateConfig {
+  for (const id of config.service.extensions) {
+    const extension = config.extensions.get(id)
+    if (extension?.type === 'state') return extension.value as StateConfig
+  }
+  return DEFAULT_STATE
+}

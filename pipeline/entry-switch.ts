@@ -1,0 +1,63 @@
+import type { Admitted, Entry, Head } from './admission.ts'
+import type { Batch } from './batch/batch.ts'
+import type { Outcome } from './consumer.ts'
+import { retry } from './fault.ts'
+
+/**
+ * What a receiver holds for its whole life; behind it a reload changes the pipeline. While a swap is under way
+ * requests wait, none is refused.
+ */
+export class EntrySwitch implements Entry {
+  #target: Entry | undefined
+  #paused: Promise<void> | undefined
+  #resume: (() => void) | undefined
+  #inFlight = 0
+  #idle: (() => void) | undefined
+
+  get authenticated(): boolean {
+    return this.#target?.authenticated === true
+  }
+
+  point(target: Entry): void {
+    this.#target = target
+  }
+
+  async admit(head: Head): Promise<Admitted> {
+    if (this.#paused !== undefined) await this.#paused
+    return this.#entry().admit(head)
+  }
+
+  async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
+    if (this.#paused !== undefined) await this.#paused
+    this.#inFlight++
+    try {
+      return await this.#entry().consume(batch, signal)
+    } finally {
+      this.#inFlight--
+      if (this.#inFlight === 0) this.#idle?.()
+    }
+  }
+
+  /** Holds new batches back and resolves when those in flight have been answered, or the deadline passes. */
+  async pause(deadline: AbortSignal): Promise<void> {
+    this.#paused ??= new Promise((resolve) => (this.#resume = resolve))
+    if (this.#inFlight === 0 || deadline.aborted) return
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve
+      deadline.addEventListener('abort', () => resolve(), { once: true })
+    })
+    this.#idle = undefined
+  }
+
+  resume(): void {
+    const resume = this.#resume
+    this.#paused = undefined
+    this.#resume = undefined
+    resume?.()
+  }
+
+  #entry(): Entry {
+    if (this.#target === undefined) throw retry('SHUTTING_DOWN', 'the pipeline is not running yet', 1000)
+    return this.#target
+  }
+}

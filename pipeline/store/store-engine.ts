@@ -1,0 +1,176 @@
+import type { Exporter, QueryRequest, QueryResult } from '../component.ts'
+import type { Config } from '../config.ts'
+import { difference, RANK, startAll, stopAll, type Node } from '../engine/node.ts'
+import type { Services } from '../engine/services.ts'
+import { faultOf, messageOf, reject } from '../fault.ts'
+import type { StatusBoard } from '../status-board.ts'
+import { buildStore, connectorOf, type ChainPlan, type StoreGraph } from './build-store.ts'
+import type { StoreHealth } from './protocol.ts'
+import { sleep } from '../sleep.ts'
+
+const RESTART_MIN_MS = 500
+const RESTART_MAX_MS = 30_000
+const DRAIN_MS = 10_000
+
+/**
+ * Runs the store pipelines. An exporter that cannot start is tried again while the others go on: its cursor is
+ * registered, so the WAL keeps what it has not seen.
+ */
+export class StoreEngine {
+  readonly #services: Services
+  readonly #board: StatusBoard
+  readonly #stopping = new AbortController()
+  #config: Config | undefined
+  /** Everything of the running config; exporters that have not started yet too. */
+  #nodes: Node[] = []
+  #chains: readonly ChainPlan[] = []
+  readonly #started = new Set<Node>()
+  readonly #attached = new Map<string, ChainPlan>()
+  #changing: Promise<unknown> = Promise.resolve()
+
+  constructor(services: Services, board: StatusBoard) {
+    this.#services = services
+    this.#board = board
+  }
+
+  /** Resolves once every cursor is registered; exporters start behind it. */
+  async start(config: Config): Promise<void> {
+    await this.#apply(config, () => true)
+  }
+
+  /** Changes to `config`, or leaves the old one running and throws. */
+  reload(config: Config): Promise<readonly string[]> {
+    const change = this.#changing.then(() => this.#reload(config))
+    this.#changing = change.catch(() => undefined)
+    return change
+  }
+
+  async #reload(config: Config): Promise<readonly string[]> {
+    const before = this.#config
+    const known = new Set(this.#nodes.map((node) => node.key))
+    try {
+      // What is new must start now; what was waiting for its destination before may go on waiting.
+      return await this.#apply(config, (node) => known.has(node.key))
+    } catch (error) {
+      if (before !== undefined) await this.#apply(before, () => true)
+      throw error
+    }
+  }
+
+  async #apply(config: Config, mayWait: (node: Node) => boolean): Promise<readonly string[]> {
+    const graph = buildStore(config, this.#services, this.#nodes)
+    const { added, removed } = difference(this.#nodes, graph.nodes)
+    await this.#retire(removed, graph)
+    for (const node of added.toSorted((a, b) => a.rank - b.rank)) {
+      this.#nodes.push(node)
+      if (node.rank === RANK.exporter && mayWait(node)) continue
+      await startAll([node], this.#board)
+      this.#started.add(node)
+    }
+    await this.#register(graph)
+    this.#config = config
+    this.#chains = graph.chains
+    for (const plan of graph.chains) this.#attach(plan)
+    for (const node of added) if (!this.#started.has(node)) void this.#startExporter(node)
+    return [...new Set([...added, ...removed].map((node) => node.name))]
+  }
+
+  async #retire(removed: readonly Node[], graph: StoreGraph): Promise<void> {
+    const deadline = AbortSignal.timeout(DRAIN_MS)
+    const wanted = new Set(graph.chains.map((plan) => plan.key))
+    for (const [key, plan] of this.#attached) {
+      if (wanted.has(key)) continue
+      await connectorOf(plan.connector).detach(plan.chain.cursor, deadline)
+      this.#attached.delete(key)
+    }
+    this.#nodes = this.#nodes.filter((node) => !removed.includes(node))
+    await stopAll(removed, deadline, this.#board)
+    for (const node of removed) {
+      this.#started.delete(node)
+      this.#board.delete(node.name)
+    }
+  }
+
+  async #register(graph: StoreGraph): Promise<void> {
+    for (const node of graph.nodes) {
+      if (node.rank !== RANK.connector) continue
+      await connectorOf(node).register(graph.cursors.get(node.name.slice('connector:'.length)) ?? [])
+    }
+  }
+
+  /** Tries until it starts, can never start, or is no longer wanted. */
+  async #startExporter(node: Node): Promise<void> {
+    for (let wait = RESTART_MIN_MS; this.#wants(node); wait = Math.min(wait * 2, RESTART_MAX_MS)) {
+      try {
+        await node.component.start?.()
+        break
+      } catch (error) {
+        const final = faultOf(error)?.verdict.do !== 'retry'
+        this.#board.set(
+          node.name,
+          node.group,
+          final ? 'StatusPermanentError' : 'StatusRecoverableError',
+          messageOf(error),
+        )
+        this.#services.log.error(
+          { component: node.name, error: messageOf(error) },
+          'An exporter did not start',
+        )
+        if (final) return
+        await sleep(wait * (0.5 + Math.random()), this.#stopping.signal)
+      }
+    }
+    if (!this.#wants(node)) return void (await node.component.stop?.(AbortSignal.timeout(1000)))
+    this.#board.set(node.name, node.group, 'StatusOK')
+    this.#started.add(node)
+    for (const plan of this.#chains) this.#attach(plan)
+  }
+
+  #wants(node: Node): boolean {
+    return !this.#stopping.signal.aborted && this.#nodes.includes(node)
+  }
+
+  #attach(plan: ChainPlan): void {
+    if (this.#attached.has(plan.key) || !this.#started.has(plan.exporter)) return
+    this.#attached.set(plan.key, plan)
+    connectorOf(plan.connector).attach(plan.chain)
+  }
+
+  poke(connectorId: string): void {
+    for (const node of this.#nodes) {
+      if (node.name === `connector:${connectorId}`) connectorOf(node).poke?.()
+    }
+  }
+
+  async query(request: QueryRequest): Promise<QueryResult> {
+    for (const node of this.#started) {
+      const queryable = node.rank === RANK.exporter ? (node.component as Exporter).queryable : undefined
+      if (queryable !== undefined)
+        return queryable.query(request, AbortSignal.timeout(request.timeoutMs + 1000))
+    }
+    throw reject('NOT_FOUND', 'no exporter that can be queried (clickhouse) is running')
+  }
+
+  health(): StoreHealth {
+    const degraded: string[] = []
+    for (const node of this.#nodes) {
+      if (node.rank === RANK.connector) degraded.push(...(connectorOf(node).degraded?.() ?? []))
+    }
+    for (const entry of this.#board.list()) {
+      if (entry.error !== undefined) degraded.push(`${entry.name}: ${entry.error}`)
+    }
+    return { components: this.#board.list(), degraded }
+  }
+
+  /** Finishes the ranges in flight by the deadline; what is not finished stays frozen for the next start. */
+  async stop(deadline: AbortSignal): Promise<readonly string[]> {
+    this.#stopping.abort()
+    await Promise.all(
+      [...this.#attached.values()].map((plan) =>
+        connectorOf(plan.connector).detach(plan.chain.cursor, deadline),
+      ),
+    )
+    this.#attached.clear()
+    return stopAll([...this.#started], deadline, this.#board)
+  }
+}
