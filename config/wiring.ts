@@ -142,15 +142,16 @@ function checkAmbiguous(components: Parsed, wiring: Wiring): void {
   }
 }
 
+/** One side alone is legal: with a shared WAL some daemons take in and others store. Nearly always it is a slip, so it is said. */
 function checkConnectors(graph: Graph, components: Parsed, wiring: Wiring): void {
   for (const id of components.defined.connectors) {
     const writes = graph.pipelines.some((pipeline) => pipeline.refs.exporters?.includes(id))
     const reads = graph.pipelines.some((pipeline) => pipeline.refs.receivers?.includes(id))
     if (writes === reads) continue
     const message = writes
-      ? 'is written to as an exporter, but no pipeline reads from it: name it under receivers of another pipeline'
-      : 'is read from as a receiver, but no pipeline writes to it: name it under exporters of another pipeline'
-    wiring.problems.push({ path: ['connectors', id], at: 'key', message })
+      ? 'is written to, but no pipeline here reads from it: what it takes in waits until some daemon does'
+      : 'is read from, but no pipeline here writes to it: another daemon must'
+    wiring.notices.push({ path: ['connectors', id], at: 'key', message })
   }
 }
 
