@@ -209,8 +209,8 @@ export class OtlpBatch extends TableReader implements Batch {
 
   split(maxBytes: number): readonly Batch[] {
     const settled = this.settle()
-    if (settled.bytes.length <= maxBytes) return [settled.rows === this.rows ? this : settled]
-    return splitRows(settled.table, maxBytes).map(([first, end]) =>
+    if (settled.bytes.length <= maxBytes) return [settled]
+    return splitRows(settled.bytes, settled.table, maxBytes).map(([first, end]) =>
       settled.#part((row) => row >= first && row < end),
     )
   }
@@ -228,17 +228,29 @@ export class OtlpBatch extends TableReader implements Batch {
 
   /** This batch when nothing was edited or dropped; else a new one of the live rows with the edits in its bytes. */
   settle(): OtlpBatch {
-    return this.isAsReceived ? this : this.#part((row) => this.isLive(row))
+    if (this.isAsReceived) return this
+    return this.live === this.rows ? this.#scanned(this.overlay!) : this.#part((row) => this.isLive(row))
   }
 
+  /** The rows that are wanted, and nothing around them that none of these needs. */
   #part(keeps: (row: number) => boolean): OtlpBatch {
     const overlay = this.overlay?.copy() ?? new Overlay(this.table)
+    overlay.leavesOut = true
     for (let row = 0; row < this.rows; row++) if (!keeps(row)) overlay.drop(row, 'skipped')
-    const bytes =
-      overlay.dropped === 0 && !overlay.isEdited ? this.bytes : rewrite(this.bytes, this.table, overlay)
-    const part = new OtlpBatch(bytes, scanned(bytes), this.meta)
-    if (this.facts !== undefined) part.facts = factsOf(this.facts, this.#rowsWhere(keeps))
-    return part
+    return this.#scanned(overlay)
+  }
+
+  /** A batch of what the overlay makes of this one. */
+  #scanned(overlay: Overlay): OtlpBatch {
+    const bytes = rewrite(this.bytes, this.table, overlay)
+    const batch = new OtlpBatch(bytes, scanned(bytes), this.meta)
+    if (this.facts !== undefined) {
+      batch.facts = factsOf(
+        this.facts,
+        this.#rowsWhere((row) => overlay.keeps(row)),
+      )
+    }
+    return batch
   }
 
   #rowsWhere(keeps: (row: number) => boolean): number[] {

@@ -30,6 +30,7 @@ export class Overlay implements Changes {
   readonly touchedScopes = new Set<number>()
   readonly touchedResources = new Set<number>()
   dropped = 0
+  leavesOut = false
   /** Refs from here on are additions. */
   readonly firstAdded: number
 
@@ -46,6 +47,7 @@ export class Overlay implements Changes {
     const copy = new Overlay(this.table)
     copy.reasons.push(...this.reasons)
     copy.dropped = this.dropped
+    copy.leavesOut = this.leavesOut
     for (const [reason, count] of this.drops) copy.drops.set(reason, count)
     for (const [ref, value] of this.values) copy.values.set(ref, value)
     for (const ref of this.removed) copy.removed.add(ref)
@@ -64,6 +66,7 @@ export class Overlay implements Changes {
     if (this.reasons[row] !== undefined) return
     this.reasons[row] = reason
     this.dropped++
+    this.leavesOut = true
     this.drops.set(reason, (this.drops.get(reason) ?? 0) + 1)
   }
 

@@ -1,11 +1,11 @@
 import { RESOURCE, SCOPE, SPAN, type SpanTable } from '../../proto/otlp/table.ts'
-import { varintSize } from '../../proto/wire.ts'
+import { Cursor, varintSize } from '../../proto/wire.ts'
 import { reject } from '../fault.ts'
 
-/** The row ranges, as [first, end), of parts that encode to at most `maxBytes` each. */
-export function splitRows(table: SpanTable, maxBytes: number): [number, number][] {
+/** The row ranges, as [first, end), of parts that encode to at most `maxBytes` each and hold as many rows as fit. */
+export function splitRows(bytes: Uint8Array, table: SpanTable, maxBytes: number): [number, number][] {
   const parts: [number, number][] = []
-  const size = new PartSize(table)
+  const size = new PartSize(table, measure(bytes, table))
   let first = 0
   for (let row = 0; row < table.rows; row++) {
     if (size.add(row) <= maxBytes) continue
@@ -30,6 +30,7 @@ function tooLarge(row: number, size: number, limit: number): Error {
 /** The exact size of a part as rows are added to it in order: spans in their scopes in their resources. */
 class PartSize {
   readonly #table: SpanTable
+  readonly #sizes: Sizes
   /** Content of the finished resources; of the open resource's finished scopes; of the open scope. */
   #done = 0
   #resourceBody = 0
@@ -37,8 +38,9 @@ class PartSize {
   #resource = -1
   #scope = -1
 
-  constructor(table: SpanTable) {
+  constructor(table: SpanTable, sizes: Sizes) {
     this.#table = table
+    this.#sizes = sizes
   }
 
   clear(): void {
@@ -55,9 +57,9 @@ class PartSize {
       this.#closeScope()
       if (resource !== this.#resource) this.#openResource(resource)
       this.#scope = scope
-      this.#scopeBody = headOfScope(this.#table, scope)
+      this.#scopeBody = this.#sizes.scopes[scope]!
     }
-    this.#scopeBody += field(spans[row * SPAN.width + SPAN.len]!)
+    this.#scopeBody += this.#sizes.spans[row]!
     return this.#done + field(this.#resourceBody + field(this.#scopeBody))
   }
 
@@ -70,7 +72,7 @@ class PartSize {
   #openResource(resource: number): void {
     if (this.#resource >= 0) this.#done += field(this.#resourceBody)
     this.#resource = resource
-    this.#resourceBody = headOfResource(this.#table, resource)
+    this.#resourceBody = this.#sizes.resources[resource]!
   }
 }
 
@@ -79,24 +81,47 @@ function field(content: number): number {
   return 1 + varintSize(content) + content
 }
 
-/** Bytes of a ScopeSpans apart from its spans. */
-function headOfScope(table: SpanTable, scope: number): number {
-  const base = scope * SCOPE.width
-  let size = table.scopes[base + SCOPE.len]!
-  const end = table.scopes[base + SCOPE.endRow]!
-  for (let row = table.scopes[base + SCOPE.firstRow]!; row < end; row++) {
-    size -= field(table.spans[row * SPAN.width + SPAN.len]!)
-  }
-  return size
+/** Bytes on the wire: of each Span field, tag and length included; of each scope and resource apart from its children. */
+interface Sizes {
+  readonly spans: Int32Array
+  readonly scopes: Int32Array
+  readonly resources: Int32Array
 }
 
-/** Bytes of a ResourceSpans apart from its scopes. */
-function headOfResource(table: SpanTable, resource: number): number {
-  const base = resource * RESOURCE.width
-  let size = table.resources[base + RESOURCE.len]!
-  const end = table.resources[base + RESOURCE.endScope]!
-  for (let scope = table.resources[base + RESOURCE.firstScope]!; scope < end; scope++) {
-    size -= field(table.scopes[scope * SCOPE.width + SCOPE.len]!)
+/** By walking the fields, since a tag or a length may be written longer than it need be, and is copied so. */
+function measure(bytes: Uint8Array, table: SpanTable): Sizes {
+  const scopeCount = table.scopes.length / SCOPE.width
+  const spans = new Int32Array(table.rows)
+  const resources = new Int32Array(table.resources.length / RESOURCE.width)
+  const scopes = new Int32Array(scopeCount)
+  for (let i = 0; i < resources.length; i++) {
+    resources[i] = childSizes(bytes, table.resources, i * RESOURCE.width, undefined, 0)
   }
-  return size
+  let row = 0
+  for (let i = 0; i < scopeCount; i++) {
+    scopes[i] = childSizes(bytes, table.scopes, i * SCOPE.width, spans, row)
+    row = table.scopes[i * SCOPE.width + SCOPE.endRow]!
+  }
+  return { spans, scopes, resources }
+}
+
+/** Notes the sizes of the fields 2 of a message from `sizes[next]` on; returns the size of the others. */
+function childSizes(
+  bytes: Uint8Array,
+  records: Int32Array,
+  base: number,
+  sizes: Int32Array | undefined,
+  next: number,
+): number {
+  const off = records[base]!
+  const cursor = new Cursor(bytes, off, off + records[base + 1]!)
+  let others = 0
+  let index = next
+  while (cursor.next()) {
+    const { field, start } = cursor
+    cursor.skip()
+    if (field !== 2) others += cursor.pos - start
+    else if (sizes !== undefined) sizes[index++] = cursor.pos - start
+  }
+  return others
 }

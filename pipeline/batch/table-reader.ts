@@ -14,6 +14,8 @@ import { ATTR, type AttrRange, type AttrRef, type AttrType, type EventRange, NON
 import { FOREIGN, type KeyId, keyBytes, keyName } from './keys.ts'
 
 const NO_ID = new Uint8Array(0)
+/** Bytes of a decimal string: beyond it, a text is not taken for a number. */
+const LONGEST_NUMBER = 64
 const DECIMAL = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$/
 
 /** The reading half of a batch: what the bytes say, before any edit. */
@@ -149,7 +151,7 @@ export class TableReader {
       case ATTR.double:
         return this.bytes.readDoubleLE(off)
       case ATTR.string:
-        return decimal(this.bytes.toString('latin1', off, off + Math.min(this.#attr(ref, ATTR_AT.len), 64)))
+        return decimal(this.#shortText(ref))
       default:
         return Number.NaN
     }
@@ -235,6 +237,13 @@ export class TableReader {
     return NONE
   }
 
+  /** A string that may be a number; '' when it is too long for one. */
+  #shortText(ref: number): string {
+    const len = this.#attr(ref, ATTR_AT.len)
+    const off = this.#attr(ref, ATTR_AT.off)
+    return len > LONGEST_NUMBER ? '' : this.bytes.toString('latin1', off, off + len)
+  }
+
   /** `record[at]` is an offset, `record[at + 1]` a length. */
   #text(record: Int32Array, at: number): string {
     const off = record[at]!
@@ -253,7 +262,7 @@ export class TableReader {
 
 /** The number in a decimal string; NaN for any other text, '' and hex included. */
 export function decimal(text: string): number {
-  return DECIMAL.test(text) ? Number(text) : Number.NaN
+  return text.length <= LONGEST_NUMBER && DECIMAL.test(text) ? Number(text) : Number.NaN
 }
 
 function range(record: Int32Array, at: number): AttrRange {

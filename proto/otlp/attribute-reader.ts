@@ -149,7 +149,8 @@ export class AttributeReader extends FieldReader {
 
   /**
    * AnyValue: oneof { string_value = 1 · bool_value = 2 · int_value = 3 · double_value = 4 · array_value = 5
-   *   · kvlist_value = 6 · bytes_value = 7 · string_value_strindex = 8 (profiles only) }. The last member wins.
+   *   · kvlist_value = 6 · bytes_value = 7 · string_value_strindex = 8 (profiles only) }.
+   * The last member wins, a list over an earlier list too (as the collector's pdata has it; elsewhere they are merged).
    */
   anyValue(start: number, end: number, depth: number): void {
     let p = start

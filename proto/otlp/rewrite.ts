@@ -4,6 +4,8 @@ import { type Literal, writeLiteral } from './values.ts'
 
 /** What differs from the bytes. Indexes are those of the table; undefined means "as it was". */
 export interface Changes {
+  /** Some rows are left out; with them go scopes and resources that keep none, and fields around them that are unknown. */
+  readonly leavesOut: boolean
   keeps(row: number): boolean
   /** False: the span, and the attributes of its events and links, are as they were. */
   touchesSpan(row: number): boolean
@@ -20,7 +22,7 @@ export interface Changes {
 
 /**
  * The request with the changes applied: messages that nothing touches are copied as they are, unknown fields
- * included; scopes and resources all of whose spans are left out are left out. Works by walking the original
+ * included. Works by walking the original
  * fields again in the scan's order, so that the n-th attribute met is the n-th of the table.
  */
 export function rewrite(bytes: Uint8Array, table: SpanTable, changes: Changes): Buffer {
@@ -31,8 +33,8 @@ export function rewrite(bytes: Uint8Array, table: SpanTable, changes: Changes): 
     const { field } = cursor
     const from = cursor.start
     cursor.skip()
-    if (field !== 1) sink.raw(bytes, from, cursor.pos)
-    else resourceSpans(new Rewriter(bytes, table, changes, sink), resource++, from, cursor.pos)
+    if (field === 1) resourceSpans(new Rewriter(bytes, table, changes, sink), resource++, from, cursor.pos)
+    else if (!changes.leavesOut) sink.raw(bytes, from, cursor.pos)
   }
   return sink.take()
 }
@@ -53,7 +55,7 @@ class Rewriter {
 
 type Fate = 'copy' | 'omit' | 'rewrite'
 
-/** Of a scope: by its rows and its own attributes. A scope that had no spans goes with its neighbours. */
+/** Of a scope: by its rows and its own attributes. */
 function fateOfScope(r: Rewriter, scope: number): Fate {
   const base = scope * SCOPE.width
   const first = r.table.scopes[base + SCOPE.firstRow]!
@@ -65,28 +67,21 @@ function fateOfScope(r: Rewriter, scope: number): Fate {
     kept++
     touched ||= r.changes.touchesSpan(row)
   }
-  if (kept === 0 && end > first) return 'omit'
+  if (kept === 0 && r.changes.leavesOut) return 'omit'
   return touched || kept < end - first ? 'rewrite' : 'copy'
 }
 
 function fateOfResource(r: Rewriter, resource: number): Fate {
   const base = resource * RESOURCE.width
-  const first = r.table.resources[base + RESOURCE.firstScope]!
   const end = r.table.resources[base + RESOURCE.endScope]!
-  let omitted = 0
-  let empty = 0
+  let isOmitted = r.changes.leavesOut
   let fate: Fate = r.changes.touchesResource(resource) ? 'rewrite' : 'copy'
-  for (let scope = first; scope < end; scope++) {
+  for (let scope = r.table.resources[base + RESOURCE.firstScope]!; scope < end; scope++) {
     const of = fateOfScope(r, scope)
-    if (of === 'omit') omitted++
+    if (of !== 'omit') isOmitted = false
     if (of !== 'copy') fate = 'rewrite'
-    if (
-      r.table.scopes[scope * SCOPE.width + SCOPE.firstRow] ===
-      r.table.scopes[scope * SCOPE.width + SCOPE.endRow]
-    )
-      empty++
   }
-  return omitted > 0 && omitted + empty === end - first ? 'omit' : fate
+  return isOmitted ? 'omit' : fate
 }
 
 /** `[from, to)` is the whole field, tag included; so for all below. */

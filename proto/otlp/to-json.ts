@@ -43,7 +43,8 @@ function mergeMessage(field: Field, cursor: Cursor, target: Target, depth: numbe
     merge(field.message!(), inner, element, depth + 1)
     return
   }
-  const element = (known ?? {}) as Target
+  // A member of a oneof replaces what was there, of its own kind too, as in the collector's pdata; others merge.
+  const element = (field.oneof === true ? {} : (known ?? {})) as Target
   target[field.name] = element
   merge(field.message!(), inner, element, depth + 1)
 }

@@ -118,7 +118,7 @@ function listOf(bytes: Uint8Array, from: number, to: number): Node {
   const list: Node[] = []
   const cursor = new Cursor(bytes, from, to)
   while (cursor.next()) {
-    if (cursor.field === 1) list.push(anyValue(cursor.message()))
+    if (cursor.field === 1) list.push(anyValue(cursor.message(), 'null'))
     else cursor.skip()
   }
   return { list }
@@ -137,7 +137,7 @@ function mapOf(bytes: Uint8Array, from: number, to: number): Node {
     const inner = cursor.message()
     while (inner.next()) {
       if (inner.field === 1) key = inner.string()
-      else if (inner.field === 2) value = anyValue(inner.message())
+      else if (inner.field === 2) value = anyValue(inner.message(), value)
       else inner.skip()
     }
     map.set(key, value)
@@ -145,8 +145,8 @@ function mapOf(bytes: Uint8Array, from: number, to: number): Node {
   return { map }
 }
 
-function anyValue(cursor: Cursor): Node {
-  let value: Node = 'null'
+function anyValue(cursor: Cursor, before: Node): Node {
+  let value = before
   while (cursor.next()) value = member(cursor, value)
   return value
 }
@@ -171,8 +171,11 @@ function member(cursor: Cursor, before: Node): Node {
       const content = cursor.len()
       return mapOf(cursor.bytes, content, cursor.pos)
     }
-    case 7:
-      return `"${cursor.view().toString('base64')}"`
+    case 7: {
+      // Go has no bytes here but a nil slice, which its encoder writes as null.
+      const bytes = cursor.view()
+      return bytes.length === 0 ? 'null' : `"${bytes.toString('base64')}"`
+    }
     default:
       cursor.skip()
       return before
