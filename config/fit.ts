@@ -36,7 +36,10 @@ function fitScalar(node: ScalarNode, schemas: readonly JsonSchema[]): Plain | un
   // Nothing is known of this place (an unknown key): keep what was written.
   if (schemas.length === 0) return value
   if (takesScalar(schemas, value)) return value
-  if (text !== undefined && takesType(schemas, 'string')) return text
+  if (text !== undefined && takesType(schemas, 'string')) {
+    // `password: ${env:PASSWORD:-}` where no empty text is allowed: not given.
+    return text === '' && schemas.every((schema) => (schema.minLength ?? 0) > 0) ? undefined : text
+  }
   if (value !== null) return value
   return takesType(schemas, 'object') ? {} : undefined
 }

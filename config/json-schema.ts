@@ -5,9 +5,10 @@ export interface JsonSchema {
   readonly type?: string | readonly string[]
   readonly description?: string
   readonly default?: unknown
-  readonly const?: unknown
-  readonly enum?: readonly unknown[]
+  readonly const?: string | number | boolean | null
+  readonly enum?: readonly (string | number | boolean | null)[]
   readonly pattern?: string
+  readonly minLength?: number
   readonly properties?: Readonly<Record<string, JsonSchema>>
   readonly patternProperties?: Readonly<Record<string, JsonSchema>>
   readonly additionalProperties?: JsonSchema | boolean
@@ -21,6 +22,8 @@ export interface JsonSchema {
   readonly exclusiveMinimum?: number
   /** Our own mark: never printed (`secret()` in pipeline/schema.ts). */
   readonly secret?: boolean
+  /** Our own mark: the name of a shared value type (pipeline/schema.ts). */
+  readonly notation?: string
 }
 
 const cache = new WeakMap<z.ZodType, JsonSchema>()
@@ -77,7 +80,7 @@ export function takesType(schemas: readonly JsonSchema[], type: string): boolean
 export function takesScalar(schemas: readonly JsonSchema[], value: unknown): boolean {
   return schemas.some((schema) => {
     if (schema.const !== undefined || schema.enum !== undefined) {
-      return (schema.enum ?? [schema.const]).includes(value)
+      return (schema.enum ?? [schema.const]).some((allowed) => allowed === value)
     }
     return takesType([schema], typeName(value))
   })

@@ -197,6 +197,11 @@ describe('references', () => {
     })
   })
 
+  it('leave away an empty secret, which cannot be empty', () => {
+    expect(storeOf('    password: ${env:P:-}')).not.toHaveProperty('password')
+    expect(storeOf('    password: ${env:P:-}', { P: '01' })).toHaveProperty('password')
+  })
+
   it('may be nested, in the name and in the default', () => {
     const block = '    directory: ${env:${env:WHICH}}\n    username: ${env:NO:-${env:ALSO_NO:-last}}'
     expect(storeOf(block, { WHICH: 'ONE', ONE: '1' })).toMatchObject({ directory: '1', username: 'last' })

@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { Secret } from './secret.ts'
 
 /**
- * Config value types that components share, with the collector's notation. Each keeps its input form in JSON Schema.
+ * Config value types that components share, with the collector's notation. Each keeps its input form in JSON Schema,
+ * where `notation` names it for the generated tables.
  * Defaults are written as the user would: `duration().prefault('10s')`.
  */
 
@@ -25,6 +26,7 @@ export function duration() {
       z.literal(0),
       z.literal('0'),
     ])
+    .meta({ notation: 'duration' })
     .transform(durationMs)
 }
 
@@ -61,6 +63,7 @@ export function byteSize() {
           'must be a size such as 512KiB, 64MiB or a number of bytes',
         ),
     ])
+    .meta({ notation: 'size' })
     .transform(sizeBytes)
 }
 
@@ -81,5 +84,8 @@ export function secret() {
 
 /** `host:port`, IPv6 in brackets; port 0 asks for any. */
 export function endpoint() {
-  return z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:/]*):\d{1,5}$/, 'must be host:port, e.g. 127.0.0.1:4317')
+  return z
+    .string()
+    .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:/]*):\d{1,5}$/, 'must be host:port, e.g. 127.0.0.1:4317')
+    .meta({ notation: 'host:port' })
 }
