@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll } from 'vitest'
+import { Session } from 'chdb'
+import { afterAll, expect, test } from 'vitest'
 import { exporterContext, exporterContract } from '../../test/contract/exporter.ts'
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
@@ -31,4 +32,39 @@ exporterContract({
       close: () => Promise.resolve(),
     })
   },
+})
+
+const settings = async (durability: string) => {
+  const database = `weir_${durability}`
+  const exporter = clickhouse.create(
+    config.parse({ directory, database, durability, ttl: '720h' }),
+    exporterContext('clickhouse'),
+  )
+  await exporter.start?.()
+  const session = new Session(directory)
+  try {
+    const sql = `SELECT name, create_table_query FROM system.tables WHERE database = '${database}' AND engine = 'MergeTree'`
+    const { data } = (await session.queryAsync(sql, { format: 'JSONCompact' })).json<{ data: string[][] }>()
+    return Object.fromEntries(data.map(([name = '', ddl = '']) => [name.replace('otel_traces', ''), ddl]))
+  } finally {
+    session.close()
+    await exporter.stop?.(new AbortController().signal)
+  }
+}
+
+test('strict tables sync every insert, others do not; both remember tokens and know the TTL', async () => {
+  const strict = await settings('strict')
+  for (const table of ['', '_trace_id_ts']) {
+    expect(strict[table]).toMatch(/fsync_after_insert = 1, fsync_part_directory = 1/)
+    expect(strict[table]).toContain('toIntervalSecond(2592000)')
+  }
+  expect(strict['']).toContain('non_replicated_deduplication_window = 10000')
+  const process = await settings('process')
+  expect(process['']).toMatch(/fsync_after_insert = 0/)
+})
+
+test('embedded ClickHouse refuses the database where unknown tables are files', () => {
+  expect(config.safeParse({ database: 'default' }).success).toBe(false)
+  expect(config.safeParse({ database: 'default', endpoint: 'http://127.0.0.1:8123' }).success).toBe(true)
+  expect(config.safeParse({ ttl: '876000h' }).success).toBe(false)
 })

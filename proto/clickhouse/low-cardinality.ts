@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { Column } from './columns.ts'
 import { Sink } from './sink.ts'
 
@@ -154,12 +155,32 @@ function grown<T extends Int32Array | Uint32Array>(array: T, type: new (length: 
   return larger
 }
 
-/** FNV-1a over at most 32 bytes: the ends of a long value tell it apart well enough, equality is checked anyway. */
+/** Different in each process, so that nobody outside can choose names that collide. */
+const SEED = randomBytes(4).readInt32LE(0)
+
+/** MurmurHash3's mixing, four bytes at a time. */
 function hash(source: Uint8Array, start: number, end: number): number {
-  let h = 0x811c9dc5 ^ (end - start)
-  const from = end - start > 32 ? end - 16 : start
-  for (let i = from; i < end; i++) h = Math.imul(h ^ (source[i] as number), 0x01000193)
-  if (from !== start)
-    for (let i = start; i < start + 16; i++) h = Math.imul(h ^ (source[i] as number), 0x01000193)
-  return (h ^ (h >>> 15)) >>> 0
+  let h = SEED ^ (end - start)
+  let at = start
+  for (; at + 4 <= end; at += 4) {
+    const word =
+      (source[at] as number) |
+      ((source[at + 1] as number) << 8) |
+      ((source[at + 2] as number) << 16) |
+      ((source[at + 3] as number) << 24)
+    h = mixed(h, word)
+  }
+  let rest = 0
+  for (; at < end; at++) rest = (rest << 8) | (source[at] as number)
+  h = mixed(h, rest)
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}
+
+function mixed(h: number, word: number): number {
+  let k = Math.imul(word, 0xcc9e2d51)
+  k = Math.imul((k << 15) | (k >>> 17), 0x1b873593)
+  const turned = h ^ k
+  return (Math.imul((turned << 13) | (turned >>> 19), 5) + 0xe6546b64) | 0
 }
