@@ -168,7 +168,7 @@ export class AttributeReader extends FieldReader {
         continue
       } else if (tag === F64_4) {
         this.v = 8
-        if (end - p < 8) throw new WireError(p, 'the message ends inside an 8-byte value')
+        if (end - p < 8) throw new WireError(p, 'the message ends inside a value of 8 bytes')
       } else if (tag === LEN5 || tag === LEN6) {
         p = this.length(p, end)
         const size = this.v

@@ -89,7 +89,7 @@ export class FieldReader {
     }
     if (wire !== 1 && wire !== 5) throw new WireError(at, `wire type ${wire} is not one that OTLP uses`)
     const size = wire === 1 ? 8 : 4
-    if (end - pos < size) throw new WireError(pos, `the message ends inside a ${size}-byte value`)
+    if (end - pos < size) throw new WireError(pos, `the message ends inside a value of ${size} bytes`)
     return pos + size
   }
 }

@@ -28,11 +28,16 @@ export function fromJson(schema: Message, bytes: Uint8Array): Buffer {
   try {
     value = JSON.parse(text)
   } catch (error) {
-    throw new JsonError('', `the body is not JSON: ${(error as Error).message}`)
+    throw new JsonError('', `the body is not JSON${positionOf(error)}`)
   }
   const sink = new Sink(Math.max(256, bytes.length >> 1))
   message(schema, value, sink, [], 0)
   return sink.take()
+}
+
+/** Only where it is: the engine's message quotes the body, and what a sender wrote stays out of logs. */
+function positionOf(error: unknown): string {
+  return / at position \d+/.exec(String(error))?.[0] ?? ''
 }
 
 /** Keys and indexes from the root; joined only for an error. */

@@ -440,7 +440,7 @@ class Scanner extends AttributeReader {
   }
 
   fixed64(pos: number, end: number, record: Int32Array, at: number): number {
-    if (end - pos < 8) throw new WireError(pos, 'the message ends inside an 8-byte value')
+    if (end - pos < 8) throw new WireError(pos, 'the message ends inside a value of 8 bytes')
     record[at] = pos
     return pos + 8
   }

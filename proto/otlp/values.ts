@@ -74,12 +74,16 @@ export function writeLiteral(sink: Sink, value: Literal): void {
   }
 }
 
-/** Bytes that a literal's content takes on the wire. */
+/** Bytes of a literal's content on the wire, as the table's `ATTR_AT.len` counts them. */
 export function literalSize(value: Literal): number {
   if (typeof value === 'string') return Buffer.byteLength(value)
   const sink = new Sink(64)
   writeLiteral(sink, value)
-  return sink.length
+  const cursor = new Cursor(sink.take())
+  cursor.next()
+  const content = cursor.wire === WIRE.len ? cursor.len() : cursor.pos
+  if (cursor.wire !== WIRE.len) cursor.skip()
+  return cursor.pos - content
 }
 
 /** Go's `encoding/json` and ES agree on floats (`float64AsString` there), except that Go keeps the sign of -0. */
