@@ -35,11 +35,11 @@ async function runDaemon(argv: readonly string[], io: Io): Promise<number> {
   const files = values.config
   const sets = values.set ?? []
   const load = async (): Promise<Config> => {
-    const result = await loadConfig({ files, sets, env: io.env }, registry)
+    const result = loadConfig({ files, sets, env: io.env }, registry)
     if (!result.ok) throw reject('CONFIG_INVALID', formatErrors(result.errors))
     return result.config
   }
-  const result = await loadConfig({ files, sets, env: io.env }, registry)
+  const result = loadConfig({ files, sets, env: io.env }, registry)
   if (!result.ok) {
     io.err(formatErrors(result.errors))
     return 1

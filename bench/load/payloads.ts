@@ -1,8 +1,9 @@
 import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
+import { GRPC_PREFIX } from './transport.ts'
 import { standardRequest } from '../shape.ts'
 
 export interface Payload {
-  /** The request with trace ids that no other send has; the same buffer each time. */
+  /** gRPC prefix and request, with trace ids that no other send has; the same buffer each time. */
   distinct(send: number): Uint8Array
 }
 
@@ -11,7 +12,11 @@ export function loadPayloads(spansPerRequest: number, count: number): Payload[] 
   return Array.from({ length: count }, (_, seed) => payload(standardRequest(seed + 1, spansPerRequest)))
 }
 
-function payload(bytes: Uint8Array): Payload {
+function payload(request: Uint8Array): Payload {
+  const framed = Buffer.alloc(GRPC_PREFIX + request.length)
+  framed.writeUInt32BE(request.length, 1)
+  const bytes = framed.subarray(GRPC_PREFIX)
+  bytes.set(request)
   const batch = decodeBatch(bytes, {
     signal: 'traces',
     tenant: 'default',
@@ -27,7 +32,7 @@ function payload(bytes: Uint8Array): Payload {
   return {
     distinct(send) {
       for (const view of views) view.setUint32(0, send)
-      return bytes
+      return framed
     },
   }
 }

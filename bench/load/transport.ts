@@ -1,19 +1,22 @@
 import { Agent, request as httpRequest } from 'node:http'
-import { connect, constants, type ClientHttp2Session } from 'node:http2'
+import { connect, constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2'
 import type { LoadPlan } from './plan.ts'
 
 /** How an answer came: `ok` acknowledged, `refused` come again, `failed` anything else. */
 export type Answer = { readonly kind: 'ok' | 'refused' | 'failed'; readonly detail: string }
 
 export interface Transport {
-  /** `body` must stay untouched until the answer. */
-  send(slot: number, body: Uint8Array): Promise<Answer>
+  /** `framed`: the 5-byte gRPC prefix and the request; untouched until the answer. */
+  send(slot: number, framed: Uint8Array): Promise<Answer>
   close(): void
 }
 
 export function openTransport(plan: LoadPlan): Transport {
   return plan.protocol === 'grpc' ? grpcTransport(plan) : httpTransport(plan)
 }
+
+/** Compressed flag and 4-byte length before a gRPC message. */
+export const GRPC_PREFIX = 5
 
 const GRPC_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
 
@@ -31,7 +34,7 @@ function grpcTransport(plan: LoadPlan): Transport {
     te: 'trailers',
   }
   return {
-    send: (slot, body) => grpcSend(sessions[slot % sessions.length]!, headers, body),
+    send: (slot, framed) => grpcSend(sessions[slot % sessions.length]!, headers, framed),
     close: () => sessions.forEach((session) => session.destroy()),
   }
 }
@@ -39,23 +42,21 @@ function grpcTransport(plan: LoadPlan): Transport {
 function grpcSend(
   session: ClientHttp2Session,
   headers: Record<string, string>,
-  body: Uint8Array,
+  framed: Uint8Array,
 ): Promise<Answer> {
   return new Promise((resolve) => {
     const stream = session.request(headers, { endStream: false })
     let status = ''
-    const onHeaders = (received: Record<string, unknown>): void => {
-      if (received['grpc-status'] !== undefined) status = String(received['grpc-status'])
+    const onHeaders = (received: IncomingHttpHeaders): void => {
+      status = received['grpc-status']?.toString() ?? status
     }
     stream.on('response', onHeaders)
     stream.on('trailers', onHeaders)
     stream.on('error', (error: Error) => resolve({ kind: 'failed', detail: error.message }))
     stream.on('close', () => resolve(grpcAnswer(status)))
     stream.resume()
-    const prefix = Buffer.alloc(5)
-    prefix.writeUInt32BE(body.length, 1)
-    stream.write(prefix)
-    stream.end(body)
+    // One write, as gRPC clients do: prefix and message in the same frame.
+    stream.end(framed)
   })
 }
 
@@ -72,8 +73,9 @@ function httpTransport(plan: LoadPlan): Transport {
   const [host, port] = plan.endpoint.split(':')
   const options = { host, port, agent, method: 'POST', path: '/v1/traces' }
   return {
-    send: (_slot, body) =>
+    send: (_slot, framed) =>
       new Promise((resolve) => {
+        const body = framed.subarray(GRPC_PREFIX)
         const headers = { 'content-type': 'application/x-protobuf', 'content-length': body.length }
         const call = httpRequest({ ...options, headers }, (response) => {
           response.resume()

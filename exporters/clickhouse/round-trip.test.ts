@@ -18,7 +18,6 @@ import {
 } from '../../test/contract/exporter.ts'
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
-import { namedQueries } from './queries.ts'
 
 const NEVER = new AbortController().signal
 const directory = mkdtempSync(join(tmpdir(), 'weir-round-trip-'))
@@ -394,7 +393,7 @@ test('the look-up by trace id knows tenant and time', async () => {
 
 const FOLDER = join(import.meta.dirname, '../../../shared/data/traces/otlp')
 
-test('real traces of agents come back, and every view and named query runs on them', async (ctx) => {
+test('real traces of agents come back, and every view runs on them', async (ctx) => {
   if (!existsSync(FOLDER)) ctx.skip('../shared/data/traces/otlp is not there')
   const files = readdirSync(FOLDER).filter((file) => file.endsWith('.otlp.json.gz'))
   expect(files.length).toBeGreaterThan(3)
@@ -406,12 +405,5 @@ test('real traces of agents come back, and every view and named query runs on th
   for (const view of ['llm_calls', 'tool_calls', 'agent_runs', 'cost_daily', 'violations']) {
     const [row] = await rows(`SELECT count() AS n FROM ${view} WHERE TenantId = 'real'`)
     if (view !== 'violations') expect(Number(row?.['n']), view).toBeGreaterThan(0)
-  }
-  const queries = await namedQueries()
-  expect(queries.map(({ name }) => name)).toHaveLength(12)
-  for (const query of queries) {
-    expect(query.params, query.name).toEqual([{ name: 'since', type: 'DateTime' }])
-    const found = await rows(query.sql, { since: '2020-01-01 00:00:00' })
-    if (query.name === 'spend-by-model') expect(found.length).toBeGreaterThan(0)
   }
 })
