@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { Component, Exporter, Extension, Processor, Queryable, Receiver } from './component.ts'
+import type { Component, Exporter, Extension, Processor, Receiver } from './component.ts'
 import type { Consumer } from './consumer.ts'
 import type { Entry } from './admission.ts'
 import type { StateStore } from './state/state.ts'
@@ -118,5 +118,3 @@ export interface Registry {
 export function define<S extends z.ZodType, F extends { config: S }>(factory: F & { config: S }): F {
   return factory
 }
-
-export type { Component, Queryable }

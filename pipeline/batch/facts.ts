@@ -71,7 +71,6 @@ export const COSTS = [
 ] as const
 
 export const COST_STATUS = ['none', 'computed', 'provided', 'unpriced'] as const
-export type CostStatus = (typeof COST_STATUS)[number]
 
 /** Facts of `rows` spans of which nothing is known. */
 export function emptyFacts(rows: number): SpanFacts {
