@@ -113,8 +113,3 @@ export interface Registry {
   readonly connectors: readonly ConnectorFactory[]
   readonly extensions: readonly ExtensionFactory[]
 }
-
-/** Keeps a factory's schema type while it goes into a list of factories. */
-export function define<S extends z.ZodType, F extends { config: S }>(factory: F & { config: S }): F {
-  return factory
-}
