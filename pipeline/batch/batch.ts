@@ -44,9 +44,14 @@ export interface Batch {
   attr(row: number, key: KeyId): AttrRef
   resourceAttr(row: number, key: KeyId): AttrRef
   scopeAttr(row: number, key: KeyId): AttrRef
-  /** All attributes of a place, as a contiguous range of refs: `for (let r = first; r < end; r++)`. Overlay additions by `set` are not in it. */
+  /**
+   * All attributes of a place, as a contiguous range of refs: `for (let r = first; r < end; r++)`. Overlay additions by
+   * `set` are not in it, and what `remove` took is still there as an empty value: who writes an edited batch out reads
+   * `rawView(batch)`, `encode()` or `toJson()`.
+   */
   attrs(row: number, place: 'span' | 'resource' | 'scope'): AttrRange
   key(ref: AttrRef): string
+  /** FOREIGN (0) for a key that was not interned (KEY_LIMIT): tell those apart by `key`. */
   keyId(ref: AttrRef): KeyId
   type(ref: AttrRef): AttrType
   /** The string value; '' for another type. Decodes on each call. */
@@ -134,4 +139,5 @@ export const ATTR = {
 } as const
 export type AttrType = (typeof ATTR)[keyof typeof ATTR]
 
+/** A number is written as an int when it is a safe integer, else as a double; a bigint always as an int. */
 export type AttrValue = string | number | bigint | boolean | readonly string[]

@@ -1,5 +1,5 @@
 import { fromJson, JsonError } from '../../proto/otlp/from-json.ts'
-import { rewrite } from '../../proto/otlp/rewrite.ts'
+import { type Changes, onlyRows, rewrite } from '../../proto/otlp/rewrite.ts'
 import { scan } from '../../proto/otlp/scan.ts'
 import { TRACE_REQUEST } from '../../proto/otlp/schema.ts'
 import type { SpanTable } from '../../proto/otlp/table.ts'
@@ -234,20 +234,21 @@ export class OtlpBatch extends TableReader implements Batch {
 
   /** The rows that are wanted, and nothing around them that none of these needs. */
   #part(keeps: (row: number) => boolean): OtlpBatch {
-    const overlay = this.overlay?.copy() ?? new Overlay(this.table)
+    if (this.isAsReceived) return this.#scanned(onlyRows(keeps))
+    const overlay = this.overlay!.copy()
     overlay.leavesOut = true
     for (let row = 0; row < this.rows; row++) if (!keeps(row)) overlay.drop(row, 'skipped')
     return this.#scanned(overlay)
   }
 
-  /** A batch of what the overlay makes of this one. */
-  #scanned(overlay: Overlay): OtlpBatch {
-    const bytes = rewrite(this.bytes, this.table, overlay)
+  /** A batch of what the changes make of this one. */
+  #scanned(changes: Changes): OtlpBatch {
+    const bytes = rewrite(this.bytes, this.table, changes)
     const batch = new OtlpBatch(bytes, scanned(bytes), this.meta)
     if (this.facts !== undefined) {
       batch.facts = factsOf(
         this.facts,
-        this.#rowsWhere((row) => overlay.keeps(row)),
+        this.#rowsWhere((row) => changes.keeps(row)),
       )
     }
     return batch

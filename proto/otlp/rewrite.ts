@@ -20,6 +20,23 @@ export interface Changes {
   eventName(event: number): string | undefined
 }
 
+/** No change but that only some rows are kept. */
+export function onlyRows(keeps: (row: number) => boolean): Changes {
+  return {
+    leavesOut: true,
+    keeps,
+    touchesSpan: () => false,
+    touchesScope: () => false,
+    touchesResource: () => false,
+    value: () => undefined,
+    removes: () => false,
+    added: () => [],
+    name: () => undefined,
+    statusMessage: () => undefined,
+    eventName: () => undefined,
+  }
+}
+
 /**
  * The request with the changes applied: messages that nothing touches are copied as they are, unknown fields
  * included. Works by walking the original

@@ -87,6 +87,11 @@ describe('refused, with the offset', () => {
       span(keyValue('k', bytes(0x21, 1, 2))),
       'the message ends inside a value of 8 bytes at byte 14',
     ],
+    [
+      'an entity of a resource',
+      len(1, len(1, len(3, uint(3, 1)))),
+      'field 3 has wire type 0, which it never has at byte 6',
+    ],
     ['a trace id of 8 bytes', span(len(1, '12345678')), 'an id is 8 bytes long, not 16 at byte 7'],
     ['a span id of 16 bytes', span(len(2, '1234567812345678')), 'an id is 16 bytes long, not 8 at byte 7'],
     ['a parent id of 1 byte', span(len(4, '1')), 'an id is 1 bytes long, not 8 at byte 7'],

@@ -157,8 +157,24 @@ class Scanner extends AttributeReader {
       const at = p
       p = this.tag(p, end)
       if (this.v === LEN1) p = this.attribute(p, end, 0)
-      else if (this.v === INT2 || this.v === LEN3) p = this.skip(at, p, end)
-      else p = this.other(at, p, end, 3)
+      else if (this.v === INT2) p = this.skip(at, p, end)
+      else if (this.v === LEN3) {
+        p = this.length(p, end)
+        const next = p + this.v
+        this.entityRef(p, next)
+        p = next
+      } else p = this.other(at, p, end, 3)
+    }
+  }
+
+  /** EntityRef: string schema_url = 1 · string type = 2 · repeated string id_keys = 3, description_keys = 4. Only checked. */
+  entityRef(start: number, end: number): void {
+    let p = start
+    while (p < end) {
+      const at = p
+      p = this.tag(p, end)
+      const isKnown = this.v === LEN1 || this.v === LEN2 || this.v === LEN3 || this.v === LEN4
+      p = isKnown ? this.skip(at, p, end) : this.other(at, p, end, 4)
     }
   }
 

@@ -147,8 +147,13 @@ export function requests(shape: Shape = {}): fc.Arbitrary<Uint8Array> {
     many(child(2, span), 2),
     string.map((value) => len(3, value)),
   )
+  const entity = message(
+    string.map((value) => len(2, value)),
+    string.map((value) => len(3, value)),
+  )
   const resource = message(
     attributes(1),
+    child(3, entity),
     fc.nat(9).map((count) => uint(2, count)),
   )
   const resourceSpans = message(
