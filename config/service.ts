@@ -25,15 +25,21 @@ const onlyTrue = z
 const prometheus = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
   port: z.number().int().min(0).max(65_535).default(8888).describe('Port to listen on; 0: any free one.'),
+  insecure_bind: z
+    .boolean()
+    .default(false)
+    .describe('Serve beyond loopback although the page has neither TLS nor authentication.'),
   without_type_suffix: onlyTrue,
   without_units: onlyTrue,
   without_scope_info: onlyTrue,
 })
 
+const pullExporter = z
+  .strictObject({ prometheus: prometheus.prefault({}).describe('Prometheus text.') })
+  .describe('How it is read.')
+
 const reader = z.strictObject({
-  pull: z
-    .strictObject({ exporter: z.strictObject({ prometheus: prometheus.prefault({}) }) })
-    .describe('A Prometheus endpoint, `/metrics`.'),
+  pull: z.strictObject({ exporter: pullExporter }).describe('A Prometheus endpoint, `/metrics`.'),
 })
 
 const metrics = z.strictObject({
@@ -56,8 +62,10 @@ const otlp = z.strictObject({
   insecure: z.boolean().optional().describe('Without TLS; the default for an http:// endpoint.'),
 })
 
+const spanExporter = z.strictObject({ otlp: otlp.describe('OTLP.') }).describe('How they are sent.')
+
 const spanProcessor = z.strictObject({
-  batch: z.strictObject({ exporter: z.strictObject({ otlp }) }).describe('Spans are sent in batches.'),
+  batch: z.strictObject({ exporter: spanExporter }).describe('Spans are sent in batches.'),
 })
 
 const traces = z.strictObject({
@@ -114,7 +122,7 @@ function toTelemetry(input: ServiceInput['telemetry']): TelemetryConfig {
       level: input.logs.level.toLowerCase() as TelemetryConfig['logs']['level'],
       encoding: input.logs.encoding,
     },
-    metrics: { level: input.metrics.level, endpoints: metricEndpoints(input.metrics) },
+    metrics: { level: input.metrics.level, ...metricEndpoints(input.metrics) },
     traces:
       sink === undefined
         ? undefined
@@ -123,11 +131,18 @@ function toTelemetry(input: ServiceInput['telemetry']): TelemetryConfig {
   }
 }
 
-function metricEndpoints(input: ServiceInput['telemetry']['metrics']): string[] {
-  if (input.level === 'none') return []
-  if (input.readers === undefined) return ['127.0.0.1:8888']
-  return input.readers.map(({ pull }) => {
-    const { host, port } = pull.exporter.prometheus
-    return host.includes(':') && !host.startsWith('[') ? `[${host}]:${port}` : `${host}:${port}`
+function metricEndpoints(
+  input: ServiceInput['telemetry']['metrics'],
+): Pick<TelemetryConfig['metrics'], 'endpoints' | 'insecureBind'> {
+  if (input.level === 'none') return { endpoints: [], insecureBind: [] }
+  if (input.readers === undefined) return { endpoints: ['127.0.0.1:8888'], insecureBind: [] }
+  const readers = input.readers.map(({ pull }) => {
+    const { host, port, insecure_bind: insecure } = pull.exporter.prometheus
+    const address = host.includes(':') && !host.startsWith('[') ? `[${host}]:${port}` : `${host}:${port}`
+    return { address, insecure }
   })
+  return {
+    endpoints: readers.map(({ address }) => address),
+    insecureBind: readers.filter(({ insecure }) => insecure).map(({ address }) => address),
+  }
 }

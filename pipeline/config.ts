@@ -48,6 +48,8 @@ export interface TelemetryConfig {
     readonly level: 'none' | 'basic' | 'normal' | 'detailed'
     /** Prometheus endpoints, `host:port`; default 127.0.0.1:8888. */
     readonly endpoints: readonly string[]
+    /** Those of them that may be reached from other machines though nothing protects them. */
+    readonly insecureBind: readonly string[]
   }
   /** OTLP gRPC endpoint for weir's own spans; undefined: off. */
   readonly traces: { readonly endpoint: string; readonly insecure: boolean } | undefined

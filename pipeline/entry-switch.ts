@@ -2,6 +2,7 @@ import type { Admitted, Entry, Head } from './admission.ts'
 import type { Batch } from './batch/batch.ts'
 import type { Outcome } from './consumer.ts'
 import { retry } from './fault.ts'
+import { within } from './net/within.ts'
 
 /**
  * What a receiver holds for its whole life; behind it a reload changes the pipeline. While a swap is under way
@@ -12,7 +13,7 @@ export class EntrySwitch implements Entry {
   #paused: Promise<void> | undefined
   #resume: (() => void) | undefined
   #inFlight = 0
-  #idle: (() => void) | undefined
+  #onIdle: (() => void) | undefined
 
   get authenticated(): boolean {
     return this.#target?.authenticated === true
@@ -23,30 +24,33 @@ export class EntrySwitch implements Entry {
   }
 
   async admit(head: Head): Promise<Admitted> {
-    if (this.#paused !== undefined) await this.#paused
+    await this.#open()
     return this.#entry().admit(head)
   }
 
   async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
-    if (this.#paused !== undefined) await this.#paused
+    await this.#open()
     this.#inFlight++
     try {
       return await this.#entry().consume(batch, signal)
     } finally {
       this.#inFlight--
-      if (this.#inFlight === 0) this.#idle?.()
+      if (this.#inFlight === 0) this.#onIdle?.()
     }
+  }
+
+  /** A switch may be paused again before those who waited have had their turn. */
+  async #open(): Promise<void> {
+    while (this.#paused !== undefined) await this.#paused
   }
 
   /** Holds new batches back and resolves when those in flight have been answered, or the deadline passes. */
   async pause(deadline: AbortSignal): Promise<void> {
     this.#paused ??= new Promise((resolve) => (this.#resume = resolve))
-    if (this.#inFlight === 0 || deadline.aborted) return
-    await new Promise<void>((resolve) => {
-      this.#idle = resolve
-      deadline.addEventListener('abort', () => resolve(), { once: true })
-    })
-    this.#idle = undefined
+    if (this.#inFlight === 0) return
+    const idle = new Promise<void>((resolve) => (this.#onIdle = resolve))
+    await within(deadline, undefined, idle)
+    this.#onIdle = undefined
   }
 
   resume(): void {

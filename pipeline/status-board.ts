@@ -10,7 +10,7 @@ export class StatusBoard {
   }
 
   set(name: string, group: string, status: Status, error?: string): void {
-    const key = `${group}\n${name}`
+    const key = keyOf({ name, group })
     const before = this.#entries.get(key)
     if (before?.status === status && before.error === error) return
     this.#entries.set(key, {
@@ -22,11 +22,22 @@ export class StatusBoard {
     })
   }
 
-  delete(name: string): void {
-    for (const [key, entry] of this.#entries) if (entry.name === name) this.#entries.delete(key)
+  /** Forgets what is none of these: after a reload, what was replaced and what did not start. */
+  retain(components: Iterable<Placed>): void {
+    const kept = new Set(Array.from(components, keyOf))
+    for (const key of this.#entries.keys()) if (!kept.has(key)) this.#entries.delete(key)
   }
 
   list(): ComponentHealth[] {
     return [...this.#entries.values()]
   }
+}
+
+interface Placed {
+  readonly name: string
+  readonly group: string
+}
+
+function keyOf({ name, group }: Placed): string {
+  return `${group}\n${name}`
 }

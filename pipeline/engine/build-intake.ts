@@ -66,7 +66,10 @@ class IntakeBuilder {
       for (const id of pipeline.receivers) targets.set(id, [...(targets.get(id) ?? []), target])
     }
     const entries = new Map([...targets].map(([id, list]) => [id, joinEntries(list)]))
-    for (const pipeline of pipelines) for (const id of pipeline.receivers) this.#receiver(id, pipeline)
+    for (const pipeline of pipelines) {
+      for (const id of pipeline.receivers)
+        this.#receiver(id, pipeline, entries.get(id)?.authenticated === true)
+    }
     for (const id of this.#config.service.extensions) this.#extension(id)
     return {
       nodes: [...this.#nodes.values()],
@@ -125,14 +128,16 @@ class IntakeBuilder {
     return (node.component as Connector).intake
   }
 
-  #receiver(id: string, pipeline: PipelineConfig): void {
+  #receiver(id: string, pipeline: PipelineConfig, authenticated: boolean): void {
     if (this.#switches.has(id)) return
     const component = componentOf(this.#config.receivers, id, 'service.pipelines')
-    const key = `receiver:${id}:${component.key}`
+    // Where it may listen depends on whether senders are asked who they are, and it looks only when it starts.
+    const configKey = `${authenticated ? 'closed' : 'open'}:${component.key}`
+    const key = `receiver:${id}:${configKey}`
     const kept = this.#running.has(key) ? this.#current.switches.get(id) : undefined
     const target = kept ?? new EntrySwitch()
     this.#switches.set(id, target)
-    this.#node(`receiver:${id}`, `pipeline:${pipeline.id}`, RANK.receiver, component.key, () =>
+    this.#node(`receiver:${id}`, `pipeline:${pipeline.id}`, RANK.receiver, configKey, () =>
       factoryOf(this.#services.registry.receivers, component).create(
         component.value,
         contextFor(this.#services, 'receiver', id),

@@ -1,12 +1,13 @@
 import type { Component } from '../component.ts'
 import { reject, messageOf, faultOf, retry } from '../fault.ts'
+import { within } from '../net/within.ts'
 import type { StatusBoard } from '../status-board.ts'
 
 /** One running thing of a process. Two nodes with the same key are the same thing: a reload keeps it as it is. */
 export interface Node {
   /** `receiver:otlp`, `exporter:clickhouse`, … as `/status` and the logs say it. */
   readonly name: string
-  /** `extensions`, `pipeline:traces/ingest`, `connectors`, `exporters`, `receivers`. */
+  /** `extensions`, or `pipeline:<id>` of the first pipeline that has it. */
   readonly group: string
   readonly key: string
   /** Sinks have low ranks and start first; sources have high ranks and stop first. */
@@ -42,7 +43,7 @@ function startFault(node: Node, error: unknown) {
     : reject('START_FAILED', message, { cause: error })
 }
 
-/** Stops sources first. Never throws: a component that cannot stop is reported and left. */
+/** Stops sources first. Never throws and ends soon after the deadline: a component that cannot stop is reported and left. */
 export async function stopAll(
   nodes: readonly Node[],
   deadline: AbortSignal,
@@ -51,22 +52,30 @@ export async function stopAll(
   const troubles: string[] = []
   const ranks = [...new Set(nodes.map((node) => node.rank))].toSorted((a, b) => b - a)
   for (const rank of ranks) {
-    await Promise.all(
-      nodes
-        .filter((node) => node.rank === rank)
-        .map(async (node) => {
-          board.set(node.name, node.group, 'StatusStopping')
-          try {
-            await node.component.stop?.(deadline)
-            board.set(node.name, node.group, 'StatusStopped')
-          } catch (error) {
-            troubles.push(`${node.name}: ${messageOf(error)}`)
-          }
-        }),
-    )
+    const peers = nodes.filter((node) => node.rank === rank)
+    const found = await Promise.all(peers.map((node) => stopOne(node, deadline, board)))
+    troubles.push(...found.filter((trouble) => trouble !== undefined))
   }
   return troubles
 }
+
+/** What a component may take beyond its deadline, to let go of what it holds. */
+const GRACE_MS = 500
+
+async function stopOne(node: Node, deadline: AbortSignal, board: StatusBoard): Promise<string | undefined> {
+  board.set(node.name, node.group, 'StatusStopping')
+  let trouble: string | undefined = `${node.name}: did not stop by the deadline`
+  const stopping = (async () => node.component.stop?.(deadline))().then(
+    () => (trouble = undefined),
+    (error: unknown) => (trouble = `${node.name}: ${messageOf(error)}`),
+  )
+  await within(deadline, undefined, stopping)
+  await within(NEVER, GRACE_MS, stopping)
+  if (trouble === undefined) board.set(node.name, node.group, 'StatusStopped')
+  return trouble
+}
+
+const NEVER = new AbortController().signal
 
 /** What of `next` is new against `current`, and what of `current` is gone; the rest is the same component. */
 export function difference(

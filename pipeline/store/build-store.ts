@@ -16,7 +16,7 @@ export interface StoreGraph {
 }
 
 export interface ChainPlan {
-  /** Equal keys: the same chain over the same components. */
+  /** Equal keys: the same cursor driving the same components. */
   readonly key: string
   readonly chain: StoreChain
   readonly connector: Node
@@ -136,7 +136,7 @@ function chainTo(
     observeProcessor(made.component as Processor, made.name.slice('processor:'.length), services.meter),
   )
   return {
-    key: [connector, ...processors, exporter].map((part) => part.key).join('\n'),
+    key: [cursor, ...[connector, ...processors, exporter].map((part) => part.key)].join('\n'),
     connector,
     exporter,
     chain: {

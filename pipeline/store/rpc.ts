@@ -41,6 +41,11 @@ export class Rpc<Theirs extends Methods> {
     channel.onClose(() => this.#close())
   }
 
+  /** The other side is gone. */
+  get closed(): boolean {
+    return this.#closed
+  }
+
   call<K extends keyof Theirs & string>(
     method: K,
     params: Theirs[K]['takes'],
@@ -54,7 +59,12 @@ export class Rpc<Theirs extends Methods> {
         reject(retry('CANCELLED', `the store process did not answer "${method}" within ${timeoutMs} ms`))
       }, timeoutMs)
       this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject, timer })
-      this.#channel.send({ id, method, params })
+      try {
+        this.#channel.send({ id, method, params })
+      } catch (error) {
+        // What cannot be cloned: the caller hears of it now, not at the deadline.
+        this.#settle({ id, fault: toWire(error) })
+      }
     })
   }
 

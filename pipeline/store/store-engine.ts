@@ -21,6 +21,7 @@ export class StoreEngine {
   readonly #board: StatusBoard
   readonly #stopping = new AbortController()
   #config: Config | undefined
+  #isBroken = false
   /** Everything of the running config; exporters that have not started yet too. */
   #nodes: Node[] = []
   #chains: readonly ChainPlan[] = []
@@ -52,9 +53,16 @@ export class StoreEngine {
       // What is new must start now; what was waiting for its destination before may go on waiting.
       return await this.#apply(config, (node) => known.has(node.key))
     } catch (error) {
+      this.#isBroken = true
       if (before !== undefined) await this.#apply(before, () => true)
+      this.#isBroken = false
       throw error
     }
+  }
+
+  /** A reload failed and so did the way back: only a new process can run the old config. */
+  get isBroken(): boolean {
+    return this.#isBroken
   }
 
   async #apply(config: Config, mayWait: (node: Node) => boolean): Promise<readonly string[]> {
@@ -70,6 +78,7 @@ export class StoreEngine {
     await this.#register(graph)
     this.#config = config
     this.#chains = graph.chains
+    this.#board.retain(graph.nodes)
     for (const plan of graph.chains) this.#attach(plan)
     for (const node of added) if (!this.#started.has(node)) void this.#startExporter(node)
     return [...new Set([...added, ...removed].map((node) => node.name))]
@@ -85,10 +94,7 @@ export class StoreEngine {
     }
     this.#nodes = this.#nodes.filter((node) => !removed.includes(node))
     await stopAll(removed, deadline, this.#board)
-    for (const node of removed) {
-      this.#started.delete(node)
-      this.#board.delete(node.name)
-    }
+    for (const node of removed) this.#started.delete(node)
   }
 
   async #register(graph: StoreGraph): Promise<void> {
@@ -98,29 +104,22 @@ export class StoreEngine {
     }
   }
 
-  /** Tries until it starts, can never start, or is no longer wanted. */
+  /** Tries until it starts or is no longer wanted. Even what says "never" may be mended meanwhile: a package, a right, a lock. */
   async #startExporter(node: Node): Promise<void> {
+    this.#board.set(node.name, node.group, 'StatusStarting')
     for (let wait = RESTART_MIN_MS; this.#wants(node); wait = Math.min(wait * 2, RESTART_MAX_MS)) {
       try {
         await node.component.start?.()
         break
       } catch (error) {
-        const final = faultOf(error)?.verdict.do !== 'retry'
-        this.#board.set(
-          node.name,
-          node.group,
-          final ? 'StatusPermanentError' : 'StatusRecoverableError',
-          messageOf(error),
-        )
-        this.#services.log.error(
-          { component: node.name, error: messageOf(error) },
-          'An exporter did not start',
-        )
-        if (final) return
+        const again = faultOf(error)?.verdict.do === 'retry'
+        const why = messageOf(error)
+        this.#board.set(node.name, node.group, again ? 'StatusRecoverableError' : 'StatusPermanentError', why)
+        this.#services.log.error({ component: node.name, error: why }, 'An exporter did not start')
         await sleep(wait * (0.5 + Math.random()), this.#stopping.signal)
       }
     }
-    if (!this.#wants(node)) return void (await node.component.stop?.(AbortSignal.timeout(1000)))
+    if (!this.#wants(node)) return void (await stopAll([node], AbortSignal.timeout(1000), this.#board))
     this.#board.set(node.name, node.group, 'StatusOK')
     this.#started.add(node)
     for (const plan of this.#chains) this.#attach(plan)

@@ -16,9 +16,11 @@ export interface LoggerOptions {
 export function createLogger(options: LoggerOptions): Log {
   const sink = options.destination ?? stderrSink()
   const format = options.encoding === 'json' ? jsonLine : consoleLine
-  return pino(
+  const children: Log[] = []
+  const log = pino(
     {
       level: options.level,
+      onChild: (child) => void children.push(child),
       base: options.encoding === 'json' ? { resource: options.resource } : {},
       messageKey: 'msg',
       errorKey: 'error',
@@ -35,6 +37,16 @@ export function createLogger(options: LoggerOptions): Log {
     },
     { write: (line: string) => sink.write(`${redactText(format(readLine(line)))}\n`) },
   )
+  families.set(log, children)
+  return log
+}
+
+/** A child of pino has a level of its own, so all of them are told. Loggers are per component, never per request. */
+const families = new WeakMap<Log, readonly Log[]>()
+
+/** Changes the level of a logger of `createLogger` and of all loggers made from it. */
+export function setLevel(log: Log, level: LoggerOptions['level']): void {
+  for (const each of [log, ...(families.get(log) ?? [])]) each.level = level
 }
 
 /** The logger of one component: every line says whose it is. */

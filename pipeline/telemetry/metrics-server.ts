@@ -29,7 +29,7 @@ export async function serveMetrics(
   if (options.insecureBind !== true && !isLoopback(parseEndpoint(endpoint).host)) {
     throw reject(
       'START_FAILED',
-      `service.telemetry.metrics: ${endpoint} is reachable from other machines and the page has no authentication: use 127.0.0.1`,
+      `service.telemetry.metrics: ${endpoint} is reachable from other machines and the page has no authentication: use 127.0.0.1, or set insecure_bind: true`,
     )
   }
   const serving = await serveHttp(listeners, endpoint, (request, response) => {
