@@ -180,7 +180,7 @@ function detailFromJson(value: unknown): RpcDetail | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   const detail = value as Record<string, unknown>
   if (detail['@type'] === RETRY_INFO) {
-    const match = /^(\d+(?:\.\d{1,9})?)s$/.exec(String(detail['retryDelay']))
+    const match = /^(\d{1,12}(?:\.\d{1,9})?)s$/.exec(String(detail['retryDelay']))
     return { retryMs: match === null ? 0 : Number(match[1]) * 1000 }
   }
   if (detail['@type'] !== BAD_REQUEST || !Array.isArray(detail['fieldViolations'])) return undefined

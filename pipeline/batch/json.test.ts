@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { naiveRows } from '../../test/otlp/naive.ts'
 import { expected, META, rowsOf } from '../../test/otlp/rows-of.ts'
 import { Fault } from '../fault.ts'
-import { ATTR, type Batch } from './batch.ts'
+import { ATTR, type AttrRef, type Batch } from './batch.ts'
 import { keyId } from './keys.ts'
 import { decodeBatch, decodeJsonBatch } from './otlp-batch.ts'
 
@@ -193,6 +193,10 @@ describe('refused, with the path', () => {
       request({ traceId: 'W47/95gDgQPSabYzgT/GDA==' }),
       `${at}.traceId: expected 32 hex digits, got 24 characters`,
     ],
+    [
+      '{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"value":{"doubleValue":1e999}}]}]}]}]}',
+      `${at}.attributes[0].value.doubleValue: the number is out of range`,
+    ],
     [request({ droppedLinksCount: 2 ** 32 }), `${at}.droppedLinksCount: 4294967296 is out of range`],
     [
       request({ attributes: [{ key: 'k', value: { boolValue: 1 } }] }),
@@ -220,6 +224,26 @@ describe('refused, with the path', () => {
     expect(errorOf(nested(64))).toMatch(/nest deeper than 64/)
     expect(errorOf(nested(100_000))).toMatch(/nest deeper than 64/)
   })
+})
+
+test('literals and strings of any length are refused or taken, not stumbled over', () => {
+  const digits = '1'.repeat(5_000_000)
+  const at = 'resourceSpans[0].scopeSpans[0].spans[0]'
+  const text = '{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":1}]}]}]}'
+  expect(errorOf(text.replace('1', digits))).toBe(
+    `${at}.startTimeUnixNano: expected an integer, got a number`,
+  )
+  expect(errorOf(text.replace('1', `"${digits}"`))).toBe(
+    `${at}.startTimeUnixNano: expected an integer, got a string`,
+  )
+  expect(errorOf(text.replace('1', `0.${digits}`))).toBe(
+    `${at}.startTimeUnixNano: expected an integer, got a number`,
+  )
+  const bytesValue = 'A'.repeat(8_000_000)
+  expect(valued({ bytesValue }).size(0 as AttrRef)).toBe(6_000_000)
+  expect(errorOf(request({ attributes: [{ value: { bytesValue: `${bytesValue}=A` } }] }))).toMatch(
+    /expected base64$/,
+  )
 })
 
 describe('real traces', () => {

@@ -145,12 +145,13 @@ function toBigInt(value: unknown): bigint | undefined {
 }
 
 function double(value: unknown, path: Path): number {
-  if (typeof value === 'number') return value
   const text = longInteger(value) ?? value
-  if (typeof text === 'string') {
-    if (text === 'NaN' || text === 'Infinity' || text === '-Infinity' || FLOAT.test(text)) return Number(text)
-  }
-  return fail(path, `expected a number, got ${nameOf(value)}`)
+  if (text === 'NaN' || text === 'Infinity' || text === '-Infinity') return Number(text)
+  const number =
+    typeof text === 'number' || (typeof text === 'string' && FLOAT.test(text)) ? Number(text) : undefined
+  if (number === undefined) fail(path, `expected a number, got ${nameOf(value)}`)
+  if (!Number.isFinite(number)) fail(path, 'the number is out of range')
+  return number
 }
 
 const HEX = /^[0-9a-fA-F]*$/
@@ -165,12 +166,14 @@ function hex(value: unknown, path: Path): Buffer {
   return Buffer.from(value, 'hex')
 }
 
-const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/
+/** Looked for one by one: a pattern of the whole string would need a stack as long as the string. */
+const NOT_BASE64 = /[^A-Za-z0-9+/_-]/
 
 /** Standard or URL-safe, padded or not (proto3 JSON). */
 function base64(value: unknown, path: Path): Buffer {
   if (typeof value !== 'string') fail(path, `expected a base64 string, got ${nameOf(value)}`)
-  if (!BASE64.test(value)) fail(path, 'expected base64')
+  const end = value.endsWith('==') ? value.length - 2 : value.length - Number(value.endsWith('='))
+  if (NOT_BASE64.test(value.slice(0, end))) fail(path, 'expected base64')
   return Buffer.from(value, 'base64')
 }
 
@@ -213,9 +216,10 @@ function keepLongIntegers(text: string): string {
       }
     } else if (isDigit(code)) {
       const start = i
-      while (isNumberPart(text.charCodeAt(i + 1))) i++
-      const literal = text.slice(start, i + 1)
-      if (!LONG_INTEGER.test(literal)) continue
+      let isInteger = code !== 0x30
+      for (; isNumberPart(text.charCodeAt(i + 1)); i++) isInteger &&= isDigit(text.charCodeAt(i + 1))
+      const digits = i + 1 - start
+      if (!isInteger || digits < 16 || digits > LONGEST_INTEGER) continue
       const first = text.charAt(start - 1) === '-' ? start - 1 : start
       out += `${text.slice(copied, first)}{"\\u0000int":"${text.slice(first, i + 1)}"}`
       copied = i + 1
@@ -224,7 +228,8 @@ function keepLongIntegers(text: string): string {
   return out + text.slice(copied)
 }
 
-const LONG_INTEGER = /^[1-9]\d{15,}$/
+/** Digits of an integer literal that is kept; what is longer is out of range for any field. */
+const LONGEST_INTEGER = 400
 
 /** A digit, or one of `.eE+-`. */
 function isNumberPart(code: number): boolean {
