@@ -103,6 +103,61 @@ ${bad}:2:15 extensions.apy: unknown extension type "apy"; did you mean "api"?
   })
 })
 
+describe('validate --connect', () => {
+  const sets = (folder: string): string[] => [
+    `connectors.wal.directory=${folder}/wal`,
+    `extensions.state.directory=${folder}/state`,
+  ]
+  const argv = (config: string, folder: string, ...more: string[]): string[] =>
+    ['validate', '--config', config, '--connect', '--json'].concat(
+      [...sets(folder), ...more].flatMap((set) => ['--set', set]),
+    )
+
+  it('reaches what is there, and leaves it as it was', async () => {
+    const folder = configFolder({
+      'stdout.yaml': `receivers: { otlp: { protocols: { grpc: } } }
+connectors: { wal: { driver: embedded } }
+exporters: { stdout: }
+extensions: { state: }
+service:
+  extensions: [state]
+  pipelines:
+    traces/in: { receivers: [otlp], exporters: [wal] }
+    traces/out: { receivers: [wal], exporters: [stdout] }
+`,
+    })
+    for (const _ of [1, 2]) {
+      const answer = await weir(argv(join(folder, 'stdout.yaml'), folder))
+      expect(JSON.parse(answer.out)).toMatchObject({
+        valid: true,
+        connections: [
+          { component: 'extensions.state', ok: true },
+          { component: 'connectors.wal', ok: true },
+          { component: 'exporters.stdout', ok: true },
+        ],
+      })
+      expect(answer.code).toBe(0)
+    }
+  })
+
+  it('names each one that is not there', async () => {
+    const folder = configFolder({})
+    const answer = await weir(
+      argv('config/examples/sidecar.yaml', folder, 'exporters.clickhouse.endpoint=http://127.0.0.1:1'),
+    )
+    expect(answer.code).toBe(1)
+    expect(JSON.parse(answer.out)).toMatchObject({
+      valid: false,
+      errors: [],
+      connections: [
+        { component: 'extensions.state', ok: true },
+        { component: 'connectors.wal', ok: true },
+        { component: 'exporters.clickhouse', ok: false, code: 'START_FAILED' },
+      ],
+    })
+  })
+})
+
 describe('print-config', () => {
   it('prints YAML that loads again, and JSON that says the same', async () => {
     const folder = configFolder({})

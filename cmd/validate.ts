@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { formatErrors, loadConfig } from '../config/load.ts'
 import type { Config } from '../pipeline/config.ts'
+import type { Connection } from './connect.ts'
 import { CONFIG_FLAGS, noPositionals } from './flags.ts'
 import { registry } from './registry.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
@@ -11,7 +12,10 @@ Checks a config without running it and prints all errors at once, each as file:l
 
   --config FILE      a YAML file; several are merged, later ones win
   --set KEY=VALUE    sets one key
-  --json             {"valid", "errors", "notices"} on stdout
+  --connect          also starts what the pipelines write to (state, WAL, exporters), asks each whether it
+                     works, and stops it. Missing streams, tables and directories are made, as by run.
+                     An embedded ClickHouse that a running daemon holds is reported as in use.
+  --json             {"valid", "errors", "notices", "connections"} on stdout
 `
 
 export const verb: Verb = { name: 'validate', summary: 'check a config', help, run: validate }
@@ -19,7 +23,11 @@ export const verb: Verb = { name: 'validate', summary: 'check a config', help, r
 async function validate(argv: readonly string[], io: Io): Promise<number> {
   const { values, positionals } = parseArgs({
     args: [...argv],
-    options: { ...CONFIG_FLAGS, json: { type: 'boolean', default: false } },
+    options: {
+      ...CONFIG_FLAGS,
+      connect: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+    },
     allowPositionals: true,
   })
   noPositionals('validate', positionals)
@@ -28,15 +36,25 @@ async function validate(argv: readonly string[], io: Io): Promise<number> {
   const result = loadConfig({ files, sets: values.set ?? [], env: io.env }, registry)
   const errors = result.ok ? [] : result.errors
   const notices = result.ok ? result.notices : []
-  if (values.json) io.out(JSON.stringify({ valid: result.ok, errors, notices }, null, 2))
+  // The drivers and the database are loaded only where they are wanted.
+  const connections =
+    result.ok && values.connect ? await (await import('./connect.ts')).probeAll(result.config, registry) : []
+  const valid = result.ok && connections.every(({ ok }) => ok)
+  if (values.json) io.out(JSON.stringify({ valid, errors, notices, connections }, null, 2))
   else {
     for (const notice of notices) io.err(`notice: ${notice}`)
     if (errors.length > 0) io.err(formatErrors(errors))
-    else io.out(summary(result.ok ? result.config : undefined))
+    for (const connection of connections) tell(connection, io)
+    if (valid) io.out(summary(result.config))
   }
-  return result.ok ? 0 : 1
+  return valid ? 0 : 1
 }
 
-function summary(config: Config | undefined): string {
-  return `valid: ${config?.service.pipelines.size ?? 0} pipelines, digest ${config?.digest.slice(0, 12) ?? ''}`
+function tell({ component, ok, error }: Connection, io: Io): void {
+  if (ok) io.out(`reached: ${component}`)
+  else io.err(`${component}: ${error ?? 'does not work'}`)
+}
+
+function summary(config: Config): string {
+  return `valid: ${config.service.pipelines.size} pipelines, digest ${config.digest.slice(0, 12)}`
 }
