@@ -36,6 +36,16 @@ export function tracesRequest(...names: string[]): Buffer {
   return Buffer.from(RequestType.encode(message).finish())
 }
 
+/** An OTLP/JSON document as the same message in protobuf. */
+export function encodeDocument(document: object): Buffer {
+  const asBytes = (key: string, value: unknown): unknown =>
+    /^(?:traceId|spanId|parentSpanId)$/.test(key)
+      ? Buffer.from(String(value), 'hex').toString('base64')
+      : value
+  const message = RequestType.fromObject(JSON.parse(JSON.stringify(document, asBytes)) as object)
+  return Buffer.from(RequestType.encode(message).finish())
+}
+
 export function tracesJson(...names: string[]): Buffer {
   const spans = names.map((name) => ({
     traceId: TRACE_ID,
