@@ -44,6 +44,9 @@ describe('written docs', () => {
     const names = Object.keys({ ...dependencies, ...devDependencies })
     const told = read('docs/dependencies.md')
     expect(names.filter((name) => !told.includes(`\`${name}\``))).toEqual([])
+    const rows = [...told.matchAll(/^\| (`.+?`) \|/gm)].map((match) => match[1] ?? '')
+    const listed = rows.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? ''))
+    expect(listed.filter((name) => !names.includes(name))).toEqual([])
   })
 })
 

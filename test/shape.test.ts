@@ -116,3 +116,19 @@ describe('imports', () => {
     expect(knowing).toEqual(['cmd/registry.ts'])
   })
 })
+
+describe('the lock file', () => {
+  const text = readFileSync('package-lock.json', 'utf8')
+  const { packages } = JSON.parse(text) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string>; resolved?: string }>
+  }
+
+  it('has the optional packages of every platform, or `npm ci` refuses it: `npm run lock`', () => {
+    const wanted = Object.values(packages).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}))
+    expect(wanted.filter((name) => packages[`node_modules/${name}`] === undefined)).toEqual([])
+  })
+
+  it('names no registry', () => {
+    expect(Object.keys(packages).filter((path) => packages[path]?.resolved !== undefined)).toEqual([])
+  })
+})
