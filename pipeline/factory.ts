@@ -103,6 +103,8 @@ export interface ConnectorContext extends Context {
   readonly role: 'intake' | 'store'
   /** Tell the other process that there is something to read. */
   readonly onAppended: () => void
+  /** Name in leases, unique among what runs at a time; absent: one of its own. */
+  readonly holder?: string
 }
 
 /** The lists that `cmd` gives to config and build: everything that is built in. */

@@ -44,7 +44,7 @@ export class StoreSide implements Connector {
       clock,
       maxBytes: config.dead_letters.max_bytes,
     })
-    const holder = randomUUID()
+    const holder = context.holder ?? randomUUID()
     const acquire: Acquire = (name, signal) => acquireLease(state, name, holder, { signal })
     const common = { connector, driver, state, acquire, letters: this.deadLetters, log, meter, clock }
     this.#trimmer = new Trimmer({ ...common, keepMs: config.keep, configured: () => this.#cursors })

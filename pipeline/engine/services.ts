@@ -21,6 +21,8 @@ export interface Services {
   readonly tracing: Tracing | undefined
   /** Tells the store process that a connector has something to read. */
   readonly onAppended: (connector: string) => void
+  /** Name in leases, in the store process. */
+  readonly holder?: string
 }
 
 export function contextFor(services: Services, kind: Kind, id: string): Context {

@@ -60,6 +60,12 @@ async function written(): Promise<Record<string, unknown>> {
 }
 
 describe('a lease', () => {
+  it('is taken over at once by who comes under the name of one that has ended', async () => {
+    const first = await got(one, 'daemon-1', { ttlMs: 600_000 })
+    const waiting = await got(two, 'daemon-1', { ttlMs: 600_000, signal: AbortSignal.timeout(20_000) })
+    expect(waiting.fence).toBe(first.fence + 1)
+  })
+
   it('is held by one, for as long as he renews it, whatever the others’ clocks say', async () => {
     const lease = await got(one, 'a', { ...SHORT, clock: () => performance.now() - 3_600_000 })
     const waiting = got(two, 'b', { ...SHORT, clock: () => performance.now() + 86_400_000 })

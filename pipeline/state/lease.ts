@@ -33,9 +33,10 @@ const TTL_MS = 6000
 const NEVER = new AbortController().signal
 
 /**
- * Waits until the lease `name` is ours; undefined when `options.signal` aborts first. `holder` must be unique per
- * process run. Expiry is judged as Kubernetes' leader election does: a candidate takes over when it has itself seen
- * the record unchanged for `ttlMs`. No clock is compared with another one, so skew between daemons does not matter.
+ * Waits until the lease `name` is ours; undefined when `options.signal` aborts first. `holder` must be unique among
+ * what runs at a time: who comes under the name of one that has ended takes its lease over at once. Expiry is judged
+ * as Kubernetes' leader election does: a candidate takes over when it has itself seen the record unchanged for
+ * `ttlMs`. No clock is compared with another one, so skew between daemons does not matter.
  */
 export async function acquireLease(
   store: StateStore,
@@ -53,7 +54,7 @@ export async function acquireLease(
       if (entry?.revision !== seen?.revision || seen === undefined) {
         seen = { revision: entry?.revision ?? 0, atMs: clock() }
       }
-      if (isFree(entry) || clock() - seen.atMs >= ttlMs) {
+      if (isFree(entry, holder) || clock() - seen.atMs >= ttlMs) {
         const won = await orNothing(() => take(store, key, holder, entry))
         if (won !== undefined && won !== 'unavailable') {
           return new HeldLease({ store, key, ttlMs, clock }, won, askedMs)
@@ -77,8 +78,9 @@ interface Place {
   readonly clock: () => number
 }
 
-function isFree(entry: StateEntry | undefined): boolean {
-  return entry === undefined || parse(entry).holder === ''
+/** Held under our own name: by a predecessor that has ended, see `acquireLease`. */
+function isFree(entry: StateEntry | undefined, holder: string): boolean {
+  return entry === undefined || ['', holder].includes(parse(entry).holder)
 }
 
 async function take(

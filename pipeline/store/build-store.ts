@@ -71,6 +71,7 @@ function pipelineChains(
         ...contextFor(services, 'connector', connectorId),
         role: 'store',
         onAppended: () => undefined,
+        ...(services.holder === undefined ? {} : { holder: services.holder }),
       }),
   )
   return pipeline.exporters.map((exporterId, index) =>

@@ -27,10 +27,10 @@ export function runStoreProcess(setup: ChildSetup): void {
     return life.engine
   }
   const handlers: Handlers<StoreMethods> = {
-    async start({ raw }) {
+    async start({ raw, holder }) {
       const config = setup.parse(raw)
       const services = await processServices(config, setup.registry, 'store')
-      life = { services, engine: new StoreEngine(services, new StatusBoard(services.clock)) }
+      life = { services, engine: new StoreEngine({ ...services, holder }, new StatusBoard(services.clock)) }
       await life.engine.start(config)
       return null
     },

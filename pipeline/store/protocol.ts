@@ -22,6 +22,8 @@ export type StoreMethods = {
 export interface StoreStart {
   /** `Config.raw` of the effective configuration. */
   readonly raw: unknown
+  /** Name in leases: the same for each store process of a daemon, of which there is one at a time. */
+  readonly holder: string
 }
 
 export interface StoreHealth {

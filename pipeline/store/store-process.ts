@@ -1,4 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import type { QueryRequest, QueryResult } from '../component.ts'
 import { faultOf, messageOf, reject, retry } from '../fault.ts'
 import { sleep } from '../sleep.ts'
@@ -44,6 +45,8 @@ export class StoreProcess {
   readonly #options: StoreProcessOptions
   readonly #restarts: Counter
   readonly #poked = new Set<string>()
+  /** A child begins only when the one before has ended: it takes over its leases without waiting. */
+  readonly #holder = randomUUID()
   #waiters: Waiter[] = []
   #stopping = new AbortController()
   #nap = new AbortController()
@@ -141,7 +144,7 @@ export class StoreProcess {
     const ended = endOf(child)
     const rpc = new Rpc<StoreMethods>(forkChannel(child), {})
     try {
-      await rpc.call('start', { raw }, START_TIMEOUT_MS)
+      await rpc.call('start', { raw, holder: this.#holder }, START_TIMEOUT_MS)
     } catch (error) {
       const wentByItself = rpc.closed
       child.kill('SIGKILL')
