@@ -5,6 +5,13 @@ import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import type { JsonObject } from '../../pipeline/genai/json.ts'
 import { usageOfPayload } from '../../pipeline/genai/payload.ts'
 import { splitUsage, type Usage } from '../../pipeline/genai/usage.ts'
+import {
+  ARGUED,
+  answerText,
+  expectedSpans,
+  TRACE_FILES,
+  wantedAnswer,
+} from '../../test/genai/expected-traces.ts'
 import { batchOfJson, costsOf, sharedData, tokensOf } from '../../test/genai/spans.ts'
 import { PriceBook } from './book.ts'
 import { calculate } from './calculate.ts'
@@ -23,52 +30,12 @@ const SILENT = {
 const METER = { counter: () => SILENT, gauge: () => SILENT, histogram: () => SILENT }
 const ABSENT = 'the shared test data is not beside this checkout'
 
-interface Expected {
-  readonly traceId: string
-  readonly spanId: string
-  readonly file: string
-  readonly type: string
-  readonly model: string | null
-  readonly usageDetails: Readonly<Record<string, number>>
-  readonly costDetails: Readonly<Record<string, number>>
-}
-
-const TOKENIZED =
-  'the file holds no token counts: Langfuse counted the text itself, by its own tokenizer. Weir bills only what was reported'
-
-/** span id → why weir answers otherwise. */
-const ARGUED: Readonly<Record<string, string>> = {
-  b38a82eaa62b551e:
-    'the answer in output.value has the provider’s usage (663/225); Langfuse counted the text instead',
-  ca136de468e156c9:
-    'the answer in output.value has the provider’s usage (163/20); Langfuse counted the text instead',
-  '52df0f7f9dad6b23': TOKENIZED,
-  '4c5c5a7936ca24bc': TOKENIZED,
-  '1f956cbea34725bd': TOKENIZED,
-  e44e72cf2d221781: TOKENIZED,
-  '042f9350c3729147': TOKENIZED,
-  c6b8d4db5f0eac82: TOKENIZED,
-  '026d1c61bcaa1743':
-    'an agent’s run: its tokens are those of the chat span under it, which has the same 631/35',
-  '1dc6768109615657': 'ai.generateText is the run around ai.generateText.doGenerate: the same call twice',
-  '125abcbf5c41f4df':
-    'total 2023 − 5 − 845: Gemini’s 1173 thoughts are billed as output; Langfuse leaves them out, and prices the whole at another model’s rate',
-}
-
-const FILES = ['agno-2025-06-11', 'beeai-2025-08-01', 'crewai-2025-07-11', 'koog-2025-08-26']
-const MORE_FILES = [
-  'llamaindex-2025-06-05',
-  'microsoft-agent-2025-10-14',
-  'vercel-aisdk-2025-11-17',
-  'vertex-ai-2025-08-01',
-]
-
 test('real traces of eight frameworks: model, tokens and cost as Langfuse derived them, or argued', async (ctx) => {
-  const expected = sharedData('traces/otlp/expected.jsonl') ?? ctx.skip(ABSENT)
+  const expected = expectedSpans() ?? ctx.skip(ABSENT)
   const processor = new CostProcessor(config.parse({}), { meter: METER })
   await processor.start()
   const actual = new Map<string, string>()
-  for (const file of [...FILES, ...MORE_FILES]) {
+  for (const file of TRACE_FILES) {
     const batch = batchOfJson(JSON.parse(sharedData(`traces/otlp/${file}.otlp.json.gz`) ?? '{}'))
     processor.process(batch)
     const facts = factsOf(batch)
@@ -76,24 +43,13 @@ test('real traces of eight frameworks: model, tokens and cost as Langfuse derive
       const tokens = tokensOf(facts, row)
       const model = facts.requestModel[row] ?? ''
       const total = Math.round(Number(costsOf(facts, row).CostUsd) / 1000)
-      const answer = { model, input: tokens['InputTokens'] ?? 0, output: tokens['OutputTokens'] ?? 0, total }
-      actual.set(Buffer.from(batch.spanId(row)).toString('hex'), JSON.stringify(answer))
+      const answer = answerText(model, tokens['InputTokens'] ?? 0, tokens['OutputTokens'] ?? 0, total)
+      actual.set(Buffer.from(batch.spanId(row)).toString('hex'), answer)
     }
   }
-  const differ = new Set<string>()
-  const spans = expected
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Expected)
-  for (const span of spans) {
-    const { input = 0, output = 0 } = span.usageDetails
-    // Langfuse's sums are doubles (0.000842499999): compared to 1e-9 USD.
-    const total = Math.round((span.costDetails['total'] ?? 0) * 1e9)
-    const wanted = JSON.stringify({ model: span.model ?? '', input, output, total })
-    if (actual.get(span.spanId) !== wanted) differ.add(span.spanId)
-  }
-  expect(spans.length).toBe(58)
-  expect([...differ].sort()).toEqual(Object.keys(ARGUED).sort())
+  const differ = expected.filter((span) => actual.get(span.spanId) !== wantedAnswer(span))
+  expect(expected.length).toBe(58)
+  expect(differ.map(({ spanId }) => spanId).sort()).toEqual(Object.keys(ARGUED).sort())
 })
 
 interface MappingCase {
