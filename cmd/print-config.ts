@@ -36,6 +36,8 @@ async function printConfig(argv: readonly string[], io: Io): Promise<number> {
   const config = loadFor('print-config', values, io)
   if (config === undefined) return 1
   const shown = effectiveConfig(config.raw, registry, mode)
-  io.out(values.json || format === 'json' ? JSON.stringify(shown, null, 2) : stringify(shown, { lineWidth: 0 }))
+  io.out(
+    values.json || format === 'json' ? JSON.stringify(shown, null, 2) : stringify(shown, { lineWidth: 0 }),
+  )
   return 0
 }

@@ -128,7 +128,7 @@ describe('any input', () => {
         expect(result.errors.length).toBeGreaterThan(0)
         for (const error of result.errors) expect(error.message).not.toMatch(/[\r\n]/)
       }),
-      { numRuns: 500 },
+      { numRuns: 200 },
     )
   })
 
@@ -141,7 +141,7 @@ describe('any input', () => {
         })
         expect(result.ok && result.config.exporters.get('store')?.value).toMatchObject({ username: text })
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 })
