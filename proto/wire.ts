@@ -121,7 +121,7 @@ export class Cursor {
   /** The offset of a value of `size` bytes, passed over. */
   fixed(size: 4 | 8): number {
     const at = this.pos
-    if (this.end - at < size) throw new WireError(at, `the message ends inside a ${size}-byte value`)
+    if (this.end - at < size) throw new WireError(at, `the message ends inside a value of ${size} bytes`)
     this.pos = at + size
     return at
   }

@@ -168,13 +168,3 @@ export const TRACE_REQUEST: Message = {
   name: 'ExportTraceServiceRequest',
   fields: [many(1, 'resourceSpans', () => RESOURCE_SPANS)],
 }
-
-const PARTIAL_SUCCESS: Message = {
-  name: 'ExportTracePartialSuccess',
-  fields: [field(1, 'rejectedSpans', 'int64'), field(2, 'errorMessage', 'string')],
-}
-
-export const TRACE_RESPONSE: Message = {
-  name: 'ExportTraceServiceResponse',
-  fields: [one(1, 'partialSuccess', () => PARTIAL_SUCCESS)],
-}
