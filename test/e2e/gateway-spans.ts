@@ -1,10 +1,10 @@
 import {
+  SpanKind,
+  SpanStatusCode,
   TraceFlags,
   type Attributes,
   type HrTime,
   type SpanContext,
-  type SpanKind,
-  type SpanStatusCode,
 } from '@opentelemetry/api'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base'
@@ -37,6 +37,9 @@ interface OtlpSpan {
   readonly status: { readonly code?: number; readonly message?: string }
 }
 
+const KINDS = [SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.CONSUMER]
+const STATUSES = [SpanStatusCode.UNSET, SpanStatusCode.OK, SpanStatusCode.ERROR]
+
 /** As a program's SDK would hold them. Trace ids begin with `prefix`, so that several deliveries stay apart. */
 export function sdkSpans(document: TraceDocument, prefix: string): ReadableSpan[] {
   return document.resourceSpans.flatMap(({ resource, scopeSpans }) => {
@@ -58,14 +61,14 @@ function sdkSpan(
   return {
     name: span.name,
     // The SDK's kinds have no value for "unspecified": they begin one lower than OTLP's.
-    kind: (span.kind - 1) as SpanKind,
+    kind: KINDS[span.kind - 1] ?? SpanKind.INTERNAL,
     spanContext: () => context(span.spanId),
     ...(span.parentSpanId === undefined ? {} : { parentSpanContext: context(span.parentSpanId) }),
     startTime: hrTime(startNs),
     endTime: hrTime(endNs),
     duration: hrTime(endNs - startNs),
     status: {
-      code: (span.status.code ?? 0) as SpanStatusCode,
+      code: STATUSES[span.status.code ?? 0] ?? SpanStatusCode.UNSET,
       ...(span.status.message === undefined ? {} : { message: span.status.message }),
     },
     attributes: attributesOf(span.attributes),

@@ -52,9 +52,7 @@ const SDKS: readonly [string, string, () => SpanExporter][] = [
 
 async function deliver(exporter: SpanExporter, spans: ReadableSpan[]): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    exporter.export(spans, ({ code, error }) =>
-      Number(code) === 0 ? resolve() : reject(error ?? new Error('the SDK exporter failed without an error')),
-    )
+    exporter.export(spans, ({ error }) => (error === undefined ? resolve() : reject(error)))
   })
 }
 

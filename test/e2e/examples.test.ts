@@ -1,0 +1,106 @@
+import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterEach, expect, test } from 'vitest'
+import { startClickHouse } from '../clickhouse-http.ts'
+import { ask, JSON_TYPE, RawGrpcClient, tracesJson, tracesRequest } from '../contract/otlp-clients.ts'
+import { storedCount } from '../golden/read-back.ts'
+import { NatsServer } from '../nats.ts'
+import { dist, startDaemon, type Daemon, type DaemonOptions } from '../support/daemon.ts'
+import { until } from '../support/until.ts'
+
+/** Every example config: loaded by `weir print-config`, run, sent to, asked. */
+const FOLDER = fileURLToPath(new URL('../../config/examples/', import.meta.url))
+const run = promisify(execFile)
+const undo: (() => Promise<void> | void)[] = []
+
+afterEach(async () => {
+  for (const each of undo.splice(0).reverse()) await each()
+})
+
+async function started(options: DaemonOptions): Promise<Daemon> {
+  const daemon = await startDaemon(options)
+  undo.push(() => daemon.stop())
+  await daemon.ready()
+  return daemon
+}
+
+/** One span by gRPC and one by HTTP; both must be acknowledged. */
+async function sendBoth(daemon: Daemon): Promise<void> {
+  const client = new RawGrpcClient(daemon.endpoints.grpc)
+  undo.push(() => client.close())
+  expect((await client.export(tracesRequest('by gRPC'))).code).toBe(0)
+  const port = Number(new URL(daemon.endpoints.http).port)
+  expect((await ask(port, { headers: JSON_TYPE, body: tracesJson('by HTTP') })).status).toBe(200)
+}
+
+async function names(daemon: Daemon): Promise<unknown[]> {
+  const rows = await daemon.query('SELECT SpanName FROM otel_traces ORDER BY SpanName')
+  return rows.map(([name]) => name)
+}
+
+test('the examples are those that the tests here run', () => {
+  expect(readdirSync(FOLDER).sort((a, b) => (a < b ? -1 : 1))).toEqual([
+    'gateway.yaml',
+    'quickstart.yaml',
+    'sidecar.yaml',
+  ])
+})
+
+test.each(['gateway', 'quickstart', 'sidecar'])(
+  '%s.yaml is valid, and its variables reach it',
+  async (name) => {
+    const env = { ...process.env, WEIR_OTLP_GRPC: '127.0.0.1:14317', WEIR_API: '127.0.0.1:14320' }
+    const args = ['--config', join(FOLDER, `${name}.yaml`)]
+    const main = join(dist, 'cmd/main.js')
+    await run(process.execPath, [main, 'validate', ...args], { env })
+    const { stdout } = await run(process.execPath, [main, 'print-config', ...args], { env })
+    expect(stdout).toContain('127.0.0.1:14317')
+    expect(stdout).toContain('127.0.0.1:14320')
+  },
+)
+
+test('quickstart: everything on one machine', async () => {
+  const daemon = await started({ config: join(FOLDER, 'quickstart.yaml') })
+  await sendBoth(daemon)
+  expect(await storedCount(daemon, 2)).toBe(2)
+  expect(await names(daemon)).toEqual(['by HTTP', 'by gRPC'])
+  expect((await daemon.metrics()).sum('otelcol_receiver_accepted_spans')).toBe(2)
+})
+
+test('sidecar: OK while its ClickHouse server is away, stored when that is back', async () => {
+  const clickhouse = await startClickHouse()
+  undo.push(() => clickhouse.close())
+  clickhouse.intercept = () => ({ drop: 'before' })
+  const env = { WEIR_CLICKHOUSE: clickhouse.url, WEIR_CLICKHOUSE_DATABASE: 'sidecar' }
+  const daemon = await started({ config: join(FOLDER, 'sidecar.yaml'), env })
+  await sendBoth(daemon)
+  await until(() => daemon.log().includes('An exporter did not start'))
+  clickhouse.intercept = undefined
+  expect(await storedCount(daemon, 2)).toBe(2)
+  expect(await names(daemon)).toEqual(['by HTTP', 'by gRPC'])
+})
+
+test('gateway: what one daemon acknowledged, another with the same config stores', async () => {
+  const nats = await NatsServer.start()
+  undo.push(() => nats.stop())
+  const clickhouse = await startClickHouse()
+  undo.push(() => clickhouse.close())
+  const env = {
+    WEIR_NATS: nats.url,
+    WEIR_WAL_BYTES: '64MiB',
+    WEIR_CLICKHOUSE: clickhouse.url,
+    WEIR_CLICKHOUSE_DATABASE: 'shared',
+  }
+  const config = join(FOLDER, 'gateway.yaml')
+  clickhouse.intercept = () => ({ drop: 'before' })
+  const first = await started({ config, env })
+  await sendBoth(first)
+  await first.kill()
+  clickhouse.intercept = undefined
+  const second = await started({ config, env })
+  expect(await storedCount(second, 2)).toBe(2)
+  expect(await names(second)).toEqual(['by HTTP', 'by gRPC'])
+})
