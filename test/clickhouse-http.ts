@@ -33,7 +33,7 @@ export type Interception =
   | { readonly status: number; readonly code: number; readonly message: string }
   | { readonly drop: 'before' | 'after' }
 
-export async function startClickHouse(): Promise<TestServer> {
+export async function startClickHouse(port = 0): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), 'weir-clickhouse-'))
   const session = new Session(join(folder, 'data'))
   const requests: TestRequest[] = []
@@ -94,10 +94,10 @@ export async function startClickHouse(): Promise<TestServer> {
     }
   }
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  const bound = server.address() as AddressInfo
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://127.0.0.1:${bound.port}`,
     requests,
     get intercept() {
       return state.intercept

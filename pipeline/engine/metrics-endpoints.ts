@@ -28,8 +28,8 @@ export class MetricsEndpoints {
   }
 
   async #stop(endpoints: readonly string[]): Promise<void> {
-    const servers = endpoints.map((endpoint) => this.#servers.get(endpoint))
+    const servers = endpoints.flatMap((endpoint) => this.#servers.get(endpoint) ?? [])
     for (const endpoint of endpoints) this.#servers.delete(endpoint)
-    await Promise.all(servers.map((server) => server?.stop()))
+    await Promise.all(servers.map((server) => server.stop()))
   }
 }

@@ -119,20 +119,7 @@ function chainTo(
         contextFor(services, 'exporter', exporterId),
       ),
   )
-  const processors = pipeline.processors.map((id, index) => {
-    const made = componentOf(config.processors, id, pipeline.id)
-    return node(
-      `processor:${id}`,
-      `pipeline:${pipeline.id}`,
-      RANK.processor,
-      `${cursor}#${index}:${first}:${made.key}`,
-      () =>
-        factoryOf(services.registry.processors, made).create(made.value, {
-          ...contextFor(services, 'processor', id),
-          counts: first,
-        }),
-    )
-  })
+  const processors = processorsOf(config, services, pipeline, node, cursor, first)
   const observed = processors.map((made) =>
     observeProcessor(made.component as Processor, made.name.slice('processor:'.length), services.meter),
   )
@@ -151,6 +138,31 @@ function chainTo(
       first,
     },
   }
+}
+
+/** Processors are a chain's own, as they may hold state. */
+function processorsOf(
+  config: Config,
+  services: Services,
+  pipeline: PipelineConfig,
+  node: NodeMaker,
+  cursor: string,
+  first: boolean,
+): Node[] {
+  return pipeline.processors.map((id, index) => {
+    const made = componentOf(config.processors, id, pipeline.id)
+    return node(
+      `processor:${id}`,
+      `pipeline:${pipeline.id}`,
+      RANK.processor,
+      `${cursor}#${index}:${first}:${made.key}`,
+      () =>
+        factoryOf(services.registry.processors, made).create(made.value, {
+          ...contextFor(services, 'processor', id),
+          counts: first,
+        }),
+    )
+  })
 }
 
 export function connectorOf(node: Node): Connector {

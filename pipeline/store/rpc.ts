@@ -58,7 +58,7 @@ export class Rpc<Theirs extends Methods> {
         this.#pending.delete(id)
         reject(retry('CANCELLED', `the store process did not answer "${method}" within ${timeoutMs} ms`))
       }, timeoutMs)
-      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject, timer })
+      this.#pending.set(id, { resolve, reject, timer })
       try {
         this.#channel.send({ id, method, params })
       } catch (error) {

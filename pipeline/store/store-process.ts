@@ -198,7 +198,8 @@ export class StoreProcess {
       await this.stop(AbortSignal.timeout(RELOAD_TIMEOUT_MS), RELOAD_TIMEOUT_MS)
       return ['process:store']
     }
-    return this.#rpc === undefined ? this.#restartWith(raw) : this.#ask(this.#rpc, raw)
+    const rpc = this.#rpc
+    return rpc === undefined || rpc.closed ? this.#restartWith(raw) : this.#ask(rpc, raw)
   }
 
   async #ask(rpc: Rpc<StoreMethods>, raw: unknown): Promise<readonly string[]> {

@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest'
+import type { Admission, Head } from './admission.ts'
+import type { Batch } from './batch/batch.ts'
+import type { Processor } from './component.ts'
+import { ACCEPTED, type Consumer } from './consumer.ts'
+import { chain, entry, fanOut } from './chain.ts'
+import { retry } from './fault.ts'
+import { requestBatch } from '../test/contract/wal-spans.ts'
+
+const NEVER = new AbortController().signal
+const head = {} as Head
+const batchOf = (spans: number): Batch =>
+  requestBatch(Array.from({ length: spans }, (_, row) => `span ${row}`))
+
+/** Keeps what it is given: live spans per batch. */
+function sink(fail?: Error) {
+  const lives: number[] = []
+  const consumer: Consumer = {
+    async consume(batch: Batch) {
+      lives.push(batch.live)
+      if (fail !== undefined) throw fail
+      return ACCEPTED
+    },
+  }
+  return { lives, consumer }
+}
+
+const rejecting = (row: number): Processor => ({
+  process: () => ({ rejected: [{ rows: [row], reason: `row ${row}` }] }),
+})
+
+describe('chain', () => {
+  it('drops what a processor rejects, and reports it with what the consumer rejects', async () => {
+    const { lives, consumer } = sink()
+    const outcome = await chain([rejecting(0), rejecting(2)], consumer).consume(batchOf(3), NEVER)
+    expect(lives).toEqual([1])
+    expect(outcome.rejected.map(({ reason }) => reason)).toEqual(['row 0', 'row 2'])
+  })
+
+  it('ends with success when nothing is left, without asking the consumer', async () => {
+    const { lives, consumer } = sink()
+    await chain([rejecting(0)], consumer).consume(batchOf(1), NEVER)
+    expect(lives).toEqual([])
+  })
+})
+
+describe('fanOut', () => {
+  it('gives each consumer a batch of its own, and fails when one of them fails, after all have ended', async () => {
+    const [first, second] = [sink(), sink(retry('WAL_FULL', 'full'))]
+    const dropping = chain([rejecting(0)], first.consumer)
+    await expect(fanOut([dropping, second.consumer]).consume(batchOf(2), NEVER)).rejects.toThrow('full')
+    expect([first.lives, second.lives]).toEqual([[1], [2]])
+  })
+})
+
+describe('entry', () => {
+  const admitting = (admission: Admission): Processor => ({
+    process: () => undefined,
+    admit: () => admission,
+  })
+
+  it('folds admissions: the last word on the tenant, one release of each', async () => {
+    let released = 0
+    const release = (): void => void released++
+    const processors = [
+      admitting({ tenant: 'a', release }),
+      admitting({ tenant: 'b', release }),
+      admitting({}),
+    ]
+    const admitted = await entry(processors, sink().consumer, true).admit(head)
+    expect(admitted.tenant).toBe('b')
+    admitted.release()
+    admitted.release()
+    expect(released).toBe(2)
+  })
+
+  it('gives back what was admitted when a later processor refuses', async () => {
+    let released = 0
+    const refusing: Processor = {
+      process: () => undefined,
+      admit: () => Promise.reject(retry('RATE_LIMITED', 'slower')),
+    }
+    const processors = [admitting({ release: () => void released++ }), refusing]
+    await expect(entry(processors, sink().consumer, true).admit(head)).rejects.toThrow('slower')
+    expect(released).toBe(1)
+  })
+
+  it('is tenant default when nobody judges', async () => {
+    expect((await entry([], sink().consumer, false).admit(head)).tenant).toBe('default')
+  })
+})

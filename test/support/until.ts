@@ -1,0 +1,18 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
+const LIMIT_MS = 20_000
+
+/** Asks again until true. Throws the last error, or that it never was, after 20 s. */
+export async function until(ask: () => boolean | Promise<boolean>): Promise<void> {
+  const endMs = performance.now() + LIMIT_MS
+  let last: unknown = new Error('it did not come true')
+  while (performance.now() < endMs) {
+    try {
+      if (await ask()) return
+    } catch (error) {
+      last = error
+    }
+    await delay(25)
+  }
+  throw last
+}
