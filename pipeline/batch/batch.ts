@@ -56,6 +56,8 @@ export interface Batch {
   type(ref: AttrRef): AttrType
   /** The string value; '' for another type. Decodes on each call. */
   string(ref: AttrRef): string
+  /** The same for values of few kinds (models, providers): one that was met before is not decoded again. */
+  word(ref: AttrRef): string
   /** int, double, or a decimal string as a number; NaN for anything else. */
   number(ref: AttrRef): number
   /** The value as the collector's clickhouse exporter writes it (`Value.AsString`): strings as is, numbers, booleans, bytes as base64, lists and maps as JSON. */

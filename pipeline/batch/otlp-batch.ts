@@ -146,6 +146,10 @@ export class OtlpBatch extends TableReader implements Batch {
     return typeof edited === 'string' ? edited : ''
   }
 
+  override word(ref: AttrRef): string {
+    return this.overlay === undefined ? super.word(ref) : this.string(ref)
+  }
+
   override number(ref: AttrRef): number {
     if (this.overlay === undefined) return super.number(ref)
     if (this.overlay.removed.has(ref)) return Number.NaN

@@ -9,10 +9,13 @@ import {
   type SpanTable,
 } from '../../proto/otlp/table.ts'
 import { valueText } from '../../proto/otlp/values.ts'
+import { Repeated } from '../../proto/repeated.ts'
 import { intAt } from '../../proto/wire.ts'
 import { ATTR, type AttrRange, type AttrRef, type AttrType, type EventRange, NONE } from './batch.ts'
 import { FOREIGN, type KeyId, keyBytes, keyName } from './keys.ts'
 
+/** The process's repeated values. */
+const WORDS = new Repeated()
 const NO_ID = new Uint8Array(0)
 /** Bytes of a decimal string: beyond it, a text is not taken for a number. */
 const LONGEST_NUMBER = 64
@@ -84,7 +87,9 @@ export class TableReader {
   }
 
   scopeName(row: number): string {
-    return this.#text(this.table.scopes, this.#scope(row) + SCOPE.nameOff)
+    const at = this.#scope(row)
+    const { scopes } = this.table
+    return WORDS.text(this.bytes, scopes[at + SCOPE.nameOff]!, scopes[at + SCOPE.nameLen]!)
   }
 
   scopeVersion(row: number): string {
@@ -141,6 +146,13 @@ export class TableReader {
   string(ref: AttrRef): string {
     if (this.#attr(ref, ATTR_AT.type) !== ATTR.string) return ''
     return this.#text(this.table.attrs, ref * ATTR_AT.width + ATTR_AT.off)
+  }
+
+  word(ref: AttrRef): string {
+    const base = ref * ATTR_AT.width
+    const { attrs } = this.table
+    if (attrs[base + ATTR_AT.type] !== ATTR.string) return ''
+    return WORDS.text(this.bytes, attrs[base + ATTR_AT.off]!, attrs[base + ATTR_AT.len]!)
   }
 
   number(ref: AttrRef): number {

@@ -30,10 +30,10 @@ export function factsOf(batch: Batch): SpanFacts {
 function fill(facts: SpanFacts, scan: Scan, batch: Batch, row: number): void {
   const operation = operationOf(scan)
   facts.operation[row] = operation
-  facts.runId[row] = scan.text(SLOT.runId)
+  facts.runId[row] = scan.id(SLOT.runId)
   facts.seq[row] = scan.count(SLOT.seq)
-  facts.sessionId[row] = scan.text(SLOT.session)
-  facts.userId[row] = scan.text(SLOT.user)
+  facts.sessionId[row] = scan.id(SLOT.session)
+  facts.userId[row] = scan.id(SLOT.user)
   facts.toolName[row] = scan.text(SLOT.tool)
   facts.agentName[row] = agentName(scan, operation)
   if (operation === '') return

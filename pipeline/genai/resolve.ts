@@ -96,7 +96,7 @@ function fromAttributes(scan: Scan, batch: Batch, row: number, provider: string)
   const output = outputSemantics(scan, batch, row, provider, usage, sdk)
   const inferred = guessed || input.inferred || output || scan.textual
   const semantics = inferred ? 'inferred' : input.exclusive ? 'exclusive' : 'inclusive'
-  return { usage, semantics, ...(sdk?.payload === undefined ? {} : { payload: sdk.payload }) }
+  return sdk?.payload === undefined ? { usage, semantics } : { usage, semantics, payload: sdk.payload }
 }
 
 /** The counts as the span gives them, before anything is decided. `guessed`: the input had to be worked out. */

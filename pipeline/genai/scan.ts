@@ -41,8 +41,16 @@ export class Scan {
     return this.has(slot) ? (SOURCES[field][this.#ranks[slot] ?? 0] ?? '') : ''
   }
 
-  /** '' when absent. */
+  /** '' when absent. For values of few kinds; long ones are welcome, too. */
   text(slot: number): string {
+    const ref = (this.#refs[slot] ?? NONE) as AttrRef
+    const batch = this.#batch
+    if (ref === NONE || batch === undefined) return ''
+    return batch.type(ref) === ATTR.string ? batch.word(ref) : batch.text(ref)
+  }
+
+  /** The same for ids, which differ from run to run: they are not looked for among the values met before. */
+  id(slot: number): string {
     const ref = (this.#refs[slot] ?? NONE) as AttrRef
     const batch = this.#batch
     if (ref === NONE || batch === undefined) return ''
