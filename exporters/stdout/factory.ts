@@ -1,5 +1,7 @@
+import { Socket } from 'node:net'
 import type { ExporterFactory } from '../../pipeline/factory.ts'
 import { config } from './config.ts'
+import { FileSink } from './file-sink.ts'
 import { StdoutExporter } from './stdout.ts'
 
 export const stdout: ExporterFactory<typeof config> = {
@@ -10,7 +12,8 @@ export const stdout: ExporterFactory<typeof config> = {
   create: (options) =>
     new StdoutExporter(
       options,
-      process.stdout,
+      // Pipes and terminals are sockets to Node; anything else is a file.
+      process.stdout instanceof Socket ? process.stdout : new FileSink(1),
       process.stdout.isTTY && process.env['NO_COLOR'] === undefined,
     ),
 }

@@ -6,6 +6,7 @@ import { COSTS, TOKENS, type SpanFacts } from '../../pipeline/batch/facts.ts'
 import type { Batch, BatchMeta } from '../../pipeline/batch/batch.ts'
 import { decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
 import { config } from './config.ts'
+import { FileSink } from './file-sink.ts'
 import { StdoutExporter, type Sink } from './stdout.ts'
 
 const META: BatchMeta = {
@@ -195,6 +196,28 @@ describe('stdout', () => {
     const verdict = { code: 'EXPORT_UNAVAILABLE', verdict: { do: 'retry' } }
     await expect(exporter.consume(batch, never)).rejects.toMatchObject(verdict)
     await expect(exporter.probe()).rejects.toMatchObject(verdict)
+  })
+
+  it('says retryably that the disk is full, and goes on when it is not', async () => {
+    let room = 10
+    let file = ''
+    const sink = new FileSink(1, (_fd, bytes, done) => {
+      if (room === 0) return done(Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC' }), 0)
+      const taken = bytes.subarray(0, room)
+      file += taken.toString()
+      room -= taken.length
+      done(null, taken.length)
+    })
+    const exporter = await exporterOn(sink)
+    const batch = batchOf([span('a')])
+    const full = { code: 'EXPORT_UNAVAILABLE', verdict: { do: 'retry' } }
+    await expect(exporter.consume(batch, never)).rejects.toMatchObject(full)
+    await expect(exporter.consume(batch, never)).rejects.toMatchObject(full)
+    room = 10_000
+    await exporter.consume(batch, never)
+    await exporter.consume(batch, never)
+    const line = '2026-01-02T00:00:00.000Z  traces  spans=1 tenant=acme source=otlp/grpc\n'
+    expect(file).toBe(`2026-01-02\n${line}${line}`)
   })
 
   it('stops before it started', async () => {

@@ -9,7 +9,12 @@ import type { config } from './config.ts'
 import { textLines } from './text.ts'
 
 /** Standard output, or what stands in for it. */
-export type Sink = Writable & { readonly isTTY?: boolean }
+export interface Sink extends Pick<Writable, 'destroyed'> {
+  readonly isTTY?: boolean
+  on(event: 'error', listener: (error: Error) => void): unknown
+  off(event: 'error', listener: (error: Error) => void): unknown
+  write(text: string, done: (error?: Error | null) => void): unknown
+}
 
 const CHUNK_CHARS = 256 * 1024
 
