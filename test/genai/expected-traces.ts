@@ -1,7 +1,7 @@
 import { sharedData } from './spans.ts'
 
 /** What Langfuse derived of one span: a line of `traces/otlp/expected.jsonl`. */
-export interface Expected {
+interface Expected {
   readonly traceId: string
   readonly spanId: string
   readonly file: string

@@ -1,5 +1,5 @@
 /** An attribute, and the text that the collector's AsString makes of it, written out by hand. */
-export interface GoldenAttribute {
+interface GoldenAttribute {
   readonly key: string
   /** AnyValue as OTLP/JSON. */
   readonly value: object

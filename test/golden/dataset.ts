@@ -92,11 +92,6 @@ export function goldenRequests(prefix: string): GoldenRequest[] {
   })
 }
 
-/** Names every combination, for a test of the coverage itself. */
-export function goldenShapes(): readonly Record<string, unknown>[] {
-  return pairwise(SPAN_DIMENSIONS)
-}
-
 interface Place {
   readonly resource: AttributeClass
   readonly scope: string | undefined

@@ -1,5 +1,5 @@
 /** Named dimensions, each with its values. */
-export type Dimensions = Readonly<Record<string, readonly unknown[]>>
+type Dimensions = Readonly<Record<string, readonly unknown[]>>
 
 export type Combination<D extends Dimensions> = { readonly [K in keyof D]: D[K][number] }
 
