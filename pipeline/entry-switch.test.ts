@@ -6,6 +6,8 @@ import { EntrySwitch } from './entry-switch.ts'
 
 const NEVER = new AbortController().signal
 const batch = {} as Batch
+/** Everything that can go on has gone on. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** An entry that says its name and ends each batch when told. */
 function target(name: string, order: string[]) {
@@ -29,6 +31,8 @@ it('waits for what is in flight, holds the rest back, and sends it to the new ta
   await expect.poll(() => order).toEqual(['old'])
   const paused = entry.pause(NEVER).then(() => order.push('paused'))
   const second = entry.consume(batch, NEVER)
+  await turn()
+  expect(order).toEqual(['old'])
   before.finish()
   await paused
   expect(order).toEqual(['old', 'paused'])
@@ -46,6 +50,7 @@ it('holds requests by their head too, and through a second pause before they had
   const admitted = entry.admit({ path: '/a' } as Head)
   entry.resume()
   await entry.pause(NEVER)
+  await turn()
   entry.point(target('new', []).entry)
   entry.resume()
   await expect(admitted).rejects.toThrow('new /a')

@@ -42,6 +42,10 @@ it('stops what has started when one cannot, names it, and keeps whether a later 
     verdict: { do: 'retry' },
   })
   expect(order).toEqual(['+wal', '-wal'])
+  expect(status.list().find(({ name }) => name === 'bad')).toMatchObject({
+    status: 'StatusFatalError',
+    error: 'no',
+  })
 })
 
 it('leaves a component that does not heed the deadline and says so; others are not held up', async () => {

@@ -26,8 +26,8 @@ export async function startAll(nodes: readonly Node[], board: StatusBoard): Prom
     try {
       await node.component.start?.()
     } catch (error) {
-      board.set(node.name, node.group, 'StatusFatalError', messageOf(error))
       await stopAll([...started, node], AbortSignal.timeout(5000), board)
+      board.set(node.name, node.group, 'StatusFatalError', messageOf(error))
       throw startFault(node, error)
     }
     board.set(node.name, node.group, 'StatusOK')
