@@ -8,8 +8,14 @@ export interface LedgerPlan {
   readonly endpoint: () => string
   readonly senders: number
   readonly spansPerRequest: number
-  /** Per answer that came after `ok`: true means that the client never saw it and sends again. */
+  /** Number of the first request; default 1. Equal requests are duplicates of each other. */
+  readonly firstRequest?: number
+  /** Stops after so many. */
+  readonly requests?: number
+  /** Told of each OK by its number: true cuts the connection, as if the answer had never come, and sends again. */
   readonly loses?: (answers: number) => boolean
+  /** Told of each attempt by its number: cuts the connection so many ms after the request has gone out. */
+  readonly hangsUpMs?: (attempts: number) => number | undefined
   /** An attempt without an answer is given up after this; default 5 s. */
   readonly deadlineMs?: number
   /** Pause of a sender between two requests; default none. */
@@ -52,7 +58,8 @@ export function startSender(plan: LedgerPlan): LedgerSender {
   const acked = new Set<number>()
   const figures: LedgerFigures = { attempts: 0, failures: {}, lost: 0, longestGapMs: 0 }
   const stop = new AbortController()
-  let next = 1
+  let next = plan.firstRequest ?? 1
+  const end = next + (plan.requests ?? Infinity)
   const finishing = new AbortController()
   let answers = 0
   let lastAckMs = performance.now()
@@ -62,10 +69,11 @@ export function startSender(plan: LedgerPlan): LedgerSender {
     const body = requestBytes(request, spansPerRequest)
     while (!stop.signal.aborted) {
       figures.attempts++
-      const status = await wire.send(body)
+      const status = await wire.send(body, plan.hangsUpMs?.(figures.attempts))
       if (status === '0') {
         if (plan.loses?.(++answers) === true) {
           figures.lost++
+          wire.close()
           continue
         }
         const nowMs = performance.now()
@@ -84,7 +92,7 @@ export function startSender(plan: LedgerPlan): LedgerSender {
   const run = async (): Promise<void> => {
     const wire = new Wire(plan.endpoint, plan.deadlineMs ?? 5000)
     try {
-      while (!finishing.signal.aborted && !stop.signal.aborted) {
+      while (next < end && !finishing.signal.aborted && !stop.signal.aborted) {
         await deliver(wire, next++)
         if (plan.paceMs !== undefined) await delay(plan.paceMs)
       }
@@ -113,7 +121,7 @@ export function startSender(plan: LedgerPlan): LedgerSender {
     async finish(timeoutMs = 60_000) {
       finishing.abort()
       const timer = setTimeout(() => {
-        refusal ??= new Error(`after ${timeoutMs} ms ${next - 1 - acked.size} requests were not acknowledged`)
+        refusal ??= new Error(`after ${timeoutMs} ms some requests were not acknowledged, ${acked.size} were`)
         stop.abort()
       }, timeoutMs)
       await running
@@ -136,7 +144,7 @@ class Wire {
   }
 
   /** `grpc-status`, or `none` without an answer. Never rejects. */
-  send(body: Uint8Array): Promise<string> {
+  send(body: Uint8Array, hangsUpMs = this.#deadlineMs): Promise<string> {
     const session = this.#open()
     return new Promise((resolve) => {
       let status = 'none'
@@ -149,7 +157,7 @@ class Wire {
       const timer = setTimeout(() => {
         // A connection that does not answer is given up whole: what hangs may be the process behind it.
         session.destroy()
-      }, this.#deadlineMs)
+      }, hangsUpMs)
       const onHeaders = (headers: IncomingHttpHeaders): void => {
         const found = headers['grpc-status']
         if (typeof found === 'string') status = found

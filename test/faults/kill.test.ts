@@ -1,0 +1,124 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { test, type TestContext } from 'vitest'
+import { NatsServer } from '../nats.ts'
+import { startDaemon, type Daemon } from '../support/daemon.ts'
+import { startSender, type LedgerSender } from '../support/ledger-sender.ts'
+import {
+  daemonConfig,
+  expectBalance,
+  expectExact,
+  expectLedger,
+  randomOf,
+  reckon,
+  say,
+  seedOf,
+  stateOf,
+} from './world.ts'
+
+/** `WEIR_FAULT_ROUNDS=100 WEIR_FAULT_SEED=7 npm run test:faults`: longer, and the same again. */
+const ROUNDS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 10)
+const SEED = seedOf(process.env)
+
+type Victim = 'daemon' | 'store process' | 'nats-server'
+
+interface World {
+  readonly daemon: Daemon
+  readonly nats: NatsServer | undefined
+  readonly sender: LedgerSender
+}
+
+async function world(driver: string, { onTestFinished }: TestContext): Promise<World> {
+  const nats = driver === 'jetstream' ? await NatsServer.start() : undefined
+  onTestFinished(() => nats?.stop())
+  const daemon = await startDaemon({ config: daemonConfig(nats?.url) })
+  onTestFinished(() => daemon.stop())
+  await daemon.ready()
+  const endpoint = (): string => daemon.endpoints.grpc
+  const sender = startSender({ endpoint, senders: 6, spansPerRequest: 10, paceMs: 5 })
+  onTestFinished(() => sender.abort())
+  return { daemon, nats, sender }
+}
+
+/** Each victim as often as asked for, in a seeded order. */
+function plan(victims: readonly Victim[], random: () => number): Victim[] {
+  return victims
+    .flatMap((victim) => Array<Victim>(ROUNDS).fill(victim))
+    .map((victim) => ({ victim, at: random() }))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ victim }) => victim)
+}
+
+async function kill({ daemon, nats }: World, victim: Victim): Promise<void> {
+  if (victim === 'daemon') await daemon.restart('SIGKILL')
+  else if (victim === 'nats-server') await nats?.restart('SIGKILL')
+  else await untilTrue(() => daemon.killStore() !== undefined)
+}
+
+async function untilTrue(is: () => boolean): Promise<void> {
+  const endMs = performance.now() + 60_000
+  while (!is()) {
+    if (performance.now() > endMs) throw new Error('the store process did not come back')
+    await delay(10)
+  }
+}
+
+/** Spans of this life of the store process that reached ClickHouse. */
+async function sentSpans(daemon: Daemon): Promise<number> {
+  const page = await daemon.metrics().catch(() => undefined)
+  return page?.sum('otelcol_exporter_sent_spans') ?? 0
+}
+
+async function untilDelivering({ daemon }: World, timeoutMs = 30_000): Promise<void> {
+  const first = await sentSpans(daemon)
+  const endMs = performance.now() + timeoutMs
+  while ((await sentSpans(daemon)) <= first) {
+    if (performance.now() > endMs) throw new Error(`nothing is delivered:\n${daemon.log().slice(-3000)}`)
+    await delay(20)
+  }
+}
+
+// Both at once: most of the time goes by waiting for leases of the dead.
+test.concurrent.for([
+  ['embedded', ['daemon', 'store process']],
+  ['jetstream', ['daemon', 'store process', 'nats-server']],
+] as const)(
+  'kill -9 under load, %s: what was acknowledged is stored, once',
+  { timeout: 120_000 + ROUNDS * 40_000 },
+  async ([driver, victims], context) => {
+    const random = randomOf(SEED)
+    const made = await world(driver, context)
+    const { daemon, sender } = made
+    const intakeMs: number[] = []
+    const deliveryMs: number[] = []
+    for (const victim of plan(victims, random)) {
+      // Some kills find inserts under way for sure, the others mostly a process that has just begun.
+      if (random() < 0.2) {
+        const begun = performance.now()
+        await untilDelivering(made)
+        deliveryMs.push(performance.now() - begun)
+      }
+      await delay(random() * 300)
+      const killed = performance.now()
+      await kill(made, victim)
+      await sender.progress(20, 60_000)
+      intakeMs.push(performance.now() - killed)
+    }
+    await daemon.ready()
+    await sender.finish()
+    const reckoning = await reckon((sql) => daemon.query(sql), sender)
+    say(
+      `kill -9, ${driver}, seed ${SEED}: ${JSON.stringify({ kills: intakeMs.length, ...reckoning })}, ` +
+        `intake back after ${summary(intakeMs)}, delivery seen after ${summary(deliveryMs)}, ${JSON.stringify(sender.figures)}`,
+    )
+    expectExact(reckoning)
+    await expectBalance(daemon)
+    await daemon.kill('SIGTERM')
+    await expectLedger(stateOf(daemon, made.nats?.url), reckoning.rows)
+  },
+)
+
+function summary(values: readonly number[]): string {
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (fraction: number): number => Math.round(sorted[Math.floor((sorted.length - 1) * fraction)] ?? 0)
+  return `p50 ${at(0.5)} ms, max ${at(1)} ms`
+}

@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest'
+import { NatsServer } from '../nats.ts'
+import { startDaemon } from '../support/daemon.ts'
+import { startSender } from '../support/ledger-sender.ts'
+import {
+  daemonConfig,
+  expectBalance,
+  expectExact,
+  expectLedger,
+  randomOf,
+  reckon,
+  say,
+  seedOf,
+  stateOf,
+} from './world.ts'
+
+const SEED = seedOf(process.env)
+
+// A repeat joins other requests in another group commit: what tells it is the member's digest, not the message.
+test.concurrent.for(['embedded', 'jetstream'])(
+  'a client that loses every third answer and retries, %s: nothing is stored twice',
+  { timeout: 120_000 },
+  async (driver, { onTestFinished }) => {
+    const random = randomOf(SEED)
+    const nats = driver === 'jetstream' ? await NatsServer.start() : undefined
+    onTestFinished(() => nats?.stop())
+    const daemon = await startDaemon({ config: daemonConfig(nats?.url) })
+    onTestFinished(() => daemon.stop())
+    await daemon.ready()
+    const sender = startSender({
+      endpoint: () => daemon.endpoints.grpc,
+      senders: 12,
+      spansPerRequest: 10,
+      loses: (answers) => answers % 3 === 0,
+      // Some hang up while the daemon still writes: then the repeat races with the first try.
+      hangsUpMs: () => (random() < 0.1 ? random() * 5 : undefined),
+    })
+    onTestFinished(() => sender.abort())
+    await sender.progress(1000, 60_000)
+    await sender.finish()
+    const messages = (await daemon.metrics()).sum('weir_wal_messages')
+    const reckoning = await reckon((sql) => daemon.query(sql), sender)
+    say(
+      `lost answers, ${driver}, seed ${SEED}: ${JSON.stringify({ ...reckoning, ...sender.figures, messages })}`,
+    )
+    expectExact(reckoning)
+    expect(sender.figures.lost).toBeGreaterThanOrEqual(500)
+    expect(messages, 'no two requests shared a message: group commit was not tried').toBeLessThan(
+      sender.acked.size + sender.figures.lost,
+    )
+    await expectBalance(daemon)
+    await daemon.kill('SIGTERM')
+    const ledger = await expectLedger(stateOf(daemon, nats?.url), reckoning.rows)
+    expect(ledger.duplicate).toBeGreaterThanOrEqual(sender.figures.lost * sender.spansPerRequest)
+  },
+)

@@ -1,0 +1,45 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { NatsServer } from '../nats.ts'
+import { startDaemon } from '../support/daemon.ts'
+import { startSender } from '../support/ledger-sender.ts'
+import { daemonConfig, expectExact, expectLedger, randomOf, reckon, say, seedOf, stateOf } from './world.ts'
+
+const TIMES = 5
+/** The default of `service.shutdown_timeout`. */
+const SHUTDOWN_MS = 10_000
+const SEED = seedOf(process.env)
+
+test.concurrent.for(['embedded', 'jetstream'])(
+  'SIGTERM under load, %s: exit code 0 in time, and what was acknowledged is stored after the restart',
+  { timeout: 120_000 },
+  async (driver, { onTestFinished }) => {
+    const random = randomOf(SEED)
+    const nats = driver === 'jetstream' ? await NatsServer.start() : undefined
+    onTestFinished(() => nats?.stop())
+    const daemon = await startDaemon({ config: daemonConfig(nats?.url) })
+    onTestFinished(() => daemon.stop())
+    await daemon.ready()
+    const endpoint = (): string => daemon.endpoints.grpc
+    const sender = startSender({ endpoint, senders: 6, spansPerRequest: 10, paceMs: 5 })
+    onTestFinished(() => sender.abort())
+    const stopMs: number[] = []
+    for (let time = 0; time < TIMES; time++) {
+      await sender.progress(100, 60_000)
+      await delay(random() * 500)
+      const { code, signal, ms } = await daemon.kill('SIGTERM')
+      expect({ code, signal }, daemon.log().slice(-2000)).toEqual({ code: 0, signal: null })
+      expect(ms).toBeLessThan(SHUTDOWN_MS)
+      stopMs.push(Math.round(ms))
+      await daemon.restart()
+    }
+    await daemon.ready()
+    await sender.progress(20, 60_000)
+    await sender.finish()
+    const reckoning = await reckon((sql) => daemon.query(sql), sender)
+    say(`SIGTERM, ${driver}, seed ${SEED}: ${JSON.stringify({ ...reckoning, stopMs, ...sender.figures })}`)
+    expectExact(reckoning)
+    await daemon.kill('SIGTERM')
+    await expectLedger(stateOf(daemon, nats?.url), reckoning.rows)
+  },
+)
