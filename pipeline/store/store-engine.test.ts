@@ -125,6 +125,8 @@ it('keeps what is unchanged and goes back when what is new cannot start', async 
   await expect(world.engine.reload(next)).rejects.toThrow('exporter:sink/two did not start: refused')
   expect(world.cursors).toEqual(['traces/a/sink'])
   expect(world.engine.health().degraded).toEqual([])
+  const names = world.engine.health().components.map(({ name }) => name)
+  expect(names.toSorted()).toEqual(['connector:log', 'exporter:sink'])
   expect(world.events.filter((event) => /^[+-]sink$/.test(event))).toEqual(['+sink'])
   world.down.clear()
   expect(await world.engine.reload(next)).toEqual(['exporter:sink/two'])
