@@ -103,4 +103,4 @@ test('gateway: what one daemon acknowledged, another with the same config stores
   const second = await started({ config, env })
   expect(await storedCount(second, 2)).toBe(2)
   expect(await names(second)).toEqual(['by HTTP', 'by gRPC'])
-})
+}, 60_000)

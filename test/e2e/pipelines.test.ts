@@ -124,7 +124,7 @@ test('a dead and a silent exporter hold nobody up, and catch up from their own c
     return answer.text() === '"one"\n"two"\n"three"\n'
   })
   expect(printed(daemon)).toEqual(names)
-})
+}, 60_000)
 
 test('an exporter that a reload adds starts at the latest; the others go on where they were', async () => {
   const daemon = await started(stores({ clickhouse: EMBEDDED }))
