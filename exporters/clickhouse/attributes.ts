@@ -50,7 +50,8 @@ export class Attributes {
       return
     }
     const value = type === ATTR.int ? intAt(raw.bytes, offset) : Number.NaN
-    out.text(Number.isSafeInteger(value) ? String(value) : reader.text(ref as AttrRef))
+    if (Number.isSafeInteger(value)) out.integer(value)
+    else out.text(reader.text(ref as AttrRef))
   }
 
   keyIndex(bytes: Uint8Array, key: number): number {

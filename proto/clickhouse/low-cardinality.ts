@@ -145,7 +145,7 @@ export class LowCardinalityColumn implements Column {
 
 function narrowed(rows: Uint32Array, count: number, width: number): Uint8Array {
   const used = rows.subarray(0, count)
-  const out = width === 0 ? Uint8Array.from(used) : width === 1 ? Uint16Array.from(used) : used
+  const out = width === 0 ? new Uint8Array(used) : width === 1 ? new Uint16Array(used) : used
   return new Uint8Array(out.buffer, out.byteOffset, out.byteLength)
 }
 

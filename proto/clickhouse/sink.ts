@@ -6,9 +6,11 @@
 export class Sink {
   bytes: Buffer
   length = 0
+  #view: DataView
 
   constructor(capacity = 1024) {
     this.bytes = Buffer.allocUnsafeSlow(capacity)
+    this.#view = new DataView(this.bytes.buffer)
   }
 
   clear(): void {
@@ -52,13 +54,31 @@ export class Sink {
       this.varint(size)
       at = this.length
     }
-    // Below this size a loop beats the call into Buffer.copy (measured: 73 ns a call).
-    if (size < 40) for (let i = start; i < end; i++) out[at++] = source[i] as number
+    // Below these sizes a loop beats the call into Buffer.copy or the view that `set` needs (measured).
+    if (size < 24) for (let i = start; i < end; i++) out[at++] = source[i] as number
     else {
-      out.set(source.subarray(start, end), at)
+      if (size < 1024) copyWords(viewOf(source), start, this.#view, at, size)
+      else out.set(source.subarray(start, end), at)
       at += size
     }
     this.length = at
+  }
+
+  /** An integer as ClickHouse writes its decimal text as a string. Up to 2^31: without a JS string. */
+  integer(value: number): void {
+    if (!(value >= 0 && value < 0x8000_0000)) return this.text(String(value))
+    let digits = 1
+    for (let bound = 10; value >= bound; bound *= 10) digits++
+    const at = this.reserve(digits + 1)
+    const out = this.bytes
+    out[at] = digits
+    let rest = value | 0
+    for (let i = at + digits; i > at; i--) {
+      const next = (rest / 10) | 0
+      out[i] = 48 + rest - next * 10
+      rest = next
+    }
+    this.length = at + digits + 1
   }
 
   /** `text` as UTF-8, as ClickHouse writes a string. */
@@ -96,5 +116,23 @@ export class Sink {
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2))
     this.bytes.copy(larger, 0, 0, this.length)
     this.bytes = larger
+    this.#view = new DataView(larger.buffer)
   }
 }
+
+function copyWords(source: DataView, start: number, out: DataView, at: number, size: number): void {
+  const whole = size & ~3
+  for (let i = 0; i < whole; i += 4) out.setInt32(at + i, source.getInt32(start + i, true), true)
+  for (let i = whole; i < size; i++) out.setUint8(at + i, source.getUint8(start + i))
+}
+
+/** The values of a request follow one another: its view is made once. */
+function viewOf(source: Uint8Array): DataView {
+  if (source === lastSource) return lastView
+  lastSource = source
+  lastView = new DataView(source.buffer, source.byteOffset, source.byteLength)
+  return lastView
+}
+
+let lastSource: Uint8Array = new Uint8Array(0)
+let lastView = new DataView(lastSource.buffer)
