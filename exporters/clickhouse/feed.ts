@@ -17,8 +17,11 @@ export interface Chunk {
 
 /** ClickHouse's own block is at most this large; see `max_insert_block_size` and the notes on memory. */
 export const MAX_ROWS = 100_000
-/** Of transcoded bytes: a resource is repeated for each of its spans, so this is not bounded by the request's size. */
-export const MAX_BYTES = 64 << 20
+/**
+ * Of transcoded bytes: a resource is repeated for each of its spans, so this is not bounded by the request's size. More
+ * than the 64 MiB of OTLP that one delivery brings by default, which would else be cut into a large and a tiny insert.
+ */
+export const MAX_BYTES = 96 << 20
 
 /**
  * Fills the block with live spans from `from` on, until it is full or the delivery ends. The cut depends only on the
