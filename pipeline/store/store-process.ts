@@ -139,6 +139,8 @@ export class StoreProcess {
     const child = fork(this.#modulePath, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      // Statements of embedded ClickHouse each hold a thread of libuv's pool while they run: 4 would let queries block inserts.
+      env: { UV_THREADPOOL_SIZE: '8', ...process.env },
     })
     this.#child = child
     const ended = endOf(child)
