@@ -61,7 +61,7 @@ export function runStoreProcess(setup: ChildSetup): void {
       return null
     },
   }
-  new Rpc(channel, handlers)
+  void new Rpc(channel, handlers)
   channel.onClose(() => leave(isStopping))
   // The parent may have died before there was anyone to hear of it.
   if (!process.connected) leave(isStopping)

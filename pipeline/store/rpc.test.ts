@@ -30,14 +30,14 @@ const handlers = {
 
 test('answers are matched to their requests', async () => {
   const { a, b } = pair()
-  new Rpc(b, handlers)
+  void new Rpc(b, handlers)
   const rpc = new Rpc<Calls>(a, {})
   expect(await Promise.all([1, 2, 3].map((value) => rpc.call('double', value, 1000)))).toEqual([2, 4, 6])
 })
 
 test('a Fault crosses with its code and verdict', async () => {
   const { a, b } = pair()
-  new Rpc(b, handlers)
+  void new Rpc(b, handlers)
   const error = await new Rpc<Calls>(a, {}).call('fail', null, 1000).catch((thrown: unknown) => thrown)
   expect(error).toBeInstanceOf(Fault)
   expect(error).toMatchObject({
@@ -49,14 +49,14 @@ test('a Fault crosses with its code and verdict', async () => {
 
 test('a request without an answer ends at its deadline, retryably', async () => {
   const { a, b } = pair()
-  new Rpc(b, handlers)
+  void new Rpc(b, handlers)
   const call = new Rpc<Calls>(a, {}).call('never', null, 10)
   await expect(call).rejects.toMatchObject({ code: 'CANCELLED', verdict: { do: 'retry' } })
 })
 
 test('a closed channel fails what is pending and what comes after', async () => {
   const { a, b, close } = pair()
-  new Rpc(b, handlers)
+  void new Rpc(b, handlers)
   const rpc = new Rpc<Calls>(a, {})
   const pending = rpc.call('never', null, 60_000)
   close()
