@@ -41,7 +41,7 @@ async function publish(worker: number, end: AbortSignal, acked: Map<string, numb
   let refused = 0
   for (let at = 0; !end.aborted; at++) {
     const id = `${worker}-${at}`
-    const next = message(id.padEnd(2000 + ((at * 7919) % 20_000), '.'), 'default', id)
+    const next = message(id.padEnd(2000 + ((at * 7919) % 90_000), '.'), 'default', id)
     while (!acked.has(id)) {
       try {
         acked.set(id, await wal.append(next))

@@ -7,6 +7,7 @@ import {
 } from '@nats-io/transport-node'
 import { faultOf, messageOf, retry, type Fault } from '../fault.ts'
 import { publishFault, unavailable } from './jetstream-faults.ts'
+import { writeWhole } from './jetstream-socket.ts'
 
 export interface PublisherOptions {
   readonly stream: string
@@ -18,11 +19,15 @@ export interface PublisherOptions {
 interface Pending {
   readonly subject: string
   readonly id: string
-  readonly data: Uint8Array
+  readonly parts: readonly Uint8Array[]
+  readonly bytes: number
   readonly timer: NodeJS.Timeout
   readonly resolve: (seq: number) => void
   readonly reject: (fault: Fault) => void
 }
+
+/** From here on the copies that `nc.publish` makes cost more than a write of one's own. */
+const LARGE_BYTES = 64 * 1024
 
 /** A PubAck as the server writes it. */
 interface PubAck {
@@ -53,15 +58,16 @@ export class JetStreamPublisher {
     })
   }
 
-  publish(subject: string, id: string, data: Uint8Array): Promise<number> {
-    if (this.#inFlightBytes > 0 && this.#inFlightBytes + data.length > this.#options.maxInFlightBytes) {
+  publish(subject: string, id: string, parts: readonly Uint8Array[]): Promise<number> {
+    const bytes = sizeOf(parts)
+    if (this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > this.#options.maxInFlightBytes) {
       throw retry('WAL_UNAVAILABLE', `${this.#inFlightBytes} bytes wait for JetStream's answer`, 500)
     }
     const token = (this.#next++).toString(36)
-    this.#inFlightBytes += data.length
+    this.#inFlightBytes += bytes
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#late(token), this.#options.timeoutMs)
-      this.#pending.set(token, { subject, id, data, timer, resolve, reject })
+      this.#pending.set(token, { subject, id, parts, bytes, timer, resolve, reject })
       this.#send(token)
     })
   }
@@ -81,11 +87,15 @@ export class JetStreamPublisher {
   #send(token: string): void {
     const pending = this.#pending.get(token)
     if (pending === undefined) return
-    const head = headers()
-    head.set('Nats-Msg-Id', pending.id)
-    head.set('Nats-Expected-Stream', this.#options.stream)
+    const { subject, id, parts, bytes } = pending
+    const reply = `${this.#inbox}.${token}`
+    const stream = this.#options.stream
     try {
-      this.#nc.publish(pending.subject, pending.data, { headers: head, reply: `${this.#inbox}.${token}` })
+      if (bytes >= LARGE_BYTES && writeWhole(this.#nc, { subject, reply, id, stream, parts, bytes })) return
+      const head = headers()
+      head.set('Nats-Msg-Id', id)
+      head.set('Nats-Expected-Stream', stream)
+      this.#nc.publish(subject, joined(parts), { headers: head, reply })
     } catch (error) {
       this.#finish(token)?.reject(unavailable(`NATS did not take a message: ${messageOf(error)}`, error))
     }
@@ -114,10 +124,21 @@ export class JetStreamPublisher {
     const pending = this.#pending.get(token)
     if (pending === undefined) return undefined
     this.#pending.delete(token)
-    this.#inFlightBytes -= pending.data.length
+    this.#inFlightBytes -= pending.bytes
     clearTimeout(pending.timer)
     return pending
   }
+}
+
+export function sizeOf(parts: readonly Uint8Array[]): number {
+  let bytes = 0
+  for (const part of parts) bytes += part.length
+  return bytes
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [only] = parts
+  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)
 }
 
 function seqOf(message: Msg, stream: string): number {

@@ -9,7 +9,7 @@ import type { Durability, OutgoingMessage, WalDriver, WalInfo, WalPort } from '.
 import { jetStreamDurability, type ProofOptions } from './durability.ts'
 import { unavailable } from './jetstream-faults.ts'
 import { JetStreamPort } from './jetstream-port.ts'
-import { JetStreamPublisher } from './jetstream-publisher.ts'
+import { JetStreamPublisher, sizeOf } from './jetstream-publisher.ts'
 import { prepareStream, type StreamOptions } from './jetstream-stream.ts'
 
 export interface JetStreamWalOptions extends StreamOptions, ProofOptions {
@@ -89,15 +89,15 @@ export class JetStreamWal implements WalDriver {
 
   async append(message: OutgoingMessage): Promise<number> {
     const { publisher, maxPayload } = this.#ready()
-    const data = joined(message.parts)
-    if (data.length > maxPayload - RESERVED) {
+    const bytes = sizeOf(message.parts)
+    if (bytes > maxPayload - RESERVED) {
       throw reject(
         'SPAN_TOO_LARGE',
-        `a WAL message of ${data.length} bytes is over the limit of ${maxPayload - RESERVED} bytes: ` +
+        `a WAL message of ${bytes} bytes is over the limit of ${maxPayload - RESERVED} bytes: ` +
           'raise max_payload in nats-server, or send smaller batches',
       )
     }
-    return publisher.publish(this.#subject(message.signal, message.tenant), message.id, data)
+    return publisher.publish(this.#subject(message.signal, message.tenant), message.id, message.parts)
   }
 
   #subject(signal: string, tenant: string): string {
@@ -173,9 +173,4 @@ async function managed(nc: NatsConnection): Promise<JetStreamManager> {
       { cause: error },
     )
   }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const [only] = parts
-  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)
 }
