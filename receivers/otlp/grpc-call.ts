@@ -12,16 +12,19 @@ import { encodingOf, tooLarge } from '../../pipeline/net/inflate.ts'
 import { clientCertificate } from '../../pipeline/net/tls.ts'
 import { wireStatus } from '../../pipeline/status.ts'
 import { Passage, type Body } from './deliver.ts'
+import { GrpcFrames } from './grpc-frames.ts'
 import { grpcStatus } from './grpc-status.ts'
 
 /**
- * What grpc-js keeps private and we need: the stream, to see a message's length before it is buffered, and the
- * encoding, to inflate under our own limits after the digest was verified (grpc-js would inflate first).
+ * What grpc-js keeps private and we need: the stream, to refuse a message before it is buffered; the encoding, to
+ * inflate under our own limits after the digest was verified (grpc-js would inflate first); and what takes messages out
+ * of the frames, to hear of a message's length before it has arrived and to copy its bytes once.
  * `otlp-lifecycle.test.ts` fails when an upgrade moves them.
  */
 export interface BaseCall extends ServerInterceptingCallInterface {
   readonly stream: ServerHttp2Stream
   incomingEncoding: string
+  decoder: { write(data: Buffer): Buffer[] }
 }
 
 export interface GrpcCallDeps {
@@ -32,25 +35,56 @@ export interface GrpcCallDeps {
   readonly onCall: (session: ServerHttp2Session, stream: ServerHttp2Stream) => void
 }
 
-/** gRPC length-prefixed message: one byte of flags (1: compressed), four of length, big-endian. */
-const PREFIX_BYTES = 5
 const BODY_TIMEOUT_MS = 30_000
 
 /** Admits, meters and hands over the calls of one method; other methods pass untouched. */
 export function grpcCalls(deps: GrpcCallDeps, path: string): ServerInterceptor {
   return (method, call) => {
     if (method.path !== path) return new ServerInterceptingCall(call)
-    const state = new GrpcCall(call as BaseCall, method.path, deps)
-    return new ServerInterceptingCall(call, {
-      start: (next) =>
-        next({
-          onReceiveMetadata: (metadata, proceed) =>
-            void state.admit(metadata).then((go) => go && proceed(metadata)),
-          onReceiveMessage: (message: Buffer, proceed) => proceed(state.received(message)),
-          onReceiveHalfClose: (proceed) => proceed(),
-          onCancel: () => state.finish(),
-        }),
+    return new MeteredCall(call as BaseCall, new GrpcCall(call as BaseCall, method.path, deps))
+  }
+}
+
+type Listener = Parameters<ServerInterceptingCallInterface['start']>[0]
+
+/**
+ * The call as the handler of grpc-js sees it. Straight to the call beneath, where the machinery for interceptors in
+ * general takes several objects and closures per call.
+ */
+class MeteredCall extends ServerInterceptingCall {
+  readonly #call: BaseCall
+  readonly #state: GrpcCall
+
+  constructor(call: BaseCall, state: GrpcCall) {
+    super(call)
+    this.#call = call
+    this.#state = state
+  }
+
+  override start(listener: Listener): void {
+    const state = this.#state
+    this.#call.start({
+      onReceiveMetadata: (metadata) =>
+        void state.admit(metadata).then((go) => go && listener.onReceiveMetadata(metadata)),
+      onReceiveMessage: (message: Buffer) => listener.onReceiveMessage(state.received(message)),
+      onReceiveHalfClose: () => {
+        if (!state.finished) listener.onReceiveHalfClose()
+      },
+      onCancel: () => {
+        state.finish()
+        listener.onCancel()
+      },
     })
+  }
+
+  /** The status follows at once, in the same turn: nothing is to be learnt from the message having been written. */
+  override sendMessage(message: Buffer, sent: () => void): void {
+    this.#call.sendMessage(message, () => {})
+    sent()
+  }
+
+  override sendStatus(status: Parameters<ServerInterceptingCallInterface['sendStatus']>[0]): void {
+    this.#call.sendStatus(status)
   }
 }
 
@@ -60,11 +94,12 @@ export class GrpcCall {
   readonly #deps: GrpcCallDeps
   readonly #path: string
   readonly #encoding: string
-  readonly #abort = new AbortController()
+  readonly #abort = idle.pop() ?? new AbortController()
   #passage: Passage | undefined
   #message: Buffer | undefined
-  #compressed = false
+  readonly #frames: GrpcFrames
   #settled = false
+  #finished = false
   #bodyTimer: NodeJS.Timeout | undefined
 
   constructor(call: BaseCall, path: string, deps: GrpcCallDeps) {
@@ -73,6 +108,8 @@ export class GrpcCall {
     this.#path = path
     this.#encoding = call.incomingEncoding
     call.incomingEncoding = 'identity'
+    this.#frames = new GrpcFrames((length) => this.#reserve(length))
+    call.decoder = this.#frames
     if (this.session) deps.onCall(this.session, call.stream)
   }
 
@@ -95,7 +132,6 @@ export class GrpcCall {
       this.#fail(error)
       return false
     }
-    this.#watchPrefix()
     this.#bodyTimer = setTimeout(() => {
       this.#fail(retry('CANCELLED', `the request body did not arrive within ${BODY_TIMEOUT_MS} ms`))
     }, BODY_TIMEOUT_MS)
@@ -110,7 +146,7 @@ export class GrpcCall {
 
   body(): Body {
     const bytes = this.#message ?? Buffer.alloc(0)
-    const encoding = this.#compressed ? encodingOf(this.#encoding) : 'identity'
+    const encoding = this.#frames.compressed ? encodingOf(this.#encoding) : 'identity'
     if (encoding === undefined) {
       throw reject('ENCODING_UNSUPPORTED', `grpc-encoding "${this.#encoding}" is not supported; use gzip`)
     }
@@ -127,34 +163,28 @@ export class GrpcCall {
     this.#settled = true
   }
 
+  get finished(): boolean {
+    return this.#finished
+  }
+
   /** grpc-js calls this once per call, whatever its end. */
   finish(): void {
+    this.#finished = true
     clearTimeout(this.#bodyTimer)
-    if (!this.#settled) this.#abort.abort(retry('CANCELLED', 'the sender gave up'))
+    if (this.#settled) reuse(this.#abort)
+    else this.#abort.abort(retry('CANCELLED', 'the sender gave up'))
     this.#passage?.finish()
   }
 
-  /** Reserves the bytes of a message when its length is known, before the rest arrives. */
-  #watchPrefix(): void {
-    const { stream } = this.#call
-    let seen: Buffer = Buffer.alloc(0)
-    const onData = (chunk: Buffer) => {
-      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
-      if (seen.length < PREFIX_BYTES) return
-      stream.off('data', onData)
-      this.#compressed = seen[0] === 1
-      this.#reserve(seen.readUInt32BE(1))
-    }
-    // `prepend`: a refusal must come before grpc-js starts to buffer. It does not make the stream flow.
-    stream.prependListener('data', onData)
-  }
-
-  #reserve(length: number): void {
+  /** False: refused, and answered. */
+  #reserve(length: number): boolean {
     try {
       if (length > this.#deps.limit) throw tooLarge(this.#deps.limit)
       this.passage.take(length)
+      return true
     } catch (error) {
       this.#fail(error)
+      return false
     }
   }
 
@@ -163,6 +193,14 @@ export class GrpcCall {
     this.#call.sendStatus(grpcStatus(wireStatus(error)))
     this.#call.stream.close(constants.NGHTTP2_NO_ERROR)
   }
+}
+
+/** Controllers whose call was answered before its sender gave up: making one costs more than the rest of a call's state. */
+const idle: AbortController[] = []
+const MAX_IDLE = 256
+
+function reuse(controller: AbortController): void {
+  if (idle.length < MAX_IDLE && !controller.signal.aborted) idle.push(controller)
 }
 
 /** `ip:port` of a connection, looked up once: node:http2's socket proxy is slow, and gone when the connection is. */

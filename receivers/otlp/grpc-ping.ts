@@ -1,4 +1,4 @@
-import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import { constants, type ServerHttp2Session } from 'node:http2'
 
 /** grpc-go forgives two early pings before it hangs up. */
 const STRIKES = 2
@@ -12,30 +12,26 @@ const IDLE_MINIMUM_MS = 2 * 3_600_000
 export class PingPolicy {
   readonly #minMs: number
   readonly #permitIdle: boolean
+  readonly #underWay: (session: ServerHttp2Session) => number
   readonly #watched = new WeakSet<ServerHttp2Session>()
 
-  constructor(minMs: number, permitIdle: boolean) {
+  /** `underWay`: the requests of a connection that are not answered yet. */
+  constructor(minMs: number, permitIdle: boolean, underWay: (session: ServerHttp2Session) => number) {
     this.#minMs = minMs
     this.#permitIdle = permitIdle
+    this.#underWay = underWay
   }
 
   /** Call at each request; the first one makes the connection watched. */
-  watch(session: ServerHttp2Session, first: ServerHttp2Stream): void {
+  watch(session: ServerHttp2Session): void {
     if (this.#watched.has(session)) return
     this.#watched.add(session)
     let last = Number.NEGATIVE_INFINITY
     let strikes = 0
-    let underWay = 0
-    const onStream = (stream: ServerHttp2Stream) => {
-      strikes = 0
-      underWay++
-      stream.once('close', () => underWay--)
-    }
-    onStream(first)
-    session.on('stream', onStream)
+    session.on('stream', () => (strikes = 0))
     session.on('ping', () => {
       const now = performance.now()
-      const minimum = underWay > 0 || this.#permitIdle ? this.#minMs : IDLE_MINIMUM_MS
+      const minimum = this.#underWay(session) > 0 || this.#permitIdle ? this.#minMs : IDLE_MINIMUM_MS
       if (now - last < minimum) strikes++
       last = now
       if (strikes > STRIKES) hangUp(session)

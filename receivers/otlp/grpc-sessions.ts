@@ -30,6 +30,11 @@ export class GrpcSessions {
     })
   }
 
+  /** Calls of a connection that have not ended. */
+  underWay(session: ServerHttp2Session): number {
+    return this.#open.get(session)?.size ?? 0
+  }
+
   /** What an answer on this connection must wait for. */
   heard(session: ServerHttp2Session | undefined): Promise<void> | undefined {
     return session && this.#heard.get(session)

@@ -104,14 +104,15 @@ export class GrpcProtocol implements Protocol {
 
   #options(traces: string) {
     const { server_parameters: server, enforcement_policy: policy } = this.#config.keepalive
-    const pings = policy && new PingPolicy(policy.min_time, policy.permit_without_stream)
+    const underWay = (session: ServerHttp2Session) => this.#sessions.underWay(session)
+    const pings = policy && new PingPolicy(policy.min_time, policy.permit_without_stream, underWay)
     const deps = {
       limit: this.#limit,
       gate: this.#context.intake,
       next: this.#next,
       onCall: (session: ServerHttp2Session, stream: ServerHttp2Stream) => {
         this.#sessions.add(session, stream)
-        pings?.watch(session, stream)
+        pings?.watch(session)
       },
     }
     return {

@@ -492,11 +492,11 @@ describe.skipIf(!hasOpenssl)('TLS and mTLS (needs the openssl command)', () => {
 })
 
 describe('what the receiver needs of grpc-js beyond its public interface', () => {
-  it('is still there: the stream and the encoding of a call', async () => {
+  it('is still there: the stream, the encoding and the decoder of a call', async () => {
     const seen: unknown[] = []
     const look: ServerInterceptor = (_, call) => {
-      const { stream, incomingEncoding } = call as unknown as BaseCall
-      seen.push(typeof stream.prependListener, incomingEncoding)
+      const { stream, incomingEncoding, decoder } = call as unknown as BaseCall
+      seen.push(typeof stream.close, incomingEncoding, typeof decoder.write)
       return new ServerInterceptingCall(call)
     }
     const server = new Server({ interceptors: [look] })
@@ -513,7 +513,7 @@ describe('what the receiver needs of grpc-js beyond its public interface', () =>
     const { port } = await pool.listen('127.0.0.1:0', (socket) => injector.injectConnection(socket))
     const client = RawGrpcClient.gzip(`127.0.0.1:${port}`)
     expect((await client.export(Buffer.alloc(1), { path: '/a.B/C' })).code).toBe(0)
-    expect(seen).toEqual(['function', 'gzip'])
+    expect(seen).toEqual(['function', 'gzip', 'function'])
     client.close()
     server.forceShutdown()
     await pool.close()
