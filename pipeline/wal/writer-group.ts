@@ -10,6 +10,8 @@ export class Group {
   readonly tenant: string
   readonly members: Member[] = []
   bytes = 0
+  /** Of the members alone, without what the message adds. */
+  payloadBytes = 0
   /** Settles with the message. */
   readonly durable: Promise<void>
   resolve!: () => void
@@ -28,6 +30,7 @@ export class Group {
   add(member: Member): void {
     this.members.push(member)
     this.bytes += envelopeOverhead(member) + member.bytes.length
+    this.payloadBytes += member.bytes.length
   }
 
   takes(member: Member, maxBytes: number): boolean {

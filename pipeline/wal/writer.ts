@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Batch, BatchMeta } from '../batch/batch.ts'
 import { ACCEPTED, type Consumer, type Outcome } from '../consumer.ts'
 import { faultOf, messageOf, retry } from '../fault.ts'
-import type { Meter } from '../telemetry/meter.ts'
+import type { Histogram, Labels, Meter } from '../telemetry/meter.ts'
 import type { WalDriver } from './driver.ts'
 import { encodeEnvelope, envelopeOverhead, type Member } from './envelope.ts'
 import { Groups, type Group } from './writer-group.ts'
@@ -33,6 +33,8 @@ const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
 export class WalWriter implements Consumer {
   readonly #options: WriterOptions
   readonly #groups = new Groups()
+  readonly #ackDuration: Histogram
+  readonly #labels: Labels
   readonly #seed = randomBytes(12).toString('base64url')
   #messages = 0
   #inFlight = 0
@@ -45,6 +47,8 @@ export class WalWriter implements Consumer {
 
   constructor(options: WriterOptions) {
     this.#options = options
+    this.#ackDuration = options.meter.histogram('weir_wal_ack_duration_seconds')
+    this.#labels = { connector: options.connector }
   }
 
   /** Bytes taken and not yet durable. */
@@ -62,15 +66,9 @@ export class WalWriter implements Consumer {
     if (batch.live === 0) return ACCEPTED
     if (this.#stopping) throw retry('SHUTTING_DOWN', 'the daemon is stopping')
     if (signal.aborted) throw cancelled()
-    const members = this.#membersOf(batch)
-    const bytes = members.reduce((sum, member) => sum + member.bytes.length, 0)
-    this.#take(bytes)
     const started = performance.now()
-    const written = this.#add(batch.meta.tenant, members).finally(() => this.#give(bytes))
-    await unlessAborted(written, signal)
-    this.#options.meter
-      .histogram('weir_wal_ack_duration_seconds')
-      .observe((performance.now() - started) / 1000, { connector: this.#options.connector })
+    await unlessAborted(this.#add(batch.meta.tenant, this.#membersOf(batch)), signal)
+    this.#ackDuration.observe((performance.now() - started) / 1000, this.#labels)
     return ACCEPTED
   }
 
@@ -81,6 +79,7 @@ export class WalWriter implements Consumer {
     const idle = new Promise<void>((resolve) => (this.#idle = resolve))
     await unlessAborted(idle, deadline).catch(() => undefined)
     for (let group = this.#groups.shift(); group !== undefined; group = this.#groups.shift()) {
+      this.#pendingBytes -= group.payloadBytes
       group.reject(retry('SHUTTING_DOWN', 'the daemon stopped before the write-ahead log had taken this'))
     }
   }
@@ -100,13 +99,13 @@ export class WalWriter implements Consumer {
   }
 
   /** Resolves once all are durable; rejects when none of them is under way any more. */
-  async #add(tenant: string, members: readonly Member[]): Promise<void> {
+  #add(tenant: string, members: readonly Member[]): Promise<void> {
+    this.#take(members.reduce((sum, member) => sum + member.bytes.length, 0))
     const { maxMessageBytes } = this.#options.driver
     const groups = members.map((member) => this.#groups.add(tenant, member, maxMessageBytes))
     this.#schedule()
-    for (const result of await Promise.allSettled(groups)) {
-      if (result.status === 'rejected') throw result.reason
-    }
+    const [only] = groups
+    return groups.length === 1 && only !== undefined ? only : allOf(groups)
   }
 
   #take(bytes: number): void {
@@ -116,10 +115,6 @@ export class WalWriter implements Consumer {
       throw retry('OVERLOADED', `over ${limit} bytes wait for the write-ahead log`, 1000)
     }
     this.#pendingBytes += bytes
-  }
-
-  #give(bytes: number): void {
-    this.#pendingBytes -= bytes
   }
 
   /** After this turn's I/O: what it brought shares a message. */
@@ -155,12 +150,14 @@ export class WalWriter implements Consumer {
     try {
       await this.#append(group)
       this.#lastFailure = undefined
+      this.#pendingBytes -= group.payloadBytes
       group.resolve()
       this.#options.onAppended()
     } catch (error) {
       const { meter, connector } = this.#options
       meter.counter('weir_wal_append_errors').add(1, { connector, code: faultOf(error)?.code ?? 'INTERNAL' })
       this.#lastFailure = { error, at: performance.now() }
+      this.#pendingBytes -= group.payloadBytes
       group.reject(error)
     }
     this.#inFlight--
@@ -191,23 +188,31 @@ function memberOf(meta: BatchMeta, bytes: Uint8Array, spans: number, part: numbe
   return { digest, part, firstRow, principal, project, source, receivedAtMs, spans, bytes }
 }
 
-/** `work`, or CANCELLED once `signal` aborts: the caller gave up, the work goes on. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let abort = () => {}
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(cancelled())
-  })
-  signal.addEventListener('abort', abort)
-  if (signal.aborted) abort()
-  try {
-    return await Promise.race([work, aborted])
-  } catch (error) {
-    work.catch(() => undefined)
-    // A driver that rejects with something else than a Fault has a bug; its sender must come again all the same.
-    throw faultOf(error) ?? retry('WAL_UNAVAILABLE', messageOf(error), 1000, { cause: error })
-  } finally {
-    signal.removeEventListener('abort', abort)
+async function allOf(parts: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(parts)) {
+    if (result.status === 'rejected') throw result.reason
   }
+}
+
+/** `work`, or CANCELLED once `signal` aborts: the caller gave up, the work goes on. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(cancelled())
+    signal.addEventListener('abort', abort)
+    if (signal.aborted) abort()
+    const leave = (settle: () => void) => {
+      signal.removeEventListener('abort', abort)
+      settle()
+    }
+    work.then(
+      (value) => leave(() => resolve(value)),
+      // A driver that rejects with something else than a Fault has a bug; its sender must come again all the same.
+      (error) =>
+        leave(() =>
+          reject(faultOf(error) ?? retry('WAL_UNAVAILABLE', messageOf(error), 1000, { cause: error })),
+        ),
+    )
+  })
 }
 
 function cancelled() {
