@@ -272,7 +272,15 @@ export class StoreProcess {
     const kill = (): void => void child?.kill('SIGKILL')
     if (deadline.aborted || this.#rpc === undefined) kill()
     deadline.addEventListener('abort', kill, { once: true })
-    await this.#rpc?.call('stop', { deadlineMs: Math.max(0, leftMs - EXIT_MS) }, leftMs + 1000).catch(kill)
+    const deadlineMs = Math.max(0, Math.floor(leftMs - EXIT_MS))
+    await this.#rpc?.call('stop', { deadlineMs }, leftMs + 1000).catch((error: unknown) => {
+      const fields = { error: messageOf(error) }
+      this.#options.log.warn(
+        fields,
+        'The store process did not stop by itself: what was in flight is repeated',
+      )
+      kill()
+    })
     await this.#loop
     deadline.removeEventListener('abort', kill)
     this.#loop = undefined
