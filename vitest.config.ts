@@ -9,6 +9,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // Waiting for a condition is bounded by the test; a busy machine must not fail it.
+    expect: { poll: { timeout: 20_000 } },
     globalSetup: ['test/setup.ts'],
   },
 })

@@ -18,9 +18,14 @@ import { exportResponse, MEDIA_TYPE, statusBody, type Format } from './reply.ts'
 
 const OTHER_SIGNALS = ['/v1/logs', '/v1/metrics', '/v1development/profiles']
 const MAX_HEADERS = 64
-/** How much of a refused body is read and thrown away, so that the answer is not lost in a connection reset. */
-const LINGER_BYTES = 1024 * 1024
-const LINGER_MS = 1000
+/** A rest of the body up to this is thrown away and the connection stays. */
+const SMALL_BYTES = 1024 * 1024
+/**
+ * How much of a larger one is read and thrown away before the connection closes: a sender that is cut off while it
+ * writes sees a broken pipe instead of the answer, and would send the same again.
+ */
+const LINGER_BYTES = 128 * 1024 * 1024
+const LINGER_MS = 5000
 
 /** OTLP/HTTP: protobuf and JSON on one path; every refusal's body is a google.rpc.Status in the request's type. */
 export class HttpProtocol implements Protocol {
@@ -184,7 +189,7 @@ function answer(response: ServerResponse, status: number, body: Uint8Array, form
 function restIsSmall(request: IncomingMessage): boolean {
   const { 'content-length': declared, 'transfer-encoding': coding } = request.headers
   if (request.complete || (declared === undefined && coding === undefined)) return true
-  return !request.readableDidRead && declared !== undefined && Number(declared) <= LINGER_BYTES
+  return !request.readableDidRead && declared !== undefined && Number(declared) <= SMALL_BYTES
 }
 
 /**
