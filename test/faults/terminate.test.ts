@@ -3,7 +3,18 @@ import { expect, test } from 'vitest'
 import { NatsServer } from '../nats.ts'
 import { startDaemon } from '../support/daemon.ts'
 import { startSender } from '../support/ledger-sender.ts'
-import { daemonConfig, expectExact, expectLedger, randomOf, reckon, say, seedOf, stateOf } from './world.ts'
+import {
+  daemonConfig,
+  expectExact,
+  expectLedger,
+  frozenRange,
+  randomOf,
+  reckon,
+  say,
+  seedOf,
+  stateOf,
+  untilDelivering,
+} from './world.ts'
 
 const TIMES = 5
 /** The default of `service.shutdown_timeout`. */
@@ -26,11 +37,14 @@ test.concurrent.for(['embedded', 'jetstream'])(
     const stopMs: number[] = []
     for (let time = 0; time < TIMES; time++) {
       await sender.progress(100, 60_000)
+      await untilDelivering(daemon)
       await delay(random() * 500)
       const { code, signal, ms } = await daemon.kill('SIGTERM')
       expect({ code, signal }, daemon.log().slice(-2000)).toEqual({ code: 0, signal: null })
       expect(ms).toBeLessThan(SHUTDOWN_MS)
       stopMs.push(Math.round(ms))
+      // What was in flight is finished and booked, not left to be repeated.
+      expect(await frozenRange(stateOf(daemon, nats?.url))).toBeUndefined()
       await daemon.restart()
     }
     await daemon.ready()

@@ -1,8 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { pino } from 'pino'
 import { expect } from 'vitest'
 import { createStateStore, stateSchema, type StateConfig } from '../../pipeline/state/create.ts'
+import type { CursorRecord } from '../../pipeline/wal/cursor-record.ts'
 import { listCursors } from '../../pipeline/wal/cursor-store.ts'
-import { EMPTY_LEDGER, imbalance, type Ledger } from '../../pipeline/wal/ledger.ts'
+import { imbalance, type Ledger } from '../../pipeline/wal/ledger.ts'
 import type { Daemon } from '../support/daemon.ts'
 import { traceId, type LedgerSender } from '../support/ledger-sender.ts'
 
@@ -111,19 +113,44 @@ export function stateOf(daemon: Daemon, natsUrl: string | undefined): StateConfi
   )
 }
 
+/** The range that the daemon's cursor has frozen: under delivery, or to be repeated. */
+export async function frozenRange(config: StateConfig): Promise<unknown> {
+  return (await cursorRecord(config)).frozen
+}
+
 /** The durable ledger of a daemon that has stopped, or of one whose state can be shared. */
 export async function expectLedger(config: StateConfig, rows: number): Promise<Ledger> {
+  const { ledger } = await cursorRecord(config)
+  expect(imbalance(ledger)).toBe(0)
+  expect(ledger.stored).toBe(rows)
+  return ledger
+}
+
+async function cursorRecord(config: StateConfig): Promise<CursorRecord> {
   const state = createStateStore(config, NO_LOG)
   await state.open()
   try {
-    const cursors = await listCursors(state, 'wal')
-    expect(cursors.map(({ record }) => record.cursor)).toEqual([`${STORE}/clickhouse`])
-    const ledger = cursors[0]?.record.ledger ?? EMPTY_LEDGER
-    expect(imbalance(ledger)).toBe(0)
-    expect(ledger.stored).toBe(rows)
-    return ledger
+    const [cursor, ...others] = await listCursors(state, 'wal')
+    if (cursor === undefined || others.length > 0) throw new Error('one cursor was expected')
+    return cursor.record
   } finally {
     await state.close()
+  }
+}
+
+/** Spans of this life of the store process that reached ClickHouse. */
+async function sentSpans(daemon: Daemon): Promise<number> {
+  const page = await daemon.metrics().catch(() => undefined)
+  return page?.sum('otelcol_exporter_sent_spans') ?? 0
+}
+
+/** Waits until spans reach ClickHouse that had not before. */
+export async function untilDelivering(daemon: Daemon, timeoutMs = 30_000): Promise<void> {
+  const first = await sentSpans(daemon)
+  const endMs = performance.now() + timeoutMs
+  while ((await sentSpans(daemon)) <= first) {
+    if (performance.now() > endMs) throw new Error(`nothing is delivered:\n${daemon.log().slice(-3000)}`)
+    await delay(20)
   }
 }
 
