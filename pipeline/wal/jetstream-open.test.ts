@@ -130,6 +130,24 @@ describe('the stream', () => {
     expect(wal.maxMessageBytes).toBe(nc.info!.max_payload - 64 * 1024)
     await wal.close()
   })
+
+  it.each([
+    ['1MB', true],
+    ['2MB', false],
+  ])('with a max_payload of %s warns: %s', async (limit, warns) => {
+    // The later setting wins in nats-server's config.
+    const small = await NatsServer.start(`max_payload: ${limit}`)
+    const lines: string[] = []
+    const log = pino({ level: 'warn' }, { write: (line) => void lines.push(line) })
+    const wal = new JetStreamWal(options({ nats: { servers: [small.url] }, log }))
+    try {
+      await wal.open()
+      expect(lines.some((line) => line.includes('Set max_payload: 8MB'))).toBe(warns)
+    } finally {
+      await wal.close()
+      await small.stop()
+    }
+  })
 })
 
 describe('the connection', () => {

@@ -30,6 +30,9 @@ interface Opened {
   readonly durability: Durability
 }
 
+/** Below it an operator is told: a prompt with a document in it is easily larger (contract section 2). */
+const SMALL_PAYLOAD = 2 * 1024 * 1024
+
 /** The WAL as one JetStream stream: sequences are the stream's, positions are ours. */
 export class JetStreamWal implements WalDriver {
   readonly kind = 'jetstream'
@@ -59,6 +62,13 @@ export class JetStreamWal implements WalDriver {
         maxInFlightBytes: IN_FLIGHT_BYTES,
       })
       const maxPayload = nc.info?.max_payload ?? 1024 * 1024
+      if (maxPayload < SMALL_PAYLOAD) {
+        const fields = { max_payload: maxPayload, largest_span: maxPayload - RESERVED }
+        log.warn(
+          fields,
+          'nats-server takes small messages only: larger spans are refused. Set max_payload: 8MB',
+        )
+      }
       this.#opened = { nc, jsm, publisher, maxPayload, durability }
       void this.#follow(this.#opened)
     } catch (error) {
