@@ -151,7 +151,16 @@ export class JetStreamState implements StateStore {
     const closing = new AbortController()
     this.#closing.add(closing)
     const ended = AbortSignal.any([signal, closing.signal])
-    const reader = new OrderedReader(options, (await start).state.last_seq + 1)
+    const from = await start.catch((error: unknown) => {
+      // A store that was closed before the answer came ends the watch like one that is closed after it.
+      if (ended.aborted) return undefined
+      throw error
+    })
+    if (from === undefined) {
+      this.#closing.delete(closing)
+      return
+    }
+    const reader = new OrderedReader(options, from.state.last_seq + 1)
     this.#watchers.add(reader)
     try {
       while (!ended.aborted) {

@@ -168,7 +168,10 @@ async function trace(pid: number, args: readonly string[]): Promise<Tracer> {
   return {
     async said(what) {
       const deadline = AbortSignal.timeout(SAID_MS)
-      while (!heard(what)) await once(lines, 'line', { signal: deadline })
+      while (!heard(what) && !deadline.aborted) {
+        await once(lines, 'line', { signal: deadline }).catch(() => undefined)
+      }
+      if (!heard(what)) throw new Error(`strace did not say "${what}":\n${log.join('\n')}`)
     },
     heard,
     async gone() {
