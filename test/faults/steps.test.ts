@@ -91,7 +91,7 @@ const SPANS = 20
 function tokenLog(directory: string): string {
   const store = join(directory, 'clickhouse')
   const logs = readdirSync(store, { recursive: true, encoding: 'utf8' }).filter((name) =>
-    /deduplication_logs\/deduplication_log_\d+\.txt$/.test(name),
+    /otel_traces\/deduplication_logs\/deduplication_log_\d+\.txt$/.test(name),
   )
   return join(store, logs[0] ?? 'no token log')
 }
