@@ -1,59 +1,16 @@
 import { hash } from 'node:crypto'
-import type { Admitted, Entry, Head } from '../../pipeline/admission.ts'
+import type { Entry } from '../../pipeline/admission.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
-import type { ByteGate } from '../../pipeline/intake.ts'
 import { decodeBatch, decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
 import { inflate, type Encoding } from '../../pipeline/net/inflate.ts'
+import type { Passage } from '../../pipeline/net/passage.ts'
 
 /** A request body as it came off the wire. */
 export interface Body {
   readonly bytes: Uint8Array
   readonly encoding: Encoding
   readonly format: 'protobuf' | 'json'
-}
-
-/**
- * One request between its head and its answer: what it was admitted as, and what it holds of the daemon's memory.
- * `finish` gives all of it back, once.
- */
-export class Passage {
-  readonly head: Head
-  readonly #gate: ByteGate
-  #admitted: Admitted | undefined
-  #held = 0
-  #finished = false
-
-  constructor(head: Head, gate: ByteGate) {
-    this.head = head
-    this.#gate = gate
-  }
-
-  /** Judged by its head alone, before the body is read. */
-  async admit(entry: Entry): Promise<void> {
-    const admitted = await entry.admit(this.head)
-    if (this.#finished) admitted.release()
-    this.#admitted = admitted
-  }
-
-  get admitted(): Admitted {
-    if (this.#admitted === undefined) throw new Error('the request was not admitted')
-    return this.#admitted
-  }
-
-  /** Throws OVERLOADED when the daemon holds too many bytes of requests already. */
-  take(bytes: number): void {
-    if (this.#finished) return
-    this.#gate.take(bytes)
-    this.#held += bytes
-  }
-
-  finish(): void {
-    if (this.#finished) return
-    this.#finished = true
-    this.#gate.give(this.#held)
-    this.#admitted?.release()
-  }
 }
 
 /** From the whole body to the pipeline's answer. */

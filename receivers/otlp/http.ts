@@ -1,31 +1,25 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { TLSSocket } from 'node:tls'
-import type { Entry, Head } from '../../pipeline/admission.ts'
+import type { Entry } from '../../pipeline/admission.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { retry } from '../../pipeline/fault.ts'
+import { answer, answerRefusal, LINGER_MS } from '../../pipeline/net/answer.ts'
+import { readBody } from '../../pipeline/net/body.ts'
+import { headOf, peerOf } from '../../pipeline/net/head.ts'
 import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
 import { encodingOf, ENCODINGS, tooLarge, type Encoding } from '../../pipeline/net/inflate.ts'
-import { clientCertificate, TlsFront } from '../../pipeline/net/tls.ts'
-import { formatEndpoint } from '../../pipeline/net/endpoint.ts'
-import { readBody } from './body.ts'
+import { Passage } from '../../pipeline/net/passage.ts'
+import { Refusal } from '../../pipeline/net/refusal.ts'
+import { TlsFront } from '../../pipeline/net/tls.ts'
 import type { HttpConfig } from './config.ts'
 import { Cors } from './cors.ts'
-import { Delivery, Passage } from './deliver.ts'
+import { Delivery } from './deliver.ts'
 import { OncePerSender } from './once-per-sender.ts'
 import type { Protocol } from './otlp.ts'
-import { Refusal, refusalStatus } from './refusal.ts'
+import { refusalStatus } from './refusal.ts'
 import { exportResponse, MEDIA_TYPE, statusBody, type Format } from './reply.ts'
 
 const OTHER_SIGNALS = ['/v1/logs', '/v1/metrics', '/v1development/profiles']
 const MAX_HEADERS = 64
-/** A rest of the body up to this is thrown away and the connection stays. */
-const SMALL_BYTES = 1024 * 1024
-/**
- * How much of a larger one is read and thrown away before the connection closes: a sender that is cut off while it
- * writes sees a broken pipe instead of the answer, and would send the same again.
- */
-const LINGER_BYTES = 128 * 1024 * 1024
-const LINGER_MS = 5000
 
 /** OTLP/HTTP: protobuf and JSON on one path; every refusal's body is a google.rpc.Status in the request's type. */
 export class HttpProtocol implements Protocol {
@@ -74,7 +68,7 @@ export class HttpProtocol implements Protocol {
       if (this.#cors?.apply(request, response)) return
       const encoding = this.#route(request, format)
       const body = await this.#export(request, response, format ?? 'json', encoding)
-      answer(response, 200, body, format ?? 'json')
+      answer(response, 200, body, MEDIA_TYPE[format ?? 'json'])
     } catch (error) {
       await this.#refuse(request, response, error, format ?? 'json')
     }
@@ -143,8 +137,7 @@ export class HttpProtocol implements Protocol {
       response.setHeader('retry-after', String(Math.ceil(status.retryAfterMs / 1000)))
     }
     const body = statusBody(status, format)
-    if (restIsSmall(request)) answer(response, status.http, body, format)
-    else await answerEarly(request, response, status.http, body, format)
+    await answerRefusal(request, response, status.http, body, MEDIA_TYPE[format])
   }
 }
 
@@ -153,82 +146,4 @@ function formatOf(request: IncomingMessage): Format | undefined {
   const name = type.trim().toLowerCase()
   if (name === MEDIA_TYPE.protobuf) return 'protobuf'
   return name === MEDIA_TYPE.json ? 'json' : undefined
-}
-
-function headOf(request: IncomingMessage): Head {
-  const tls = request.socket instanceof TLSSocket
-  const certificate = tls ? clientCertificate(request.socket) : undefined
-  const declared = request.headers['content-length']
-  return {
-    transport: 'http',
-    peer: peerOf(request),
-    method: request.method ?? '',
-    path: request.url ?? '',
-    header: (name) => headerValues(request.rawHeaders, name),
-    tls,
-    ...(certificate && { clientCertificate: certificate }),
-    ...(declared !== undefined && { declaredBytes: Number(declared) }),
-  }
-}
-
-/** All values of a header; HTTP/2's compatibility API has no `headersDistinct`. */
-function headerValues(raw: readonly string[], name: string): readonly string[] {
-  return raw.filter((_, at) => at % 2 === 1 && raw[at - 1]?.toLowerCase() === name)
-}
-
-function peerOf(request: IncomingMessage): string {
-  return formatEndpoint(request.socket.remoteAddress ?? '', request.socket.remotePort ?? 0)
-}
-
-function answer(response: ServerResponse, status: number, body: Uint8Array, format: Format): void {
-  response.writeHead(status, { 'content-type': MEDIA_TYPE[format], 'content-length': body.length })
-  response.end(body)
-}
-
-/** What is left of the body is nothing, or little: Node throws it away and the connection stays. */
-function restIsSmall(request: IncomingMessage): boolean {
-  const { 'content-length': declared, 'transfer-encoding': coding } = request.headers
-  if (request.complete || (declared === undefined && coding === undefined)) return true
-  return !request.readableDidRead && declared !== undefined && Number(declared) <= SMALL_BYTES
-}
-
-/**
- * Answers before the body was read. Closing at once would reset the connection under the answer, so a bounded part
- * of the body is read and thrown away first.
- */
-async function answerEarly(
-  request: IncomingMessage,
-  response: ServerResponse,
-  status: number,
-  body: Uint8Array,
-  format: Format,
-): Promise<void> {
-  const http1 = request.httpVersionMajor === 1
-  if (http1) response.setHeader('connection', 'close')
-  response.writeHead(status, { 'content-type': MEDIA_TYPE[format], 'content-length': body.length })
-  // A sender that waits for 100 Continue sends no body after a refusal.
-  if (!http1 || request.headers.expect !== undefined) {
-    response.end(body)
-    return
-  }
-  response.write(body)
-  await discard(request)
-  response.end()
-}
-
-function discard(request: IncomingMessage): Promise<void> {
-  return new Promise((resolve) => {
-    let left = LINGER_BYTES
-    const done = () => {
-      clearTimeout(timer)
-      resolve()
-    }
-    const timer = setTimeout(done, LINGER_MS)
-    request.on('data', (chunk: Buffer) => {
-      left -= chunk.length
-      if (left < 0) done()
-    })
-    request.once('end', done).once('close', done)
-    request.resume()
-  })
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { retry } from '../../pipeline/fault.ts'
-import { tooLarge } from '../../pipeline/net/inflate.ts'
+import { retry } from '../fault.ts'
+import { tooLarge } from './inflate.ts'
 import { Refusal } from './refusal.ts'
 
 export interface BodyLimits {

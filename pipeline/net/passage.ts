@@ -1,0 +1,45 @@
+import type { Admitted, Entry, Head } from '../admission.ts'
+import type { ByteGate } from '../intake.ts'
+
+/**
+ * One request between its head and its answer: what it was admitted as, and what it holds of the daemon's memory.
+ * `finish` gives all of it back, once.
+ */
+export class Passage {
+  readonly head: Head
+  readonly #gate: ByteGate
+  #admitted: Admitted | undefined
+  #held = 0
+  #finished = false
+
+  constructor(head: Head, gate: ByteGate) {
+    this.head = head
+    this.#gate = gate
+  }
+
+  /** Judged by its head alone, before the body is read. */
+  async admit(entry: Entry): Promise<void> {
+    const admitted = await entry.admit(this.head)
+    if (this.#finished) admitted.release()
+    this.#admitted = admitted
+  }
+
+  get admitted(): Admitted {
+    if (this.#admitted === undefined) throw new Error('the request was not admitted')
+    return this.#admitted
+  }
+
+  /** Throws OVERLOADED when the daemon holds too many bytes of requests already. */
+  take(bytes: number): void {
+    if (this.#finished) return
+    this.#gate.take(bytes)
+    this.#held += bytes
+  }
+
+  finish(): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.#gate.give(this.#held)
+    this.#admitted?.release()
+  }
+}
