@@ -2,8 +2,9 @@ import type { Consumer } from './consumer.ts'
 
 /** What is known of a request before its body is read. */
 export interface Head {
-  readonly transport: 'grpc' | 'http'
-  /** Remote address, `ip:port`. */
+  /** `file`: read by weir itself, as its operator configured; there is nobody to ask for credentials. */
+  readonly transport: 'grpc' | 'http' | 'file'
+  /** Remote address, `ip:port`; of a file its path. */
   readonly peer: string
   readonly method: string
   /** Path with query; for gRPC `/package.Service/Method`. */
@@ -15,6 +16,15 @@ export interface Head {
   readonly tls: boolean
   /** Content-Length where the transport gives one. */
   readonly declaredBytes?: number
+  /** Whose data this is by the receiver's own config; only where no sender could have said it (`file`). */
+  readonly owner?: { readonly tenant: string; readonly project: string }
+}
+
+/** Who sends, as far as the processors before have found out. */
+export interface Standing {
+  readonly tenant: string
+  readonly project: string
+  readonly principal: string
 }
 
 /** What a processor's `admit` decides. Refusal is a thrown Fault. */
@@ -24,18 +34,22 @@ export interface Admission {
   readonly principal?: string
   /** Called with SHA-256 of the raw body, before it is inflated. Throws a Fault to refuse. */
   verify?(sha256: Uint8Array): void | Promise<void>
+  /**
+   * Checks the signature that one event of the request carries over its canonical JSON (RFC 8785, without the
+   * signature). Throws a Fault to refuse. Absent: nobody here can check one.
+   */
+  verifyEvent?(canonical: Uint8Array, signature: string): void | Promise<void>
   /** Called once when the request has been answered, whatever the answer. */
   release?(): void
 }
 
 /** The admissions of a pipeline folded into one. Without `auth` the tenant is `default`. */
-export interface Admitted {
-  readonly tenant: string
-  readonly project: string
-  readonly principal: string
+export interface Admitted extends Standing {
   /** True when some processor wants the digest of the raw body. */
   readonly wantsDigest: boolean
   verify(sha256: Uint8Array): Promise<void>
+  /** Present when some processor checks the signatures of single events. */
+  verifyEvent?(canonical: Uint8Array, signature: string): Promise<void>
   release(): void
 }
 
@@ -44,6 +58,28 @@ export interface Entry extends Consumer {
   /** True when some processor refuses senders that do not prove who they are: a receiver may then bind beyond loopback. */
   readonly authenticated?: boolean
   admit(head: Head): Promise<Admitted>
+  /** Absent where no WAL stands behind the receiver: then nobody knows what became of a batch without an answer. */
+  readonly lookback?: Lookback | undefined
+}
+
+/**
+ * For a receiver that numbers or remembers what it publishes: it notes the position before it publishes, and when it
+ * later finds its own note without an answer, asks what of that batch the WAL took.
+ */
+export interface Lookback {
+  /** Everything published after this call lies behind the position returned. Opaque; kept across restarts. */
+  position(): Promise<string>
+  /**
+   * The rows of the batch with this digest (`BatchMeta.digest`) that were stored behind `since`, as ranges in order;
+   * empty: none. Reads the log from there. Rejects with a Fault (retry) when the log does not answer.
+   */
+  stored(tenant: string, digest: Uint8Array, since: string, signal: AbortSignal): Promise<readonly RowRange[]>
+}
+
+/** Rows `[first, end)` of a batch as it reached the WAL. */
+export interface RowRange {
+  readonly first: number
+  readonly end: number
 }
 
 /** Tenant ids become subjects and paths. */

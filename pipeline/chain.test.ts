@@ -67,7 +67,7 @@ describe('entry', () => {
       admitting({ tenant: 'b', release }),
       admitting({}),
     ]
-    const admitted = await entry(processors, sink().consumer, true).admit(head)
+    const admitted = await entry(processors, sink().consumer, { authenticated: true }).admit(head)
     expect(admitted.tenant).toBe('b')
     admitted.release()
     admitted.release()
@@ -81,11 +81,46 @@ describe('entry', () => {
       admit: () => Promise.reject(retry('RATE_LIMITED', 'slower')),
     }
     const processors = [admitting({ release: () => void released++ }), refusing]
-    await expect(entry(processors, sink().consumer, true).admit(head)).rejects.toThrow('slower')
+    await expect(entry(processors, sink().consumer, { authenticated: true }).admit(head)).rejects.toThrow(
+      'slower',
+    )
     expect(released).toBe(1)
   })
 
+  it('tells each processor what those before found out, beginning with whose file it is', async () => {
+    const heard: string[] = []
+    const asking = (admission: Admission): Processor => ({
+      process: () => undefined,
+      admit: (_, sender) => {
+        heard.push(`${sender.tenant}/${sender.project}/${sender.principal}`)
+        return admission
+      },
+    })
+    const processors = [asking({}), asking({ tenant: 'b', principal: 'key/1' }), asking({})]
+    const owner = { tenant: 'a', project: 'p' }
+    const admitted = await entry(processors, sink().consumer, { authenticated: true }).admit({
+      ...head,
+      owner,
+    })
+    expect(heard).toEqual(['a/p/', 'a/p/', 'b/p/key/1'])
+    expect(admitted).toMatchObject({ tenant: 'b', project: 'p', principal: 'key/1' })
+  })
+
+  it('offers the check of event signatures only where a processor makes it', async () => {
+    const checking = admitting({
+      verifyEvent: (_, signature) => {
+        if (signature !== 'good') throw retry('UNAUTHENTICATED', 'bad signature')
+      },
+    })
+    const facts = { authenticated: true }
+    const without = await entry([admitting({})], sink().consumer, facts).admit(head)
+    expect(without.verifyEvent).toBeUndefined()
+    const admitted = await entry([checking], sink().consumer, facts).admit(head)
+    await expect(admitted.verifyEvent?.(new Uint8Array(), 'good')).resolves.toBeUndefined()
+    await expect(admitted.verifyEvent?.(new Uint8Array(), 'bad')).rejects.toThrow('bad signature')
+  })
+
   it('is tenant default when nobody judges', async () => {
-    expect((await entry([], sink().consumer, false).admit(head)).tenant).toBe('default')
+    expect((await entry([], sink().consumer, { authenticated: false }).admit(head)).tenant).toBe('default')
   })
 })

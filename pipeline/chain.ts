@@ -1,4 +1,4 @@
-import type { Admission, Admitted, Entry, Head } from './admission.ts'
+import type { Admission, Admitted, Entry, Head, Lookback, Standing } from './admission.ts'
 import type { Batch } from './batch/batch.ts'
 import type { Processor } from './component.ts'
 import { ACCEPTED, type Consumer, type Outcome, type Rejection } from './consumer.ts'
@@ -58,62 +58,77 @@ export function fanOut(consumers: readonly Consumer[]): Consumer {
   }
 }
 
+/** What stands around a pipeline's consumer. */
+export interface EntryFacts {
+  readonly authenticated: boolean
+  readonly lookback?: Lookback | undefined
+}
+
 /** Where a receiver delivers: the admissions of all processors in pipeline order, then the consumer. */
-export function entry(processors: readonly Processor[], consumer: Consumer, authenticated: boolean): Entry {
+export function entry(processors: readonly Processor[], consumer: Consumer, facts: EntryFacts): Entry {
+  const judges = processors.filter((processor) => processor.admit !== undefined)
   return {
-    authenticated,
-    admit: (head) => admitAll(processors, head),
+    ...facts,
+    admit: (head) => admitAll(judges, head),
     consume: (batch, signal) => consumer.consume(batch, signal),
   }
 }
 
 async function admitAll(processors: readonly Processor[], head: Head): Promise<Admitted> {
+  if (processors.length === 0 && head.owner === undefined) return OPEN
+  let sender: Standing = { ...NOBODY, ...head.owner }
   const admissions: Admission[] = []
   try {
     for (const processor of processors) {
-      const admission = await processor.admit?.(head)
-      if (admission !== undefined) admissions.push(admission)
+      const admission = await processor.admit?.(head, sender)
+      if (admission === undefined) continue
+      admissions.push(admission)
+      sender = standing(sender, admission)
     }
   } catch (error) {
     for (const admission of admissions) admission.release?.()
     throw error
   }
-  return admissions.length === 0 ? OPEN : fold(admissions)
+  return fold(sender, admissions)
 }
 
 /** Nobody judged: the tenant is `default` (design section 3). */
+const NOBODY: Standing = { tenant: 'default', project: '', principal: '' }
 const OPEN: Admitted = {
-  tenant: 'default',
-  project: '',
-  principal: '',
+  ...NOBODY,
   wantsDigest: false,
   verify: () => Promise.resolve(),
   release: () => undefined,
 }
 
-function fold(admissions: readonly Admission[]): Admitted {
-  let released = false
+function standing(before: Standing, { tenant, project, principal }: Admission): Standing {
   return {
-    tenant: last(admissions, 'tenant') ?? OPEN.tenant,
-    project: last(admissions, 'project') ?? OPEN.project,
-    principal: last(admissions, 'principal') ?? OPEN.principal,
+    tenant: tenant ?? before.tenant,
+    project: project ?? before.project,
+    principal: principal ?? before.principal,
+  }
+}
+
+function fold(sender: Standing, admissions: readonly Admission[]): Admitted {
+  let released = false
+  const signatures = admissions.filter((admission) => admission.verifyEvent !== undefined)
+  return {
+    ...sender,
     wantsDigest: admissions.some((admission) => admission.verify !== undefined),
     async verify(sha256) {
       for (const admission of admissions) await admission.verify?.(sha256)
     },
+    ...(signatures.length > 0 && {
+      async verifyEvent(canonical: Uint8Array, signature: string) {
+        for (const admission of signatures) await admission.verifyEvent?.(canonical, signature)
+      },
+    }),
     release() {
       if (released) return
       released = true
       for (const admission of admissions) admission.release?.()
     },
   }
-}
-
-function last(
-  admissions: readonly Admission[],
-  field: 'tenant' | 'project' | 'principal',
-): string | undefined {
-  return admissions.findLast((admission) => admission[field] !== undefined)?.[field]
 }
 
 function merge(a: Outcome, b: Outcome): Outcome {

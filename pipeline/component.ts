@@ -1,5 +1,5 @@
 import type { Batch } from './batch/batch.ts'
-import type { Admission, Head } from './admission.ts'
+import type { Admission, Head, Standing } from './admission.ts'
 import type { Consumer, Outcome, Rejection } from './consumer.ts'
 
 /**
@@ -18,8 +18,11 @@ export type Receiver = Component
 export interface Processor extends Component {
   /** Edits, annotates or drops in place; returns what it rejects (or nothing). Deterministic: see design law 5. */
   process(batch: Batch): Outcome | void | Promise<Outcome | void>
-  /** Judges a request by its head, before the body is read. Throws a Fault to refuse. */
-  admit?(head: Head): Admission | Promise<Admission>
+  /**
+   * Judges a request by its head, before the body is read, knowing what the processors before found out of the sender.
+   * Throws a Fault to refuse.
+   */
+  admit?(head: Head, sender: Standing): Admission | Promise<Admission>
 }
 
 /** The frozen composition of one delivery of a cursor. */

@@ -1,4 +1,4 @@
-import type { Admitted, Entry, Head } from './admission.ts'
+import type { Admitted, Entry, Head, Lookback } from './admission.ts'
 import type { Batch } from './batch/batch.ts'
 import type { Outcome } from './consumer.ts'
 import { retry } from './fault.ts'
@@ -17,6 +17,10 @@ export class EntrySwitch implements Entry {
 
   get authenticated(): boolean {
     return this.#target?.authenticated === true
+  }
+
+  get lookback(): Lookback | undefined {
+    return this.#target?.lookback
   }
 
   point(target: Entry): void {

@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import type { Component, Exporter, Extension, Processor, Receiver } from './component.ts'
 import type { Consumer } from './consumer.ts'
-import type { Entry } from './admission.ts'
+import type { Entry, Lookback } from './admission.ts'
 import type { StateStore } from './state/state.ts'
 import type { Log } from './telemetry/log.ts'
 import type { Meter } from './telemetry/meter.ts'
@@ -81,6 +81,8 @@ export interface StoreChain {
  */
 export interface Connector extends Component {
   readonly intake: Consumer
+  /** Main process: what of a batch is stored. */
+  readonly lookback?: Lookback
   /** Adds a chain. Before or after `start`; `detach` finishes the range in flight. */
   attach(chain: StoreChain): void
   detach(cursor: string, deadline: AbortSignal): Promise<void>

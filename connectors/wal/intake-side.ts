@@ -1,7 +1,9 @@
+import type { Lookback } from '../../pipeline/admission.ts'
 import { faultOf, reject, retry } from '../../pipeline/fault.ts'
 import type { Connector, ConnectorContext } from '../../pipeline/factory.ts'
 import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
+import { lookbackOf } from '../../pipeline/wal/lookback.ts'
 import { WalWriter } from '../../pipeline/wal/writer.ts'
 import type { WalConfig } from './config.ts'
 import { LogGauges } from './log-gauges.ts'
@@ -12,6 +14,7 @@ const FAILURE_MS = 5000
 /** The WAL as ingest pipelines see it. */
 export class IntakeSide implements Connector {
   readonly intake: WalWriter
+  readonly lookback: Lookback
   readonly #driver: WalDriver
   readonly #gauges: LogGauges
   readonly #context: ConnectorContext
@@ -19,6 +22,7 @@ export class IntakeSide implements Connector {
   constructor(config: WalConfig, context: ConnectorContext) {
     this.#context = context
     this.#driver = createWalDriver(config, context)
+    this.lookback = lookbackOf(this.#driver)
     this.#gauges = new LogGauges(this.#driver, context)
     this.intake = new WalWriter({
       connector: context.id,

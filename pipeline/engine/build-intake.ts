@@ -83,7 +83,11 @@ class IntakeBuilder {
     const processors = pipeline.processors.map((id, index) => this.#processor(pipeline, id, index))
     const sinks = pipeline.exporters.map((id) => this.#sink(id, pipeline))
     const authenticated = pipeline.processors.some((id) => this.#config.processors.get(id)?.type === 'auth')
-    return entry(processors, chain(processors, fanOut(sinks)), authenticated)
+    const lookbacks = pipeline.exporters.map((id) => this.#connectors.get(id)?.lookback)
+    return entry(processors, chain(processors, fanOut(sinks)), {
+      authenticated,
+      lookback: lookbacks.length === 1 ? lookbacks[0] : undefined,
+    })
   }
 
   #processor(pipeline: PipelineConfig, id: string, index: number): Processor {

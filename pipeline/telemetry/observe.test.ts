@@ -137,7 +137,7 @@ describe('observeProcessor', () => {
     }
     expect(Object.keys(observeProcessor({ process() {} }, 'p', meter))).toEqual(['process'])
     const full = observeProcessor(new Full(), 'p', meter)
-    expect(full.admit?.({} as never)).toEqual({ principal: 'full' })
+    expect(full.admit?.({} as never, {} as never)).toEqual({ principal: 'full' })
     expect(Object.keys(full)).toEqual(['start', 'admit', 'process'])
   })
 })

@@ -28,6 +28,9 @@ export function observeReceiver(next: Entry, id: string, meter: Meter, options: 
     get authenticated() {
       return next.authenticated === true
     },
+    get lookback() {
+      return next.lookback
+    },
     async admit(head) {
       try {
         return await next.admit(head)

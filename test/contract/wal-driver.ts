@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { encodeEnvelope } from '../../pipeline/wal/envelope.ts'
+import { lookbackOf } from '../../pipeline/wal/lookback.ts'
 import type { OutgoingMessage, WalDriver, WalMessage, WalPort } from '../../pipeline/wal/driver.ts'
 
 /** A place for one test: drivers opened on it share one log. */
@@ -29,6 +31,7 @@ export function walDriverContract(name: string, make: MakeWal): void {
   describe(`${name}: reading`, () => reading(using))
   describe(`${name}: removing`, () => removing(using))
   describe(`${name}: limits`, () => limits(using))
+  describe(`${name}: looking back`, () => lookingBack(using))
 }
 
 let made = 0
@@ -283,5 +286,51 @@ function limits(using: Using): void {
         code: 'SPAN_TOO_LARGE',
         verdict: { do: 'reject' },
       })
+    }))
+}
+
+function lookingBack(using: Using): void {
+  const digest = Buffer.alloc(16, 7)
+  const part = (tenant: string, firstRow: number, spans: number, key: Uint8Array = digest) => {
+    const member = {
+      digest: key,
+      part: 0,
+      firstRow,
+      spans,
+      principal: '',
+      project: '',
+      source: 'kit',
+      receivedAtMs: 1,
+    }
+    return { ...message('', tenant), parts: encodeEnvelope([{ ...member, bytes: Buffer.from('otlp') }]) }
+  }
+
+  it('finds the rows of a batch that were stored behind a position, of its tenant alone', () =>
+    using(async (open) => {
+      const wal = await open()
+      const { position, stored } = lookbackOf(wal)
+      const empty = await position()
+      await wal.append(part('acme', 0, 3))
+      const between = await position()
+      await wal.append(part('acme', 3, 2))
+      await wal.append(part('other', 5, 9))
+      await wal.append(part('acme', 0, 9, Buffer.alloc(16, 8)))
+      expect(await stored('acme', digest, empty, soon())).toEqual([
+        { first: 0, end: 3 },
+        { first: 3, end: 5 },
+      ])
+      expect(await stored('acme', digest, between, soon())).toEqual([{ first: 3, end: 5 }])
+      expect(await stored('acme', digest, await position(), soon())).toEqual([])
+    }))
+
+  it('ends where what was asked for has been removed', () =>
+    using(async (open) => {
+      const wal = await open()
+      const { position, stored } = lookbackOf(wal)
+      const start = await position()
+      await wal.append(part('acme', 0, 1))
+      const last = await wal.append(part('acme', 1, 1))
+      await wal.purgeTenant('acme', last)
+      expect(await stored('acme', digest, start, soon())).toEqual([])
     }))
 }
