@@ -4,6 +4,7 @@ import { contextFor, factoryOf, type Services } from '../pipeline/engine/service
 import { stateConfig } from '../pipeline/engine/process-services.ts'
 import { faultOf, messageOf, type FaultCode } from '../pipeline/fault.ts'
 import type { Registry } from '../pipeline/factory.ts'
+import { NOBODY_KNOWN } from '../pipeline/identity/view.ts'
 import { ByteGate } from '../pipeline/intake.ts'
 import { ListenerPool } from '../pipeline/net/listener-pool.ts'
 import { createStateStore } from '../pipeline/state/create.ts'
@@ -36,6 +37,8 @@ export async function probeAll(config: Config, registry: Registry): Promise<Conn
     meter: createMeter(),
     clock: Date.now,
     state,
+    // Nothing that is probed here asks who sends.
+    identity: NOBODY_KNOWN,
     listeners: new ListenerPool({ log }),
     intake: new ByteGate(0),
     tracing: undefined,

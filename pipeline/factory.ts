@@ -3,6 +3,8 @@ import type { Component, Exporter, Extension, Processor, Receiver } from './comp
 import type { Consumer } from './consumer.ts'
 import type { Entry, Lookback } from './admission.ts'
 import type { StateStore } from './state/state.ts'
+import type { IdentityView } from './identity/view.ts'
+import type { Vault } from './identity/vault.ts'
 import type { Log } from './telemetry/log.ts'
 import type { Meter } from './telemetry/meter.ts'
 import type { Listeners } from './net/listeners.ts'
@@ -24,6 +26,10 @@ export interface Context {
   readonly clock: () => number
   /** Usable from `start` on. */
   readonly state: StateStore
+  /** Tenants, projects, agents and keys, kept fresh. Complete from `start` on. */
+  readonly identity: IdentityView
+  /** Seals secrets that must be read again; absent without a master key (`master_key` of the state extension). */
+  readonly vault?: Vault | undefined
   /** Bound sockets; a reload hands them over without refusing a connection. */
   readonly listeners: Listeners
   /** Bytes of request bodies in flight, over all receivers. */

@@ -22,6 +22,7 @@ export const FAULTS = {
   WAL_CORRUPT: 'a stored WAL message does not match its checksum',
   STATE_UNAVAILABLE: 'the state store did not answer',
   STATE_VERSION: 'a stored record was written by a newer version of weir',
+  SECRET_UNREADABLE: 'a sealed secret cannot be opened with the master keys that are configured',
   LEASE_LOST: 'another daemon took over this cursor',
   EXPORT_UNAVAILABLE: 'the destination did not take the data now',
   EXPORT_REJECTED: 'the destination will never take this data',

@@ -7,6 +7,7 @@ import { requestBatch } from '../../test/contract/wal-spans.ts'
 import { modelChain, ModelStore, spanOf } from '../../test/contract/wal-world.ts'
 import { faultOf } from '../../pipeline/fault.ts'
 import type { Connector, ConnectorContext } from '../../pipeline/factory.ts'
+import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import { ByteGate } from '../../pipeline/intake.ts'
 import { EmbeddedState } from '../../pipeline/state/embedded.ts'
 import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
@@ -49,6 +50,7 @@ async function side(role: 'intake' | 'store', { state, settings }: Place, more: 
     meter,
     clock: () => Date.now() + clock.ms,
     state,
+    identity: NOBODY_KNOWN,
     listeners: { listen: () => Promise.reject(new Error('the WAL listens to nothing')) },
     intake: new ByteGate(1e9),
     role,

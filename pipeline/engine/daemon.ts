@@ -208,7 +208,7 @@ export class Daemon implements Host {
       undefined,
       services.tracing?.stop() ?? Promise.resolve(),
     )
-    await services.state.close()
+    await services.closeState()
     return troubles
   }
 }

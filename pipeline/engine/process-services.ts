@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import type { Config } from '../config.ts'
+import type { ComponentConfig, Config } from '../config.ts'
 import type { Registry } from '../factory.ts'
 import { ByteGate } from '../intake.ts'
 import { ListenerPool } from '../net/listener-pool.ts'
-import { createStateStore, DEFAULT_STATE, type StateConfig } from '../state/create.ts'
+import { IdentityCache } from '../identity/cache.ts'
+import { createStateStore, createVault, DEFAULT_STATE, type StateConfig } from '../state/create.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { createMeter, type PromMeter } from '../telemetry/prom-meter.ts'
 import { createTracing, INSTANCE_ID, type Tracing } from '../telemetry/tracing.ts'
@@ -16,6 +17,8 @@ const INTAKE_LIMIT_BYTES = 192 * 1024 * 1024
 export interface ProcessServices extends Services {
   readonly meter: PromMeter
   readonly listeners: ListenerPool
+  /** Ends what was begun with the state store, and closes it. */
+  closeState(): Promise<void>
 }
 
 /** What a process has one of, with the state store open. */
@@ -34,18 +37,27 @@ export async function processServices(
     const held = meter.gauge('weir_intake_bytes')
     meter.onCollect(() => held.set(intake.held))
   }
-  const state = createStateStore(stateConfig(config), log)
+  const stored = stateConfig(config)
+  const state = createStateStore(stored, log)
   await state.open()
+  const identity = new IdentityCache(state, log)
+  await identity.start()
   return {
     registry,
     log,
     meter,
     clock: Date.now,
     state,
+    identity,
+    vault: createVault(stored),
     listeners: new ListenerPool({ log }),
     intake,
     tracing: ownTracing(config),
     onAppended,
+    async closeState() {
+      await identity.stop()
+      await state.close()
+    },
   }
 }
 
@@ -61,9 +73,13 @@ function ownTracing(config: Config): Tracing | undefined {
 
 /** The `state` extension in use, or embedded under ./data/state. */
 export function stateConfig(config: Config): StateConfig {
-  for (const id of config.service.extensions) {
-    const extension = config.extensions.get(id)
-    if (extension?.type === 'state') return extension.value as StateConfig
-  }
-  return DEFAULT_STATE
+  const component = stateComponent(config)
+  return component === undefined ? DEFAULT_STATE : (component.value as StateConfig)
+}
+
+/** The first `state` extension that the service names. */
+export function stateComponent(config: Config): ComponentConfig | undefined {
+  return config.service.extensions
+    .map((id) => config.extensions.get(id))
+    .find((extension) => extension?.type === 'state')
 }

@@ -1,17 +1,24 @@
 import type { Config } from '../config.ts'
 import { reject } from '../fault.ts'
 import type { Log } from '../telemetry/log.ts'
-import { stateConfig } from './process-services.ts'
+import { stateComponent, stateConfig } from './process-services.ts'
 
 /** Throws for what cannot change under a running daemon: where acknowledged data rests, and what a process has one of. */
 export function refuseRestartOnly(before: Config, after: Config): void {
   const keys = [
-    ...(same(stateConfig(before), stateConfig(after)) ? [] : ['the state extension']),
+    ...(sameState(before, after) ? [] : ['the state extension']),
     ...telemetryChanges(before, after),
     ...walChanges(before, after),
   ]
   if (keys.length === 0) return
   throw reject('CONFIG_INVALID', `${keys.join(', ')} cannot change under a running daemon: restart it`)
+}
+
+/** By what was written, too: values hide their secrets, and a master key is one. */
+function sameState(before: Config, after: Config): boolean {
+  if (!same(stateConfig(before), stateConfig(after))) return false
+  const [old, next] = [stateComponent(before), stateComponent(after)]
+  return old === undefined || next === undefined || old.key === next.key
 }
 
 function telemetryChanges(before: Config, after: Config): string[] {

@@ -4,6 +4,8 @@ import { reject } from '../fault.ts'
 import type { ByteGate } from '../intake.ts'
 import type { Listeners } from '../net/listeners.ts'
 import type { StateStore } from '../state/state.ts'
+import type { IdentityView } from '../identity/view.ts'
+import type { Vault } from '../identity/vault.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import type { Meter } from '../telemetry/meter.ts'
@@ -15,6 +17,8 @@ export interface Services {
   readonly meter: Meter
   readonly clock: () => number
   readonly state: StateStore
+  readonly identity: IdentityView
+  readonly vault?: Vault | undefined
   readonly listeners: Listeners
   readonly intake: ByteGate
   /** weir's own traces, when configured. */
@@ -33,6 +37,8 @@ export function contextFor(services: Services, kind: Kind, id: string): Context 
     meter: services.meter,
     clock: services.clock,
     state: services.state,
+    identity: services.identity,
+    vault: services.vault,
     listeners: services.listeners,
     intake: services.intake,
   }

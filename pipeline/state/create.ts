@@ -1,11 +1,32 @@
 import { z } from 'zod'
 import { natsFields } from '../nats/options.ts'
+import { masterKeyBytes, Vault } from '../identity/vault.ts'
+import { secret } from '../schema.ts'
 import type { Log } from '../telemetry/log.ts'
 import { EmbeddedState } from './embedded.ts'
 import { JetStreamState } from './jetstream.ts'
 import type { StateStore } from './state.ts'
 
 const BUCKET = /^[A-Za-z0-9_-]+$/
+
+const masterKey = () =>
+  secret().refine(
+    (key) => masterKeyBytes(key.reveal()) !== undefined,
+    'must be 32 bytes in hex or base64, as `openssl rand -base64 32` makes them',
+  )
+
+const vaultFields = {
+  master_key: masterKey()
+    .optional()
+    .describe(
+      'Seals the secrets that weir must read again (HMAC secrets): 32 bytes in hex or base64, as ${env:…} or ${file:…}. The same in every daemon. Without it there are no HMAC secrets.',
+    ),
+  previous_master_keys: z
+    .array(masterKey())
+    .max(8)
+    .optional()
+    .describe('Still open what they have sealed, until `weir key reseal` was run.'),
+}
 
 const embeddedStateSchema = z.strictObject({
   driver: z
@@ -15,6 +36,7 @@ const embeddedStateSchema = z.strictObject({
       '`embedded`: LMDB, one machine, nothing to install. `jetstream`: a key-value bucket that many daemons share.',
     ),
   directory: z.string().min(1).default('./data/state').describe('Directory of the LMDB file.'),
+  ...vaultFields,
 })
 
 const jetStreamStateSchema = z.strictObject({
@@ -32,6 +54,7 @@ const jetStreamStateSchema = z.strictObject({
     .max(5)
     .default(1)
     .describe('Copies of the bucket in a cluster (1, 3 or 5).'),
+  ...vaultFields,
 })
 
 export const stateSchema = z.discriminatedUnion('driver', [embeddedStateSchema, jetStreamStateSchema])
@@ -45,4 +68,9 @@ export const DEFAULT_STATE: StateConfig = embeddedStateSchema.parse({})
 export function createStateStore(config: StateConfig, log: Log): StateStore {
   if (config.driver === 'embedded') return new EmbeddedState(config.directory)
   return new JetStreamState({ nats: config, bucket: config.bucket, replicas: config.replicas, log })
+}
+
+/** What seals secrets; undefined without a master key. */
+export function createVault(config: StateConfig): Vault | undefined {
+  return config.master_key && new Vault(config.master_key, config.previous_master_keys)
 }

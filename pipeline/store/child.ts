@@ -52,7 +52,7 @@ export function runStoreProcess(setup: ChildSetup): void {
       isStopping = true
       await life?.engine.stop(AbortSignal.timeout(deadlineMs))
       await life?.services.tracing?.stop()
-      await life?.services.state.close()
+      await life?.services.closeState()
       setImmediate(() => process.disconnect?.())
       return null
     },

@@ -5,6 +5,7 @@ import { decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
 import type { Batch, BatchMeta } from '../../pipeline/batch/batch.ts'
 import type { Delivery, Exporter } from '../../pipeline/component.ts'
 import type { Context } from '../../pipeline/factory.ts'
+import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import type { Meter } from '../../pipeline/telemetry/meter.ts'
 
 /** What an exporter is given in a test; nothing of it is shared. */
@@ -25,6 +26,7 @@ export function exporterContext(id: string): Context {
     meter,
     clock: Date.now,
     state: absent as Context['state'],
+    identity: NOBODY_KNOWN,
     listeners: absent as Context['listeners'],
     intake: absent as Context['intake'],
   }

@@ -7,6 +7,7 @@ import type { Receiver } from '../../pipeline/component.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { reject, retry } from '../../pipeline/fault.ts'
+import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import { ByteGate } from '../../pipeline/intake.ts'
 import { ListenerPool } from '../../pipeline/net/listener-pool.ts'
 import type { StateStore } from '../../pipeline/state/state.ts'
@@ -42,6 +43,7 @@ export function receiverContext(id: string, options: ReceiverContextOptions = {}
         throw new Error(`the receiver used state.${String(name)}`)
       },
     }),
+    identity: NOBODY_KNOWN,
     listeners,
     intake,
   }

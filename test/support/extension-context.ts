@@ -1,6 +1,7 @@
 import type { Context } from '../../pipeline/factory.ts'
 import { reject } from '../../pipeline/fault.ts'
 import type { Host } from '../../pipeline/host.ts'
+import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import { ByteGate } from '../../pipeline/intake.ts'
 import { ListenerPool } from '../../pipeline/net/listener-pool.ts'
 import type { StateStore } from '../../pipeline/state/state.ts'
@@ -28,6 +29,7 @@ export function extensionContext(id: string): ExtensionContext {
     meter,
     clock: Date.now,
     state: {} as StateStore,
+    identity: NOBODY_KNOWN,
     listeners,
     intake: new ByteGate(1024 * 1024),
   }

@@ -1,0 +1,127 @@
+import { messageOf, retry } from '../fault.ts'
+import { sleep } from '../sleep.ts'
+import { stateKey, type StateStore } from '../state/state.ts'
+import type { Log } from '../telemetry/log.ts'
+import { IDENTITY, type Agent, type Key, type Project, type Tenant } from './records.ts'
+import { pathOf, Tables } from './tables.ts'
+import type { IdentityView } from './view.ts'
+
+/** A revocation acts within 5 s everywhere (issue 3): a daemon that could not ask for so long lets nobody in. */
+const STALE_MS = 5000
+const PROBE_MS = 2000
+const AGAIN_MS = 500
+const PROBE = stateKey('identity_probe')
+
+/** The identity records of a state store in memory, kept fresh by a watch. */
+export class IdentityCache implements IdentityView {
+  readonly #state: StateStore
+  readonly #log: Log
+  readonly #tables: Tables
+  readonly #stopping = new AbortController()
+  #following: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
+  /** When the last question that the store answered was asked. */
+  #askedMs = 0
+  #isBehind = false
+
+  constructor(state: StateStore, log: Log) {
+    this.#state = state
+    this.#log = log
+    this.#tables = new Tables((key, reason) =>
+      log.error({ key, reason }, 'An identity record cannot be read: nobody gets in by it'),
+    )
+  }
+
+  /** Resolves with everything read. */
+  async start(): Promise<void> {
+    const changes = await this.#load()
+    this.#following = this.#follow(changes)
+    this.#timer = setInterval(() => void this.#probe(), PROBE_MS).unref()
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    this.#stopping.abort()
+    await this.#following
+  }
+
+  tenant(id: string): Tenant | undefined {
+    return this.#tables.tenants.get(id)
+  }
+
+  project(tenant: string, id: string): Project | undefined {
+    return this.#tables.projects.get(pathOf({ tenant, id }))
+  }
+
+  agent(tenant: string, id: string): Agent | undefined {
+    return this.#tables.agents.get(pathOf({ tenant, id }))
+  }
+
+  key(id: string): Key | undefined {
+    return this.#tables.keys.get(id)
+  }
+
+  bound(binding: string): Key | undefined {
+    return this.#tables.bindings.get(binding)
+  }
+
+  tenants(): Iterable<Tenant> {
+    return this.#tables.tenants.values()
+  }
+
+  projects(): Iterable<Project> {
+    return this.#tables.projects.values()
+  }
+
+  agents(): Iterable<Agent> {
+    return this.#tables.agents.values()
+  }
+
+  keys(): Iterable<Key> {
+    return this.#tables.keys.values()
+  }
+
+  checkFresh(): void {
+    if (!this.#isBehind && performance.now() - this.#askedMs < STALE_MS) return
+    throw retry(
+      'STATE_UNAVAILABLE',
+      'the state store does not answer: who may send is not known now',
+      AGAIN_MS,
+    )
+  }
+
+  /** The watch begins before the list is read, so that nothing falls between the two. */
+  async #load(): Promise<ReturnType<StateStore['watch']>> {
+    const askedMs = performance.now()
+    const changes = this.#state.watch(IDENTITY, this.#stopping.signal)
+    this.#tables.replace(await this.#state.list(IDENTITY))
+    this.#askedMs = askedMs
+    this.#isBehind = false
+    return changes
+  }
+
+  async #follow(first: ReturnType<StateStore['watch']>): Promise<void> {
+    let changes: typeof first | undefined = first
+    while (!this.#stopping.signal.aborted) {
+      try {
+        changes ??= await this.#load()
+        for await (const change of changes) this.#tables.apply(change)
+      } catch (error) {
+        this.#log.warn({ error: messageOf(error) }, 'The watch of the identity records broke off')
+      }
+      this.#isBehind = true
+      changes = undefined
+      await sleep(AGAIN_MS, this.#stopping.signal)
+    }
+  }
+
+  async #probe(): Promise<void> {
+    const askedMs = performance.now()
+    try {
+      await this.#state.get(PROBE)
+      this.#askedMs = Math.max(this.#askedMs, askedMs)
+    } catch (error) {
+      this.#log.debug({ error: messageOf(error) }, 'the state store did not answer')
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import { messageOf } from '../fault.ts'
+import type { StateChange, StateKey } from '../state/state.ts'
+import {
+  agent,
+  key,
+  project,
+  tenant,
+  VERSION,
+  type Agent,
+  type Key,
+  type Project,
+  type Tenant,
+} from './records.ts'
+
+/** Why a record is not used, for the log. */
+export type Trouble = (stateKey: StateKey, reason: string) => void
+
+interface Known {
+  readonly revision: number
+  readonly remove: () => void
+}
+
+/** The records of a store, ready to be looked up. What cannot be read counts as absent: nobody gets in by it. */
+export class Tables {
+  readonly tenants = new Map<string, Tenant>()
+  readonly projects = new Map<string, Project>()
+  readonly agents = new Map<string, Agent>()
+  readonly keys = new Map<string, Key>()
+  readonly bindings = new Map<string, Key>()
+  readonly #known = new Map<StateKey, Known>()
+  readonly #trouble: Trouble
+
+  constructor(trouble: Trouble) {
+    this.#trouble = trouble
+  }
+
+  /** Changes come in any order; the highest revision of a key stays. */
+  apply(change: StateChange): void {
+    const before = this.#known.get(change.key)
+    if (before !== undefined && before.revision >= change.revision) return
+    before?.remove()
+    const remove = change.value === undefined ? undefined : this.#add(change.key, change.value)
+    this.#known.set(change.key, { revision: change.revision, remove: remove ?? (() => undefined) })
+  }
+
+  /** The whole store as it is: what is not in it is gone. */
+  replace(entries: readonly StateChange[]): void {
+    const present = new Set(entries.map((entry) => entry.key))
+    for (const [key, known] of this.#known) {
+      if (present.has(key)) continue
+      known.remove()
+      this.#known.delete(key)
+    }
+    for (const entry of entries) this.apply(entry)
+  }
+
+  #add(stateKey: StateKey, value: Uint8Array): (() => void) | undefined {
+    try {
+      const record: unknown = JSON.parse(Buffer.from(value).toString())
+      if ((record as { v?: unknown }).v !== VERSION)
+        throw new Error('it was written by another version of weir')
+      return this.#put(stateKey.split('.')[1] ?? '', record)
+    } catch (error) {
+      this.#trouble(stateKey, messageOf(error))
+      return undefined
+    }
+  }
+
+  #put(kind: string, record: unknown): () => void {
+    switch (kind) {
+      case 'tenant':
+        return put(this.tenants, tenant.parse(record), ({ id }) => id)
+      case 'project':
+        return put(this.projects, project.parse(record), pathOf)
+      case 'agent':
+        return put(this.agents, agent.parse(record), pathOf)
+      case 'key':
+        return this.#putKey(key.parse(record))
+      default:
+        throw new Error('nothing of this kind is known')
+    }
+  }
+
+  #putKey(record: Key): () => void {
+    const remove = put(this.keys, record, ({ id }) => id)
+    // Of several for one certificate only one is in force: a revoked one leaves the place to the others.
+    if (record.kind !== 'certificate' || record.revoked_ms !== undefined) return remove
+    const { binding } = record
+    this.bindings.set(binding, record)
+    return () => {
+      remove()
+      if (this.bindings.get(binding) === record) this.#rebind(binding)
+    }
+  }
+
+  #rebind(binding: string): void {
+    this.bindings.delete(binding)
+    for (const other of this.keys.values()) {
+      if (other.kind === 'certificate' && other.binding === binding && other.revoked_ms === undefined) {
+        this.bindings.set(binding, other)
+      }
+    }
+  }
+}
+
+function put<T>(map: Map<string, T>, record: T, idOf: (record: T) => string): () => void {
+  const id = idOf(record)
+  map.set(id, record)
+  return () => {
+    if (map.get(id) === record) map.delete(id)
+  }
+}
+
+/** A tenant's id holds no slash. */
+export function pathOf({ tenant, id }: { readonly tenant: string; readonly id: string }): string {
+  return `${tenant}/${id}`
+}

@@ -1,0 +1,33 @@
+import type { Agent, Key, Project, Tenant } from './records.ts'
+
+/** Who may send, as the state store has it now: a change by any daemon is seen here within seconds. */
+export interface IdentityView {
+  /** Undefined: no such tenant. Look at `status` too. */
+  tenant(id: string): Tenant | undefined
+  project(tenant: string, id: string): Project | undefined
+  agent(tenant: string, id: string): Agent | undefined
+  /** By the id that stands in it. Expired and revoked ones too. */
+  key(id: string): Key | undefined
+  /** The key of kind `certificate` for `san:<TYPE>:<value>` or `spki:<hex>`. */
+  bound(binding: string): Key | undefined
+  tenants(): Iterable<Tenant>
+  projects(): Iterable<Project>
+  agents(): Iterable<Agent>
+  keys(): Iterable<Key>
+  /** Throws Fault STATE_UNAVAILABLE (retry) when the store has been silent so long that a revocation may be unknown here. */
+  checkFresh(): void
+}
+
+/** Nobody is known. */
+export const NOBODY_KNOWN: IdentityView = {
+  tenant: () => undefined,
+  project: () => undefined,
+  agent: () => undefined,
+  key: () => undefined,
+  bound: () => undefined,
+  tenants: () => [],
+  projects: () => [],
+  agents: () => [],
+  keys: () => [],
+  checkFresh: () => undefined,
+}
