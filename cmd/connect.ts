@@ -6,6 +6,8 @@ import { faultOf, messageOf, type FaultCode } from '../pipeline/fault.ts'
 import type { Registry } from '../pipeline/factory.ts'
 import { NOBODY_KNOWN } from '../pipeline/identity/view.ts'
 import { ByteGate } from '../pipeline/intake.ts'
+import { Pressure } from '../pipeline/pressure.ts'
+import { NO_USAGE } from '../pipeline/usage/usage.ts'
 import { ListenerPool } from '../pipeline/net/listener-pool.ts'
 import { createStateStore } from '../pipeline/state/create.ts'
 import { createLogger } from '../pipeline/telemetry/logger.ts'
@@ -41,6 +43,8 @@ export async function probeAll(config: Config, registry: Registry): Promise<Conn
     identity: NOBODY_KNOWN,
     listeners: new ListenerPool({ log }),
     intake: new ByteGate(0),
+    pressure: new Pressure(),
+    usage: NO_USAGE,
     tracing: undefined,
     onAppended: () => undefined,
   }

@@ -39,6 +39,11 @@ export interface Admission {
    * signature). Throws a Fault to refuse. Absent: nobody here can check one.
    */
   verifyEvent?(canonical: Uint8Array, signature: string): void | Promise<void>
+  /**
+   * Called before bytes of the request are kept: its body as sent, then what it inflates to. Throws a Fault to refuse.
+   * They are given back with `release`.
+   */
+  hold?(bytes: number): void
   /** Called once when the request has been answered, whatever the answer. */
   release?(): void
 }
@@ -50,6 +55,8 @@ export interface Admitted extends Standing {
   verify(sha256: Uint8Array): Promise<void>
   /** Present when some processor checks the signatures of single events. */
   verifyEvent?(canonical: Uint8Array, signature: string): Promise<void>
+  /** Present when some processor counts bytes. */
+  hold?(bytes: number): void
   release(): void
 }
 

@@ -26,11 +26,17 @@ export function inOrder(processors: readonly Processor[]): (batch: Batch) => Pro
 export function chain(processors: readonly Processor[], next: Consumer): Consumer {
   if (processors.length === 0) return next
   const run = inOrder(processors)
+  const settlers = processors.filter((processor) => processor.settle !== undefined)
   return {
     async consume(batch, signal) {
-      const before = await run(batch)
-      if (batch.live === 0) return before
-      return merge(before, await next.consume(batch, signal))
+      let outcome: Outcome | undefined
+      try {
+        const before = await run(batch)
+        outcome = batch.live === 0 ? before : merge(before, await next.consume(batch, signal))
+        return outcome
+      } finally {
+        for (const processor of settlers) processor.settle?.(batch, outcome)
+      }
     },
   }
 }
@@ -112,6 +118,7 @@ function standing(before: Standing, { tenant, project, principal }: Admission): 
 function fold(sender: Standing, admissions: readonly Admission[]): Admitted {
   let released = false
   const signatures = admissions.filter((admission) => admission.verifyEvent !== undefined)
+  const holders = admissions.filter((admission) => admission.hold !== undefined)
   return {
     ...sender,
     wantsDigest: admissions.some((admission) => admission.verify !== undefined),
@@ -121,6 +128,11 @@ function fold(sender: Standing, admissions: readonly Admission[]): Admitted {
     ...(signatures.length > 0 && {
       async verifyEvent(canonical: Uint8Array, signature: string) {
         for (const admission of signatures) await admission.verifyEvent?.(canonical, signature)
+      },
+    }),
+    ...(holders.length > 0 && {
+      hold(bytes: number) {
+        for (const admission of holders) admission.hold?.(bytes)
       },
     }),
     release() {

@@ -19,6 +19,11 @@ export interface Processor extends Component {
   /** Edits, annotates or drops in place; returns what it rejects (or nothing). Deterministic: see design law 5. */
   process(batch: Batch): Outcome | void | Promise<Outcome | void>
   /**
+   * Before the WAL: hears what became of each batch that entered the pipeline; undefined: it was refused, or its fate is
+   * not known and the sender will repeat it. Does not throw.
+   */
+  settle?(batch: Batch, outcome: Outcome | undefined): void
+  /**
    * Judges a request by its head, before the body is read, knowing what the processors before found out of the sender.
    * Throws a Fault to refuse.
    */

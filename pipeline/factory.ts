@@ -10,6 +10,8 @@ import type { Meter } from './telemetry/meter.ts'
 import type { Listeners } from './net/listeners.ts'
 import type { ByteGate } from './intake.ts'
 import type { Host } from './host.ts'
+import type { Pressure } from './pressure.ts'
+import type { Usage } from './usage/usage.ts'
 import type { Durability } from './wal/driver.ts'
 
 export type Kind = 'receiver' | 'processor' | 'exporter' | 'connector' | 'extension'
@@ -34,6 +36,10 @@ export interface Context {
   readonly listeners: Listeners
   /** Bytes of request bodies in flight, over all receivers. */
   readonly intake: ByteGate
+  /** What waits behind intake: who decides about new requests reads it, WAL connectors report to it. */
+  readonly pressure: Pressure
+  /** What each tenant has used today, over all daemons. */
+  readonly usage: Usage
   /**
    * False for a processor behind any but a pipeline's first exporter: it feeds no counters of meaning (cost, tokens,
    * unpriced), or they would count a span once per exporter. Absent: true.

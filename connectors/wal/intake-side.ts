@@ -5,6 +5,7 @@ import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
 import { lookbackOf } from '../../pipeline/wal/lookback.ts'
 import { WalWriter } from '../../pipeline/wal/writer.ts'
+import { Backlog } from './backlog.ts'
 import type { WalConfig } from './config.ts'
 import { LogGauges } from './log-gauges.ts'
 
@@ -17,13 +18,15 @@ export class IntakeSide implements Connector {
   readonly lookback: Lookback
   readonly #driver: WalDriver
   readonly #gauges: LogGauges
+  readonly #backlog: Backlog
   readonly #context: ConnectorContext
 
   constructor(config: WalConfig, context: ConnectorContext) {
     this.#context = context
     this.#driver = createWalDriver(config, context)
     this.lookback = lookbackOf(this.#driver)
-    this.#gauges = new LogGauges(this.#driver, context)
+    this.#backlog = new Backlog(config, context, this.#driver)
+    this.#gauges = new LogGauges(this.#driver, context, (info, signal) => this.#backlog.look(info, signal))
     this.intake = new WalWriter({
       connector: context.id,
       driver: this.#driver,
@@ -38,10 +41,12 @@ export class IntakeSide implements Connector {
     const { mode } = this.#driver.durability()
     this.#context.meter.gauge('weir_durability_mode').set(1, { connector: this.#context.id, mode })
     this.#gauges.start()
+    this.#backlog.start()
   }
 
   async stop(deadline: AbortSignal): Promise<void> {
     await this.intake.stop(deadline)
+    await this.#backlog.stop()
     await this.#gauges.stop()
     await this.#driver.close()
   }

@@ -5,6 +5,7 @@ import { cursorKey, decodeCursor, type CursorRecord } from '../../pipeline/wal/c
 import { CursorSightings } from '../../pipeline/wal/cursor-seen.ts'
 import type { WalDriver, WalInfo } from '../../pipeline/wal/driver.ts'
 import type { ReaderView } from '../../pipeline/wal/reader.ts'
+import { namesOf, type CursorNames } from './cursor-names.ts'
 
 export interface LagOptions {
   readonly connector: string
@@ -83,7 +84,7 @@ export class LagWatch {
     return entry === undefined ? undefined : decodeCursor(key, entry.value)
   }
 
-  #show({ pipeline, exporterId }: Names, lag: CursorLag, info: WalInfo): void {
+  #show({ pipeline, exporterId }: CursorNames, lag: CursorLag, info: WalInfo): void {
     const { meter } = this.#options
     const labels = { pipeline, exporter: exporterId }
     meter.gauge('weir_wal_lag_spans').set(lag.spans, labels)
@@ -92,13 +93,4 @@ export class LagWatch {
     meter.gauge('otelcol_exporter_queue_size').set(lag.spans, { exporter: exporterId })
     meter.gauge('otelcol_exporter_queue_capacity').set(info.maxBytes, { exporter: exporterId })
   }
-}
-
-type Names = Pick<ReaderView, 'pipeline' | 'exporterId'>
-
-/** Of a cursor whose exporter has not started yet: `<signal>[/<name>]/<exporter>`. */
-function namesOf(cursor: string): Names {
-  const at = cursor.indexOf('/', cursor.indexOf('/') + 1)
-  const cut = at === -1 ? cursor.indexOf('/') : at
-  return { pipeline: cursor.slice(0, cut), exporterId: cursor.slice(cut + 1) }
 }

@@ -9,6 +9,8 @@ import { faultOf } from '../../pipeline/fault.ts'
 import type { Connector, ConnectorContext } from '../../pipeline/factory.ts'
 import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import { ByteGate } from '../../pipeline/intake.ts'
+import { Pressure } from '../../pipeline/pressure.ts'
+import { NO_USAGE } from '../../pipeline/usage/usage.ts'
 import { EmbeddedState } from '../../pipeline/state/embedded.ts'
 import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
 import { cursorKey, decodeCursor } from '../../pipeline/wal/cursor-record.ts'
@@ -53,6 +55,8 @@ async function side(role: 'intake' | 'store', { state, settings }: Place, more: 
     identity: NOBODY_KNOWN,
     listeners: { listen: () => Promise.reject(new Error('the WAL listens to nothing')) },
     intake: new ByteGate(1e9),
+    pressure: new Pressure(),
+    usage: NO_USAGE,
     role,
     onAppended: () => undefined,
   }

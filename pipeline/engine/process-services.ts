@@ -4,15 +4,20 @@ import type { Registry } from '../factory.ts'
 import { ByteGate } from '../intake.ts'
 import { ListenerPool } from '../net/listener-pool.ts'
 import { IdentityCache } from '../identity/cache.ts'
+import { within } from '../net/within.ts'
+import { Pressure } from '../pressure.ts'
 import { createStateStore, createVault, DEFAULT_STATE, type StateConfig } from '../state/create.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { createMeter, type PromMeter } from '../telemetry/prom-meter.ts'
 import { createTracing, INSTANCE_ID, type Tracing } from '../telemetry/tracing.ts'
 import { sampleProcess } from '../telemetry/process.ts'
+import { UsageBook } from '../usage/book.ts'
 import type { Services } from './services.ts'
 
 /** Bytes of request bodies that the daemon holds at once; a request of the largest size (64 MiB) still fits beside others. */
 const INTAKE_LIMIT_BYTES = 192 * 1024 * 1024
+/** For the last second's usage to be written. */
+const USAGE_STOP_MS = 2000
 
 export interface ProcessServices extends Services {
   readonly meter: PromMeter
@@ -42,6 +47,7 @@ export async function processServices(
   await state.open()
   const identity = new IdentityCache(state, log)
   await identity.start()
+  const usage = new UsageBook({ state, log, clock: Date.now })
   return {
     registry,
     log,
@@ -52,10 +58,13 @@ export async function processServices(
     vault: createVault(stored),
     listeners: new ListenerPool({ log }),
     intake,
+    pressure: new Pressure(),
+    usage,
     tracing: ownTracing(config),
     onAppended,
     async closeState() {
       await identity.stop()
+      await within(AbortSignal.timeout(USAGE_STOP_MS), undefined, usage.stop())
       await state.close()
     },
   }

@@ -3,6 +3,8 @@ import type { Context, Kind, Registry } from '../factory.ts'
 import { reject } from '../fault.ts'
 import type { ByteGate } from '../intake.ts'
 import type { Listeners } from '../net/listeners.ts'
+import type { Pressure } from '../pressure.ts'
+import type { Usage } from '../usage/usage.ts'
 import type { StateStore } from '../state/state.ts'
 import type { IdentityView } from '../identity/view.ts'
 import type { Vault } from '../identity/vault.ts'
@@ -21,6 +23,8 @@ export interface Services {
   readonly vault?: Vault | undefined
   readonly listeners: Listeners
   readonly intake: ByteGate
+  readonly pressure: Pressure
+  readonly usage: Usage
   /** weir's own traces, when configured. */
   readonly tracing: Tracing | undefined
   /** Tells the store process that a connector has something to read. */
@@ -41,6 +45,8 @@ export function contextFor(services: Services, kind: Kind, id: string): Context 
     vault: services.vault,
     listeners: services.listeners,
     intake: services.intake,
+    pressure: services.pressure,
+    usage: services.usage,
   }
 }
 

@@ -29,11 +29,12 @@ export class Passage {
     return this.#admitted
   }
 
-  /** Throws OVERLOADED when the daemon holds too many bytes of requests already. */
+  /** Throws OVERLOADED when the daemon holds too many bytes of requests already, or what a processor says of it. */
   take(bytes: number): void {
     if (this.#finished) return
     this.#gate.take(bytes)
     this.#held += bytes
+    this.#admitted?.hold?.(bytes)
   }
 
   finish(): void {

@@ -73,6 +73,7 @@ export function observeProcessor(processor: Processor, id: string, meter: Meter)
   return {
     ...lifecycle(processor),
     ...(processor.admit === undefined ? {} : { admit: processor.admit.bind(processor) }),
+    ...(processor.settle === undefined ? {} : { settle: processor.settle.bind(processor) }),
     async process(batch) {
       incoming.add(batch.live, labels)
       const before = new Map(batch.drops())

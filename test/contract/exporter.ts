@@ -7,6 +7,7 @@ import type { Delivery, Exporter } from '../../pipeline/component.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import type { Meter } from '../../pipeline/telemetry/meter.ts'
+import { NO_USAGE } from '../../pipeline/usage/usage.ts'
 
 /** What an exporter is given in a test; nothing of it is shared. */
 export function exporterContext(id: string): Context {
@@ -29,6 +30,8 @@ export function exporterContext(id: string): Context {
     identity: NOBODY_KNOWN,
     listeners: absent as Context['listeners'],
     intake: absent as Context['intake'],
+    pressure: absent as Context['pressure'],
+    usage: NO_USAGE,
   }
 }
 

@@ -9,6 +9,8 @@ import type { Context } from '../../pipeline/factory.ts'
 import { reject, retry } from '../../pipeline/fault.ts'
 import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import { ByteGate } from '../../pipeline/intake.ts'
+import { Pressure } from '../../pipeline/pressure.ts'
+import { NO_USAGE } from '../../pipeline/usage/usage.ts'
 import { ListenerPool } from '../../pipeline/net/listener-pool.ts'
 import type { StateStore } from '../../pipeline/state/state.ts'
 
@@ -46,6 +48,8 @@ export function receiverContext(id: string, options: ReceiverContextOptions = {}
     identity: NOBODY_KNOWN,
     listeners,
     intake,
+    pressure: new Pressure(),
+    usage: NO_USAGE,
   }
   return { context, listeners, intake }
 }

@@ -3,6 +3,8 @@ import { reject } from '../../pipeline/fault.ts'
 import type { Host } from '../../pipeline/host.ts'
 import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import { ByteGate } from '../../pipeline/intake.ts'
+import { Pressure } from '../../pipeline/pressure.ts'
+import { NO_USAGE } from '../../pipeline/usage/usage.ts'
 import { ListenerPool } from '../../pipeline/net/listener-pool.ts'
 import type { StateStore } from '../../pipeline/state/state.ts'
 import { createLogger } from '../../pipeline/telemetry/logger.ts'
@@ -32,6 +34,8 @@ export function extensionContext(id: string): ExtensionContext {
     identity: NOBODY_KNOWN,
     listeners,
     intake: new ByteGate(1024 * 1024),
+    pressure: new Pressure(),
+    usage: NO_USAGE,
   }
   return { context, meter, lines, close: () => listeners.close() }
 }
