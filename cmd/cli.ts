@@ -36,12 +36,28 @@ export const VERBS: readonly VerbEntry[] = [
     summary: 'one trace as a tree with latency, tokens and cost',
     load: () => import('./trace.ts'),
   },
+  { name: 'tenant', summary: 'tenants: create, ls, show, set, revoke', load: () => import('./tenant.ts') },
+  {
+    name: 'project',
+    summary: 'projects of a tenant: create, ls, show, set, revoke',
+    load: () => import('./project.ts'),
+  },
+  {
+    name: 'agent',
+    summary: 'agents of a tenant: create, ls, show, set, revoke',
+    load: () => import('./agent.ts'),
+  },
+  {
+    name: 'key',
+    summary: 'API keys, HMAC secrets, certificates: create, ls, show, rotate, revoke',
+    load: () => import('./key.ts'),
+  },
   { name: 'demo', summary: 'everything in one go on this machine', load: () => import('./demo.ts') },
   { name: 'bench', summary: 'load generator and benchmarks', load: () => import('./bench.ts') },
 ]
 
 /** Verbs of the specification that a later version builds. */
-const LATER = ['tail', 'runs', 'replay', 'dlq', 'tenant', 'project', 'agent', 'key', 'audit', 'consent']
+const LATER = ['tail', 'runs', 'replay', 'dlq', 'audit', 'consent']
 const LATER_TOO = [
   'pseudonym',
   'redact',

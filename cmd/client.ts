@@ -6,6 +6,7 @@ export interface ApiClient {
   readonly endpoint: string
   get(path: string): Promise<unknown>
   post(path: string, body: unknown): Promise<unknown>
+  call(method: string, path: string, body?: unknown): Promise<unknown>
   query(request: QueryCall): Promise<QueryAnswer>
 }
 
@@ -41,6 +42,7 @@ export function apiClient(io: Io, endpointFlag: string | undefined): ApiClient {
     endpoint,
     get: (path) => call('GET', path),
     post: (path, body) => call('POST', path, body),
+    call,
     query: (request) => call('POST', '/v1/query', request) as Promise<QueryAnswer>,
   }
 }

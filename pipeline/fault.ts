@@ -29,6 +29,8 @@ export const FAULTS = {
   QUERY_REFUSED: 'the query is not one that may be run',
   QUERY_FAILED: 'ClickHouse refused or could not finish the query',
   NOT_FOUND: 'there is no such thing here',
+  CONFLICT: 'there is one already, or somebody changed it meanwhile',
+  REQUEST_INVALID: 'a field of the request is missing, unknown or out of its range',
   DAEMON_UNREACHABLE: 'no daemon answers at the endpoint',
   CONFIG_INVALID: 'the configuration is not valid',
   START_FAILED: 'a component could not start',

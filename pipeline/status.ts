@@ -18,6 +18,7 @@ export const GRPC = {
   CANCELLED: 1,
   INVALID_ARGUMENT: 3,
   NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
   PERMISSION_DENIED: 7,
   RESOURCE_EXHAUSTED: 8,
   UNIMPLEMENTED: 12,
@@ -33,6 +34,7 @@ const REJECT: Partial<Record<FaultCode, readonly [grpc: number, http: number]>> 
   UNAUTHENTICATED: [GRPC.UNAUTHENTICATED, 401],
   PERMISSION_DENIED: [GRPC.PERMISSION_DENIED, 403],
   NOT_FOUND: [GRPC.NOT_FOUND, 404],
+  CONFLICT: [GRPC.ALREADY_EXISTS, 409],
 }
 
 const RETRY: Partial<Record<FaultCode, readonly [grpc: number, http: number]>> = {

@@ -5,20 +5,24 @@ import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, reject } from '../../pipeline/fault.ts'
 import type { Host } from '../../pipeline/host.ts'
 import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
+import { KeyUsage } from '../../pipeline/identity/usage.ts'
 import { parseEndpoint } from '../../pipeline/net/endpoint.ts'
 import { isLoopback } from '../../pipeline/net/loopback.ts'
 import { readJson } from './body.ts'
 import type { config } from './config.ts'
-import { authenticator, refuseBrowsers, requireRole, type Principal } from './principal.ts'
+import { identityRoutes } from './identity/routes.ts'
+import { Authenticator, refuseBrowsers, requireRole, type Principal } from './principal.ts'
 import { problemOf } from './problem.ts'
 import { QueryRoute } from './query.ts'
-import { routesOf, type Reply, type Route } from './routes.ts'
+import { paramsOf, type Reply, type Route } from './route.ts'
+import { routesOf } from './routes.ts'
 
 const RELOAD = '/-/reload'
 
 interface Admitted {
   readonly route: Route
   readonly principal: Principal
+  readonly params: Readonly<Record<string, string>>
 }
 
 /** The daemon's own API: status, reload, queries. */
@@ -26,15 +30,23 @@ export class ApiExtension implements Extension {
   readonly routes: readonly Route[]
   readonly #config: z.output<typeof config>
   readonly #context: Context
-  readonly #authenticate: ReturnType<typeof authenticator>
+  readonly #authenticator: Authenticator
   readonly #stopping = new AbortController()
   #serving: HttpServing | undefined
 
   constructor(options: z.output<typeof config>, context: Context, host: Host) {
     this.#config = options
     this.#context = context
-    this.#authenticate = authenticator(options.tokens)
-    this.routes = routesOf(host, new QueryRoute(host, options.query), context.clock)
+    this.#authenticator = new Authenticator(options.tokens, {
+      identity: context.identity,
+      usage: new KeyUsage(context.state, context.log),
+      clock: context.clock,
+      loopback: isLoopback(parseEndpoint(options.endpoint).host),
+    })
+    this.routes = [
+      ...routesOf(host, new QueryRoute(host, options.query), context.clock),
+      ...identityRoutes(context),
+    ]
   }
 
   /** As bound, once started. */
@@ -44,10 +56,11 @@ export class ApiExtension implements Extension {
 
   async start(): Promise<void> {
     const { endpoint, tokens } = this.#config
-    if (tokens.length === 0 && !isLoopback(parseEndpoint(endpoint).host)) {
+    const hasKeys = [...this.#context.identity.keys()].some(({ kind }) => kind === 'api')
+    if (tokens.length === 0 && !hasKeys && !isLoopback(parseEndpoint(endpoint).host)) {
       throw reject(
         'START_FAILED',
-        `${this.#context.id}: endpoint ${endpoint} is reachable from other machines: configure tokens, or use 127.0.0.1`,
+        `${this.#context.id}: endpoint ${endpoint} is reachable from other machines: configure tokens, make a key (weir key create --role admin --config …), or use 127.0.0.1`,
       )
     }
     this.#serving = await serveHttp(this.#context.listeners, endpoint, (request, response) => {
@@ -66,9 +79,9 @@ export class ApiExtension implements Extension {
     response.once('close', () => gone.abort(reject('CANCELLED', 'the caller is gone')))
     const signal = AbortSignal.any([gone.signal, this.#stopping.signal])
     try {
-      const { route, principal } = this.#admit(request, path, response)
-      const body = route.method === 'POST' ? await readJson(request) : undefined
-      const call = { principal, query: new URLSearchParams(query), body, signal }
+      const { route, principal, params } = this.#admit(request, path, response)
+      const body = route.method === 'GET' ? undefined : await readJson(request)
+      const call = { principal, params, query: new URLSearchParams(query), body, signal }
       const reply = await Promise.race([route.handle(call), this.#replaced(path, signal)])
       this.#send(response, route.path, reply, 'application/json')
     } catch (error) {
@@ -80,16 +93,20 @@ export class ApiExtension implements Extension {
 
   /** Who may call what; nothing of the body is read before. */
   #admit(request: IncomingMessage, path: string, response: ServerResponse): Admitted {
-    refuseBrowsers(request, this.#config.tokens.length > 0)
-    const principal = this.#authenticate(request)
-    const found = this.routes.filter((route) => route.path === path)
+    refuseBrowsers(request, this.#authenticator.asksForTokens)
+    const principal = this.#authenticator.authenticate(request)
+    const found = this.#routesAt(path)
     const route = found.find(({ method }) => method === request.method)
     if (route !== undefined) {
-      requireRole(principal, route.role)
-      return { route, principal }
+      requireRole(principal, route)
+      return { route, principal, params: paramsOf(route, path) ?? {} }
     }
     if (found.length > 0) response.setHeader('allow', found.map(({ method }) => method).join(', '))
     throw reject('NOT_FOUND', `there is no ${request.method} ${path} here`)
+  }
+
+  #routesAt(path: string): readonly Route[] {
+    return this.routes.filter((route) => paramsOf(route, path) !== undefined)
   }
 
   /** A reload that replaces this very API is answered before its server is drained, else each waits for the other. */
@@ -110,7 +127,7 @@ export class ApiExtension implements Extension {
   #fail(response: ServerResponse, path: string, error: unknown): void {
     if (faultOf(error) === undefined) this.#context.log.error({ error, path }, 'The API failed')
     const { retryAfterMs, ...problem } = problemOf(error)
-    const known = this.routes.some((route) => route.path === path) ? path : 'unknown'
+    const known = this.#routesAt(path)[0]?.path ?? 'unknown'
     if (retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(retryAfterMs / 1000))
     if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer')
     const status = response.hasHeader('allow') ? 405 : problem.status

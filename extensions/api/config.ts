@@ -30,7 +30,9 @@ export const config = z.strictObject({
   tokens: z
     .array(token)
     .default([])
-    .describe('Who may ask. Without any, everybody on this machine is admin, and only loopback is served.'),
+    .describe(
+      'Who may ask, besides API keys. Without any, and without an admin key, everybody on this machine is admin, and only loopback is served.',
+    ),
   query: z
     .strictObject({
       max_rows: z.int().positive().default(10_000).describe('Most rows of an answer.'),

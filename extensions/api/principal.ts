@@ -1,14 +1,19 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { reject } from '../../pipeline/fault.ts'
+import type { Role } from '../../pipeline/identity/records.ts'
+import { tokenDigest, tokenId } from '../../pipeline/identity/token.ts'
+import type { KeyUsage } from '../../pipeline/identity/usage.ts'
+import { judgeToken } from '../../pipeline/identity/verify.ts'
+import type { IdentityView } from '../../pipeline/identity/view.ts'
 import { isLoopback } from '../../pipeline/net/loopback.ts'
 import type { Secret } from '../../pipeline/secret.ts'
-
-type Role = 'admin' | 'read' | 'ingest'
+import type { Route } from './route.ts'
 
 /** Who asks. */
 export interface Principal {
   readonly role: Role
+  /** Absent: over all tenants. */
   readonly tenant?: string
 }
 
@@ -18,29 +23,77 @@ export interface TokenConfig {
   readonly tenant?: string | undefined
 }
 
-/** Anybody who can reach the loopback address, when no tokens are configured. */
-const LOCAL: Principal = { role: 'admin' }
+/** Anybody who can reach the loopback address, while nobody else is known. */
+export const LOCAL: Principal = { role: 'admin' }
 
-/** Tells who asks, or throws UNAUTHENTICATED. Tokens are compared by digest, in constant time, all of them. */
-export function authenticator(tokens: readonly TokenConfig[]): (request: IncomingMessage) => Principal {
-  const known = tokens.map((entry) => ({
-    digest: digestOf(entry.token.reveal()),
-    principal: principalOf(entry),
-  }))
-  return (request) => {
-    if (known.length === 0) return LOCAL
+export interface Known {
+  readonly identity: IdentityView
+  readonly usage: KeyUsage
+  readonly clock: () => number
+  /** False for an address that other machines reach: there nobody is trusted without a token. */
+  readonly loopback: boolean
+}
+
+/** Tells who asks: by the tokens of the config, and by API keys. */
+export class Authenticator {
+  readonly #tokens: readonly { readonly digest: Buffer; readonly principal: Principal }[]
+  readonly #known: Known
+
+  constructor(tokens: readonly TokenConfig[], known: Known) {
+    this.#tokens = tokens.map((entry) => ({
+      digest: tokenDigest(entry.token.reveal()),
+      principal: principalOf(entry),
+    }))
+    this.#known = known
+  }
+
+  /**
+   * False: everybody on this machine is admin. That ends with the first key of an admin over all tenants, and does not
+   * come back when it expires or is revoked.
+   */
+  get asksForTokens(): boolean {
+    if (this.#tokens.length > 0 || !this.#known.loopback) return true
+    for (const key of this.#known.identity.keys()) if (key.tenant === undefined) return true
+    return false
+  }
+
+  /** Throws UNAUTHENTICATED. Tokens are compared by digest, in constant time, all of them. */
+  authenticate(request: IncomingMessage): Principal {
+    if (!this.asksForTokens) return LOCAL
     const [, presented = ''] = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '') ?? []
-    const digest = digestOf(presented)
-    let found: Principal | undefined
-    for (const entry of known) if (timingSafeEqual(entry.digest, digest)) found = entry.principal
+    const found = this.#byToken(presented) ?? this.#byKey(presented)
     if (found === undefined) throw reject('UNAUTHENTICATED', 'this needs a valid bearer token (WEIR_TOKEN)')
     return found
   }
+
+  #byToken(presented: string): Principal | undefined {
+    const digest = tokenDigest(presented)
+    let found: Principal | undefined
+    for (const entry of this.#tokens) if (timingSafeEqual(entry.digest, digest)) found = entry.principal
+    return found
+  }
+
+  #byKey(presented: string): Principal | undefined {
+    const { identity, usage, clock } = this.#known
+    if (tokenId(presented) === undefined) return undefined
+    identity.checkFresh()
+    const key = judgeToken(identity, presented, clock())
+    if (typeof key === 'string') return undefined
+    usage.note(key.id, clock())
+    const role = (['admin', 'read', 'ingest'] as const).find((each) => key.roles.includes(each)) ?? 'ingest'
+    return key.tenant === undefined ? { role } : { role, tenant: key.tenant }
+  }
 }
 
-export function requireRole(principal: Principal, role: 'read' | 'admin'): void {
-  if (principal.role === 'admin' || principal.role === role) return
-  throw reject('PERMISSION_DENIED', `this needs the role ${role}; the token has ${principal.role}`)
+export function requireRole(principal: Principal, { role, scope }: Pick<Route, 'role' | 'scope'>): void {
+  if (principal.role !== 'admin' && principal.role !== role) {
+    throw reject('PERMISSION_DENIED', `this needs the role ${role}; the token has ${principal.role}`)
+  }
+  if (scope === 'tenant' || principal.tenant === undefined) return
+  throw reject(
+    'PERMISSION_DENIED',
+    `this needs an admin of the daemon; the token is for tenant ${principal.tenant}`,
+  )
 }
 
 /**
@@ -69,8 +122,4 @@ function hostname(host: string): string {
 
 function principalOf({ role, tenant }: TokenConfig): Principal {
   return tenant === undefined ? { role } : { role, tenant }
-}
-
-function digestOf(token: string): Buffer {
-  return createHash('sha256').update(token).digest()
 }

@@ -1,41 +1,33 @@
 import type { Host } from '../../pipeline/host.ts'
 import { NAMED_QUERIES } from './named-queries.ts'
 import { httpStatusOf, statusOf } from '../../pipeline/telemetry/health-report.ts'
-import type { Principal } from './principal.ts'
 import type { QueryRoute } from './query.ts'
-
-interface Call {
-  readonly principal: Principal
-  readonly query: URLSearchParams
-  readonly body: unknown
-  /** Aborts when the caller is gone or the server stops. */
-  readonly signal: AbortSignal
-}
-
-export interface Reply {
-  readonly status: number
-  readonly body: unknown
-}
-
-/** Denied by default: what is not in the table is not there, and every entry names the role it needs. */
-export interface Route {
-  readonly method: 'GET' | 'POST'
-  readonly path: string
-  readonly role: 'read' | 'admin'
-  handle(call: Call): Promise<Reply>
-}
+import { ok, type Call, type Reply, type Route } from './route.ts'
 
 export function routesOf(host: Host, queries: QueryRoute, clock: () => number): readonly Route[] {
   return [
-    { method: 'GET', path: '/v1/status', role: 'read', handle: (call) => status(host, call, clock()) },
-    { method: 'POST', path: '/-/reload', role: 'admin', handle: () => reload(host) },
+    {
+      method: 'GET',
+      path: '/v1/status',
+      role: 'read',
+      scope: 'tenant',
+      handle: (call) => status(host, call, clock()),
+    },
+    { method: 'POST', path: '/-/reload', role: 'admin', scope: 'daemon', handle: () => reload(host) },
     {
       method: 'POST',
       path: '/v1/query',
       role: 'read',
+      scope: 'tenant',
       handle: async (call) => ok(await queries.run(call.body, call.principal, call.signal)),
     },
-    { method: 'GET', path: '/v1/named-queries', role: 'read', handle: () => Promise.resolve(named()) },
+    {
+      method: 'GET',
+      path: '/v1/named-queries',
+      role: 'read',
+      scope: 'tenant',
+      handle: () => Promise.resolve(named()),
+    },
   ]
 }
 
@@ -61,8 +53,4 @@ async function reload(host: Host): Promise<Reply> {
 
 function named(): Reply {
   return ok({ queries: NAMED_QUERIES })
-}
-
-function ok(body: unknown): Reply {
-  return { status: 200, body }
 }

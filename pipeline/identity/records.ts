@@ -70,7 +70,7 @@ export const agent = z.object({
   name: text,
   /** Of the agent, as its operator counts. */
   version: text,
-  capabilities: z.array(text.min(1)).max(256),
+  capabilities: z.array(text.min(1)).max(256).readonly(),
   status,
   created_ms: time,
 })
@@ -89,7 +89,7 @@ const credential = {
   tenant: tenantId.optional(),
   project: partId.optional(),
   agent: partId.optional(),
-  roles: z.array(z.enum(ROLES)).min(1),
+  roles: z.array(z.enum(ROLES)).min(1).readonly(),
   created_ms: time,
   expires_ms: time.optional(),
   revoked_ms: time.optional(),

@@ -1,0 +1,70 @@
+import { z } from 'zod'
+import { reject } from '../../pipeline/fault.ts'
+import type { Principal } from './principal.ts'
+
+export interface Call {
+  readonly principal: Principal
+  /** What stands for the `{names}` in the route's path. */
+  readonly params: Readonly<Record<string, string>>
+  readonly query: URLSearchParams
+  readonly body: unknown
+  /** Aborts when the caller is gone or the server stops. */
+  readonly signal: AbortSignal
+}
+
+export interface Reply {
+  readonly status: number
+  readonly body: unknown
+}
+
+export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE'
+
+/** Denied by default: what is not in the table is not there, and every entry names the role it needs. */
+export interface Route {
+  readonly method: Method
+  /** `/v1/keys/{key}`: a name in braces stands for one segment. */
+  readonly path: string
+  readonly role: 'read' | 'admin'
+  /** `daemon`: not for the admin of one tenant only. */
+  readonly scope: 'daemon' | 'tenant'
+  handle(call: Call): Promise<Reply>
+}
+
+export function ok(body: unknown): Reply {
+  return { status: 200, body }
+}
+
+/** The names' values where `path` is one of the route's; undefined where it is not. */
+export function paramsOf(route: Route, path: string): Record<string, string> | undefined {
+  const wanted = route.path.split('/')
+  const given = path.split('/')
+  if (wanted.length !== given.length) return undefined
+  const params: Record<string, string> = {}
+  for (const [at, segment] of wanted.entries()) {
+    const value = given[at] ?? ''
+    const name = /^\{(\w+)\}$/.exec(segment)?.[1]
+    if (name === undefined) {
+      if (segment !== value) return undefined
+      continue
+    }
+    const decoded = decodedSegment(value)
+    if (decoded === undefined || decoded === '') return undefined
+    params[name] = decoded
+  }
+  return params
+}
+
+function decodedSegment(segment: string): string | undefined {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return undefined
+  }
+}
+
+/** The body as `schema` has it; REQUEST_INVALID names the field. */
+export function bodyOf<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
+  const result = schema.safeParse(body ?? {})
+  if (result.success) return result.data
+  throw reject('REQUEST_INVALID', z.prettifyError(result.error).replace(/\s*\n\s*/g, ' '))
+}
