@@ -1,3 +1,4 @@
+import { NO_USAGE } from '../pipeline/usage/usage.ts'
 import type { Batch } from '../pipeline/batch/batch.ts'
 import { decodeBatch } from '../pipeline/batch/otlp-batch.ts'
 import { factsOf } from '../pipeline/genai/facts-of.ts'
@@ -33,7 +34,7 @@ function decoded(bytes: Uint8Array): Batch {
 
 async function run(): Promise<void> {
   const requests = Array.from({ length: 20 }, (_, seed) => standardRequest(seed + 1, SPANS))
-  const processor = new CostProcessor(config.parse({}), { meter: createMeter() })
+  const processor = new CostProcessor(config.parse({}), { meter: createMeter(), usage: NO_USAGE })
   await processor.start()
   const timing: Timing = { decode: [], facts: [], cost: [] }
   for (let round = 0; round < ROUNDS; round++)

@@ -16,7 +16,7 @@ export const FAULTS = {
   UNAUTHENTICATED: 'the sender did not prove who it is',
   PERMISSION_DENIED: 'the sender may not do this',
   RATE_LIMITED: 'the sender is over its rate or quota',
-  OVERLOADED: 'more bytes are in flight than the daemon may hold',
+  OVERLOADED: 'the daemon holds, or its stores lag behind by, more than it may',
   WAL_FULL: 'the write-ahead log is at its limit and may drop nothing',
   WAL_UNAVAILABLE: 'the write-ahead log did not confirm the write',
   WAL_CORRUPT: 'a stored WAL message does not match its checksum',

@@ -1,5 +1,6 @@
 import type { ProcessorFactory } from '../pipeline/factory.ts'
 import { cost } from './cost/factory.ts'
+import { limits } from './limits/factory.ts'
 
 /** The processors that are built in: one line each. */
-export const processors: readonly ProcessorFactory[] = [cost]
+export const processors: readonly ProcessorFactory[] = [cost, limits]

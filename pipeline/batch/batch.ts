@@ -18,6 +18,8 @@ export interface Batch {
   /** Dropped spans by reason. */
   drops(): ReadonlyMap<DropReason, number>
 
+  /** Bytes of the span's message as received, events and links included, resource and scope not. */
+  spanSize(row: number): number
   /** 16 bytes, or 0 where the span has none (legal on the wire, judged by receivers). A view: do not keep. */
   traceId(row: number): Uint8Array
   spanId(row: number): Uint8Array

@@ -33,6 +33,10 @@ export class TableReader {
     this.rows = table.rows
   }
 
+  spanSize(row: number): number {
+    return this.#span(row, SPAN.len)
+  }
+
   traceId(row: number): Uint8Array {
     return this.#id(this.#span(row, SPAN.traceId), 16)
   }

@@ -125,7 +125,11 @@ export const METRICS = {
   weir_redactions: counter('Values masked.', '{value}', ['type']),
   weir_violations: counter('Rules that a span broke.', '{violation}', ['validator', 'severity']),
   weir_auth: counter('Decisions about senders.', '{request}', ['method', 'outcome']),
-  weir_rate_limited: counter('Requests over a rate or quota.', '{request}', ['limit']),
+  weir_rate_limited: counter('Requests refused by limits, by the limit that was reached.', '{request}', [
+    'limit',
+    'tenant',
+  ]),
+  weir_limit_rejected_spans: counter('Spans over a size or count limit.', '{span}', ['limit', 'tenant']),
   weir_cost_usd: counter('Cost of the model calls seen.', 'USD', ['provider', 'model']),
   weir_tokens: counter('Tokens of the model calls seen.', '{token}', ['provider', 'model', 'bucket']),
   weir_unpriced_spans: counter('Model calls without a price.', '{span}', ['reason', 'provider', 'model']),

@@ -1,6 +1,6 @@
 import { messageOf } from '../fault.ts'
 import { sleep } from '../sleep.ts'
-import type { StateKey, StateStore } from '../state/state.ts'
+import { stateKey, type StateKey, type StateStore } from '../state/state.ts'
 import type { Log } from '../telemetry/log.ts'
 import { decodeUsage, encodeUsage, partsOf, SHARDS, usageKey, usagePrefix } from './record.ts'
 import { dayOf, NOTHING_SPENT, plus, type Spent, type Usage } from './usage.ts'
@@ -37,11 +37,11 @@ export class UsageBook implements Usage {
   readonly #options: UsageOptions
   readonly #shard = Math.floor(Math.random() * SHARDS)
   readonly #ending = new AbortController()
-  /** day → tenant → what is not written yet. */
+  /** day → account → what is not written yet. */
   #pending = new Map<string, Map<string, Spent>>()
   /** The same while it is being written. */
   #writing: ReadonlyMap<string, Map<string, Spent>> = new Map()
-  /** day → tenant → shard's key → its value. */
+  /** day → account → shard's key → its value. */
   readonly #seen = new Map<string, Map<string, Map<StateKey, Seen>>>()
   #flushing: Promise<void> | undefined
   #following: Promise<void> | undefined
@@ -52,16 +52,17 @@ export class UsageBook implements Usage {
     this.#options = options
   }
 
-  add(tenant: string, atMs: number, amount: Partial<Spent>): void {
-    this.#put(dayOf(atMs), tenant, amount)
+  add(account: string, atMs: number, amount: Partial<Spent>): void {
+    this.#put(dayOf(atMs), account, amount)
     this.#timer ??= setTimeout(() => void this.flush(), this.#options.flushMs ?? FLUSH_MS)
   }
 
-  of(tenant: string, atMs: number): Spent {
+  of(account: string, atMs: number): Spent {
     const day = dayOf(atMs)
     let sum = NOTHING_SPENT
-    for (const { spent } of this.#seen.get(day)?.get(tenant)?.values() ?? []) sum = plus(sum, spent)
-    for (const own of [this.#pending, this.#writing]) sum = plus(sum, own.get(day)?.get(tenant) ?? {})
+    for (const { spent } of this.#seen.get(day)?.get(stateKey(account))?.values() ?? [])
+      sum = plus(sum, spent)
+    for (const own of [this.#pending, this.#writing]) sum = plus(sum, own.get(day)?.get(account) ?? {})
     return sum
   }
 
@@ -93,8 +94,8 @@ export class UsageBook implements Usage {
     const taken = this.#pending
     this.#pending = new Map()
     this.#writing = taken
-    const entries = [...taken].flatMap(([day, tenants]) =>
-      Array.from(tenants, ([tenant, spent]) => ({ day, tenant, spent })),
+    const entries = [...taken].flatMap(([day, accounts]) =>
+      Array.from(accounts, ([account, spent]) => ({ day, account, spent })),
     )
     for (let at = 0; at < entries.length; at += PARALLEL) {
       await Promise.all(entries.slice(at, at + PARALLEL).map((entry) => this.#write(taken, entry)))
@@ -105,16 +106,16 @@ export class UsageBook implements Usage {
 
   async #write(
     taken: Map<string, Map<string, Spent>>,
-    { day, tenant, spent }: { day: string; tenant: string; spent: Spent },
+    { day, account, spent }: { day: string; account: string; spent: Spent },
   ): Promise<void> {
     try {
-      await this.#addTo(usageKey(day, tenant, this.#shard), spent)
-      taken.get(day)?.delete(tenant)
+      await this.#addTo(usageKey(day, account, this.#shard), spent)
+      taken.get(day)?.delete(account)
     } catch (error) {
-      this.#options.log.debug({ error: messageOf(error), tenant }, 'Usage could not be written yet')
-      taken.get(day)?.delete(tenant)
+      this.#options.log.debug({ error: messageOf(error), account }, 'Usage could not be written yet')
+      taken.get(day)?.delete(account)
       if (this.#ending.signal.aborted) return
-      this.add(tenant, Date.parse(`${day}T00:00:00Z`), spent)
+      this.add(account, Date.parse(`${day}T00:00:00Z`), spent)
     }
   }
 
@@ -165,16 +166,16 @@ export class UsageBook implements Usage {
   }
 
   #see(key: StateKey, seen: Seen): void {
-    const { day, tenant } = partsOf(key)
-    const tenants = this.#seen.get(day) ?? new Map<string, Map<StateKey, Seen>>()
-    const shards = tenants.get(tenant) ?? new Map<StateKey, Seen>()
+    const { day, token } = partsOf(key)
+    const accounts = this.#seen.get(day) ?? new Map<string, Map<StateKey, Seen>>()
+    const shards = accounts.get(token) ?? new Map<StateKey, Seen>()
     if ((shards.get(key)?.revision ?? -1) >= seen.revision) return
-    this.#seen.set(day, tenants.set(tenant, shards.set(key, seen)))
+    this.#seen.set(day, accounts.set(token, shards.set(key, seen)))
   }
 
-  #put(day: string, tenant: string, amount: Partial<Spent>): void {
-    const tenants = this.#pending.get(day) ?? new Map<string, Spent>()
-    this.#pending.set(day, tenants.set(tenant, plus(tenants.get(tenant) ?? NOTHING_SPENT, amount)))
+  #put(day: string, account: string, amount: Partial<Spent>): void {
+    const accounts = this.#pending.get(day) ?? new Map<string, Spent>()
+    this.#pending.set(day, accounts.set(account, plus(accounts.get(account) ?? NOTHING_SPENT, amount)))
   }
 
   /** Once a day: forgets what is older than a few days. */

@@ -3,7 +3,7 @@ import { stateKey, type StateKey } from '../state/state.ts'
 import type { Spent } from './usage.ts'
 
 /**
- * `usage.<day>.<tenant>.<shard>` → JSON. A tenant's day is the sum of its shards: each process adds to one of them, so
+ * `usage.<day>.<account>.<shard>` → JSON. An account's day is the sum of its shards: each process adds to one of them, so
  * that daemons do not wait for each other's compare-and-set.
  */
 interface StoredUsage {
@@ -19,14 +19,14 @@ export function usagePrefix(day?: string): StateKey {
   return day === undefined ? stateKey('usage') : stateKey('usage', day)
 }
 
-export function usageKey(day: string, tenant: string, shard: number): StateKey {
-  return stateKey('usage', day, tenant, String(shard))
+export function usageKey(day: string, account: string, shard: number): StateKey {
+  return stateKey('usage', day, account, String(shard))
 }
 
-/** Tenant ids hold no character that a key escapes (`TENANT` in admission.ts). */
-export function partsOf(key: StateKey): { readonly day: string; readonly tenant: string } {
-  const [, day = '', tenant = ''] = key.split('.')
-  return { day, tenant }
+/** `token`: the account as it stands in a key. */
+export function partsOf(key: StateKey): { readonly day: string; readonly token: string } {
+  const [, day = '', token = ''] = key.split('.')
+  return { day, token }
 }
 
 export function encodeUsage({ spans, picoUsd }: Spent): Uint8Array {

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { NO_USAGE } from '../../pipeline/usage/usage.ts'
 import { COSTS, TOKENS, type SpanFacts } from '../../pipeline/batch/facts.ts'
 import { usdText } from '../../pipeline/genai/decimal.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
@@ -32,7 +33,7 @@ function recorder(): { meter: Meter; sums: Map<string, number> } {
 }
 
 async function priced(settings: object, ...spans: SpanSketch[]): Promise<SpanFacts> {
-  const processor = new CostProcessor(config.parse(settings), { meter: recorder().meter })
+  const processor = new CostProcessor(config.parse(settings), { meter: recorder().meter, usage: NO_USAGE })
   await processor.start()
   const batch = batchOf(...spans)
   processor.process(batch)
@@ -289,6 +290,7 @@ describe('overrides', () => {
   test('a price file that cannot be used stops the start and is named', async () => {
     const processor = new CostProcessor(config.parse({ price_file: '/nowhere/prices.json' }), {
       meter: recorder().meter,
+      usage: NO_USAGE,
     })
     await expect(processor.start()).rejects.toMatchObject({
       code: 'START_FAILED',
@@ -301,7 +303,7 @@ describe('counters', () => {
   test('one addition per batch and model; none behind a further exporter', async () => {
     for (const counts of [true, false]) {
       const { meter, sums } = recorder()
-      const processor = new CostProcessor(config.parse({}), { meter, counts })
+      const processor = new CostProcessor(config.parse({}), { meter, counts, usage: NO_USAGE })
       await processor.start()
       processor.process(
         batchOf(call('gpt-4o', 1000, 0), call('gpt-4o', 1000, 10), call('nobodys-model', 1, 1)),
@@ -323,7 +325,7 @@ describe('counters', () => {
 
   test('senders cannot make labels without end', async () => {
     const { meter, sums } = recorder()
-    const processor = new CostProcessor(config.parse({}), { meter })
+    const processor = new CostProcessor(config.parse({}), { meter, usage: NO_USAGE })
     await processor.start()
     processor.process(batchOf(...Array.from({ length: 2000 }, (_, n) => call(`made-up-${n}`, 1, 0))))
     expect(sums.size).toBeLessThan(1100)

@@ -1,8 +1,10 @@
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Processor } from '../../pipeline/component.ts'
 import { messageOf, reject } from '../../pipeline/fault.ts'
+import { COSTS, type SpanFacts } from '../../pipeline/batch/facts.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import type { Context } from '../../pipeline/factory.ts'
+import { accountsOf, type Usage } from '../../pipeline/usage/usage.ts'
 import { PriceBook } from './book.ts'
 import type { CostConfig } from './config.ts'
 import { Counters } from './counters.ts'
@@ -15,12 +17,15 @@ export class CostProcessor implements Processor {
   readonly #config: CostConfig
   readonly #overrides: Overrides
   readonly #counters: Counters | undefined
+  /** Absent behind any but the first exporter. */
+  readonly #usage: Usage | undefined
   #pricer: Pricer | undefined
 
-  constructor(config: CostConfig, context: Pick<Context, 'meter' | 'counts'>) {
+  constructor(config: CostConfig, context: Pick<Context, 'meter' | 'counts' | 'usage'>) {
     this.#config = config
     this.#overrides = new Overrides(config.overrides)
     this.#counters = context.counts === false ? undefined : new Counters(context.meter)
+    this.#usage = context.counts === false ? undefined : context.usage
   }
 
   async start(): Promise<void> {
@@ -34,6 +39,20 @@ export class CostProcessor implements Processor {
       if (facts.leaf[row] === 1) this.#pricer.price(batch, facts, row)
     }
     this.#counters?.add(facts, (row) => batch.isLive(row))
+    this.#spend(batch, facts)
+  }
+
+  /** What daily quotas are measured by (processor limits). */
+  #spend({ meta }: Batch, facts: SpanFacts): void {
+    if (this.#usage === undefined) return
+    let picoUsd = 0n
+    for (let row = 0; row < facts.rows; row++) {
+      if (facts.leaf[row] === 1) picoUsd += facts.cost[row * COSTS.length] ?? 0n
+    }
+    if (picoUsd === 0n) return
+    for (const account of accountsOf(meta.tenant, meta.project)) {
+      this.#usage.add(account, meta.receivedAtMs, { picoUsd })
+    }
   }
 }
 

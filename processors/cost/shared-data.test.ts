@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { NO_USAGE } from '../../pipeline/usage/usage.ts'
 import { TOKENS, COSTS } from '../../pipeline/batch/facts.ts'
 import { scaled, usdText } from '../../pipeline/genai/decimal.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
@@ -32,7 +33,7 @@ const ABSENT = 'the shared test data is not beside this checkout'
 
 test('real traces of eight frameworks: model, tokens and cost as Langfuse derived them, or argued', async (ctx) => {
   const expected = expectedSpans() ?? ctx.skip(ABSENT)
-  const processor = new CostProcessor(config.parse({}), { meter: METER })
+  const processor = new CostProcessor(config.parse({}), { meter: METER, usage: NO_USAGE })
   await processor.start()
   const actual = new Map<string, string>()
   for (const file of TRACE_FILES) {
