@@ -1,5 +1,6 @@
 import type { ReceiverFactory } from '../pipeline/factory.ts'
+import { jsonl } from './jsonl/factory.ts'
 import { otlp } from './otlp/factory.ts'
 
 /** Every receiver that is built in: one line each. */
-export const receivers: readonly ReceiverFactory[] = [otlp]
+export const receivers: readonly ReceiverFactory[] = [otlp, jsonl]

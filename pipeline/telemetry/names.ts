@@ -122,6 +122,17 @@ export const METRICS = {
   weir_end_to_end_seconds: histogram('From received to stored, per batch.', 's', EXPORTER, SLOW_S),
   weir_intake_bytes: gauge('Bytes of request bodies in flight.', 'By'),
   weir_http_requests: counter('Requests by route and status.', '{request}', ['route', 'status']),
+  weir_jsonl_open_files: gauge('Files that the receiver has open.', '{file}', ['receiver']),
+  weir_jsonl_backlog_bytes: gauge('Bytes of open files that are not read yet.', 'By', ['receiver']),
+  weir_jsonl_unreadable_lines: counter('Lines moved to the dead letters.', '{line}', ['receiver']),
+  weir_jsonl_rotations: counter('Files that were renamed, truncated, or are gone.', '{file}', [
+    'receiver',
+    'kind',
+  ]),
+  weir_jsonl_refused_files: counter('Files that match and are not read, by reason.', '{file}', [
+    'receiver',
+    'reason',
+  ]),
   weir_redactions: counter('Values masked.', '{value}', ['type']),
   weir_violations: counter('Rules that a span broke.', '{violation}', ['validator', 'severity']),
   weir_auth: counter('Decisions about senders.', '{request}', ['method', 'outcome']),

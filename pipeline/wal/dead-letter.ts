@@ -2,11 +2,28 @@ import { reject } from '../fault.ts'
 import { stateKey, type StateStore } from '../state/state.ts'
 import type { Meter } from '../telemetry/meter.ts'
 
-/** What is kept of spans that a destination will never take: their sanitised bytes as an OTLP request, and why. */
+/** Where something stands that could not be read. Before the sanitizer a dead letter keeps this instead of content. */
+export interface Origin {
+  readonly file: string
+  /** Names the file also after it was renamed. */
+  readonly fileId: string
+  /** Of the (decompressed) bytes. */
+  readonly offset: number
+  readonly length: number
+  /** Of those bytes, hex: proves that what is read again is what was meant. */
+  readonly sha256: string
+}
+
+/**
+ * What is kept of spans that a destination will never take: their sanitised bytes as an OTLP request, and why. Of what
+ * never became a span: where it came from.
+ */
 export interface DeadLetter {
-  /** `<cursor>@<seq>.<row>`: a repeated range writes the same letter again. */
+  /** `<cursor>@<seq>.<row>`, or `<component>@<file id>.<offset>`: a repeated range writes the same letter again. */
   readonly id: string
+  /** '' before the WAL. */
   readonly cursor: string
+  readonly origin?: Origin
   /** Who refused: an exporter's id, `processors`, or the connector for what cannot be read. */
   readonly component: string
   readonly reason: string
@@ -23,8 +40,8 @@ export interface DeadLetter {
   readonly attempts: number
   readonly firstMs: number
   readonly lastMs: number
-  /** `otlp`: an ExportTraceServiceRequest; `raw`: bytes that are none. */
-  readonly format: 'otlp' | 'raw'
+  /** `otlp`: an ExportTraceServiceRequest; `raw`: bytes that are none; `none`: no content was kept, see `origin`. */
+  readonly format: 'otlp' | 'raw' | 'none'
   readonly bytes: number
 }
 
@@ -49,6 +66,8 @@ export interface DeadLetterOptions {
 const CHUNK_BYTES = 256 * 1024
 const PARALLEL = 32
 const MAX_REASON = 2000
+/** What makes room makes some more, since finding the oldest reads all. */
+const MAKE_ROOM_TO = 0.9
 
 /** Dead letters in the state store, bounded by bytes: the oldest leave first, counted. */
 export class DeadLetters {
@@ -71,7 +90,7 @@ export class DeadLetters {
 
   async #putOne({ body, ...letter }: NewDeadLetter): Promise<void> {
     const { state, connector, clock, meter } = this.#options
-    const id = `${letter.cursor}@${letter.seq}.${letter.row}`
+    const id = idOf(letter)
     const key = infoKey(connector, id)
     const before = parse((await state.get(key))?.value)
     const now = clock()
@@ -139,8 +158,9 @@ export class DeadLetters {
     const { maxBytes, meter, connector } = this.#options
     const stored = await this.#stored()
     let held = stored.reduce((sum, one) => sum + one.letter.bytes + one.infoBytes, 0)
+    const target = held > maxBytes ? maxBytes * MAKE_ROOM_TO : maxBytes
     for (const { letter, infoBytes } of stored) {
-      if (held <= maxBytes) break
+      if (held <= target) break
       if (await this.remove(letter.id)) {
         meter
           .counter('weir_dropped_spans')
@@ -160,6 +180,11 @@ export class DeadLetters {
     }
     return found.sort((a, b) => a.letter.firstMs - b.letter.firstMs || a.letter.seq - b.letter.seq)
   }
+}
+
+function idOf({ cursor, component, origin, seq, row }: Omit<NewDeadLetter, 'body'>): string {
+  if (origin !== undefined) return `${component}@${origin.fileId}.${origin.offset}`
+  return `${cursor}@${seq}.${row}`
 }
 
 function infoKey(connector: string, id: string) {

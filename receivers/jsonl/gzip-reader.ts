@@ -1,0 +1,109 @@
+import type { FileHandle } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import { constants, createGunzip, type Gunzip } from 'node:zlib'
+import { reject } from '../../pipeline/fault.ts'
+import type { Source } from './source.ts'
+
+const CHUNK = 64 * 1024
+
+/**
+ * An archive from its start to its end, forwards: a position before the present one begins anew, and so does an archive
+ * that has grown. A few chunks are in memory, whatever it inflates to. One that is still being written ends early.
+ */
+export class GzipReader implements Source {
+  readonly #handle: FileHandle
+  #gunzip: Gunzip | undefined
+  #chunks: AsyncIterator<Buffer> | undefined
+  #rest: Buffer = Buffer.alloc(0)
+  #position = 0
+  /** Compressed size when the end was reached. */
+  #endedAt: number | undefined
+  #failed: Error | undefined
+
+  constructor(handle: FileHandle) {
+    this.#handle = handle
+  }
+
+  size(): Promise<undefined> {
+    return Promise.resolve(undefined)
+  }
+
+  async close(): Promise<void> {
+    this.#gunzip?.destroy()
+    await this.#handle.close()
+  }
+
+  /** Throws BATCH_MALFORMED (reject) where the archive is damaged; what came before it is still read. */
+  async read(position: number, into: Buffer): Promise<number> {
+    const grew = this.#endedAt !== undefined && (await this.#handle.stat()).size !== this.#endedAt
+    if (this.#chunks === undefined || position < this.#position || grew) this.#begin()
+    while (this.#position < position) {
+      if ((await this.#take(undefined, position - this.#position)) > 0) continue
+      if (this.#failed !== undefined) throw this.#failed
+      return 0
+    }
+    let filled = 0
+    while (filled < into.length) {
+      const taken = await this.#take(into.subarray(filled), into.length - filled)
+      if (taken === 0) break
+      filled += taken
+    }
+    if (filled === 0 && this.#failed !== undefined) throw this.#failed
+    return filled
+  }
+
+  #begin(): void {
+    this.#gunzip?.destroy()
+    const gunzip = createGunzip({ chunkSize: CHUNK, finishFlush: constants.Z_SYNC_FLUSH })
+    const file = Readable.from(this.#compressed(), { objectMode: false, highWaterMark: CHUNK })
+    file.on('error', (error) => gunzip.destroy(error))
+    gunzip.on('close', () => file.destroy())
+    // The iterator reports it; without a listener it would end the process when nobody reads just then.
+    gunzip.on('error', () => undefined)
+    file.pipe(gunzip)
+    this.#gunzip = gunzip
+    this.#chunks = gunzip[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+    this.#rest = Buffer.alloc(0)
+    this.#position = 0
+    this.#endedAt = undefined
+    this.#failed = undefined
+  }
+
+  async *#compressed(): AsyncGenerator<Buffer> {
+    for (let position = 0; ;) {
+      const into = Buffer.allocUnsafe(CHUNK)
+      const { bytesRead } = await this.#handle.read(into, 0, CHUNK, position)
+      if (bytesRead === 0) return
+      position += bytesRead
+      yield into.subarray(0, bytesRead)
+    }
+  }
+
+  /** Up to `most` bytes, 0 at the present end. */
+  async #take(into: Buffer | undefined, most: number): Promise<number> {
+    if (this.#rest.length === 0 && !(await this.#next())) return 0
+    const size = Math.min(most, this.#rest.length)
+    if (into !== undefined) this.#rest.copy(into, 0, 0, size)
+    this.#rest = this.#rest.subarray(size)
+    this.#position += size
+    return size
+  }
+
+  async #next(): Promise<boolean> {
+    if (this.#endedAt !== undefined || this.#failed !== undefined) return false
+    try {
+      const { size } = await this.#handle.stat()
+      const next = await this.#chunks?.next()
+      if (next === undefined || next.done === true) {
+        this.#endedAt = size
+        return false
+      }
+      this.#rest = next.value
+      return true
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? 'unknown'
+      this.#failed = reject('BATCH_MALFORMED', `the gzip archive is damaged (${code})`)
+      return false
+    }
+  }
+}
