@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Admission, Head } from './admission.ts'
 import type { Batch } from './batch/batch.ts'
+import { decodeBatch } from './batch/otlp-batch.ts'
 import type { Processor } from './component.ts'
 import { ACCEPTED, type Consumer } from './consumer.ts'
 import { chain, entry, fanOut } from './chain.ts'
@@ -35,6 +36,16 @@ describe('chain', () => {
     const outcome = await chain([rejecting(0), rejecting(2)], consumer).consume(batchOf(3), NEVER)
     expect(lives).toEqual([1])
     expect(outcome.rejected.map(({ reason }) => reason)).toEqual(['row 0', 'row 2'])
+  })
+
+  it('lets nothing of a batch through that was promised whole', async () => {
+    const { lives, consumer } = sink()
+    const plain = batchOf(3)
+    const batch = decodeBatch(plain.encode(), { ...plain.meta, whole: true })
+    const outcome = await chain([rejecting(1)], consumer).consume(batch, NEVER)
+    expect(lives).toEqual([])
+    expect(batch.live).toBe(0)
+    expect(outcome.rejected.map(({ reason }) => reason)).toEqual(['row 1'])
   })
 
   it('ends with success when nothing is left, without asking the consumer', async () => {

@@ -32,6 +32,7 @@ export function chain(processors: readonly Processor[], next: Consumer): Consume
       let outcome: Outcome | undefined
       try {
         const before = await run(batch)
+        if (batch.meta.whole === true && before.rejected.length > 0) dropAll(batch)
         outcome = batch.live === 0 ? before : merge(before, await next.consume(batch, signal))
         return outcome
       } finally {
@@ -39,6 +40,10 @@ export function chain(processors: readonly Processor[], next: Consumer): Consume
       }
     },
   }
+}
+
+function dropAll(batch: Batch): void {
+  for (let row = 0; row < batch.rows; row++) if (batch.isLive(row)) batch.drop(row, 'rejected')
 }
 
 /**

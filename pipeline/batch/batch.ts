@@ -113,6 +113,8 @@ export interface BatchMeta {
   readonly receivedAtMs: number
   /** First 128 bits of SHA-256 over tenant and idempotency key, or over the bytes as received. */
   readonly digest: Uint8Array
+  /** The sender was promised all or nothing: when a processor before the WAL rejects a row, no row goes on. */
+  readonly whole?: boolean
   /** Set by the WAL reader: where this batch rests. `row` is the message-wide index of the batch's row 0. */
   readonly wal?: { readonly seq: number; readonly row: number }
 }

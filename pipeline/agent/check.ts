@@ -1,0 +1,135 @@
+import canonicalize from 'canonicalize'
+import type { z } from 'zod'
+import { messageOf } from '../fault.ts'
+import { EventFault, type EventError } from './event-fault.ts'
+import { toonEvent, type ToonEvent } from './event.ts'
+
+/** Contract section 5. */
+export interface EventLimits {
+  readonly maxEvents: number
+  readonly maxEventBytes: number
+  readonly maxPayloadBytes: number
+  readonly maxDepth: number
+}
+
+export const EVENT_LIMITS: EventLimits = {
+  maxEvents: 200,
+  maxEventBytes: 1024 * 1024,
+  maxPayloadBytes: 512 * 1024,
+  maxDepth: 64,
+}
+
+/** An event that has its form, and its payload as it will be stored. */
+export interface CheckedEvent {
+  readonly event: ToonEvent
+  /** Canonical JSON (RFC 8785). */
+  readonly payload: string
+}
+
+const MAX_ERRORS = 20
+
+/**
+ * Checks parsed values for being events. Throws EventFault EVENT_INVALID with the index and field of each error, or
+ * EVENT_TOO_LARGE. `bytes` is the length of the text that they came from: no part of it can be larger.
+ */
+export function checkEvents(
+  values: readonly unknown[],
+  bytes: number,
+  limits: EventLimits = EVENT_LIMITS,
+): CheckedEvent[] {
+  if (values.length > limits.maxEvents) {
+    const message = `a request may have ${limits.maxEvents} events, this one has ${values.length}`
+    throw new EventFault('EVENT_TOO_LARGE', [{ index: limits.maxEvents, field: '', message }])
+  }
+  const errors: EventError[] = []
+  const checked: CheckedEvent[] = []
+  for (const [index, value] of values.entries()) {
+    const found = checkEvent(value, index, bytes, limits, errors)
+    if (found !== undefined) checked.push(found)
+  }
+  if (errors.length > 0) {
+    throw new EventFault(
+      'EVENT_INVALID',
+      errors.slice(0, MAX_ERRORS),
+      Math.max(0, errors.length - MAX_ERRORS),
+    )
+  }
+  return checked
+}
+
+function checkEvent(
+  value: unknown,
+  index: number,
+  bytes: number,
+  limits: EventLimits,
+  errors: EventError[],
+): CheckedEvent | undefined {
+  // First of all: what follows recurses.
+  if (isDeeper(value, limits.maxDepth)) {
+    errors.push({ index, field: '', message: `is nested deeper than ${limits.maxDepth} levels` })
+    return undefined
+  }
+  const result = toonEvent.safeParse(value)
+  if (!result.success) {
+    errors.push(...result.error.issues.flatMap((issue) => errorsOf(issue, index)))
+    return undefined
+  }
+  const event = value as ToonEvent
+  const payload = canonical(event.payload, index, 'payload', errors)
+  if (payload === undefined) return undefined
+  if (event.meta !== undefined && canonical(event.meta, index, 'meta', errors) === undefined) return undefined
+  if (bytes > limits.maxPayloadBytes) checkSizes(event, payload, index, limits)
+  return { event, payload }
+}
+
+/** Canonical JSON has no form for a lone surrogate. */
+function canonical(value: unknown, index: number, field: string, errors: EventError[]): string | undefined {
+  try {
+    return canonicalize(value)
+  } catch (error) {
+    errors.push({ index, field, message: `has no canonical JSON (RFC 8785): ${messageOf(error)}` })
+    return undefined
+  }
+}
+
+function checkSizes(event: ToonEvent, payload: string, index: number, limits: EventLimits): void {
+  const { maxPayloadBytes, maxEventBytes } = limits
+  const payloadBytes = Buffer.byteLength(payload)
+  if (payloadBytes > maxPayloadBytes) throw tooLarge(index, 'payload', payloadBytes, maxPayloadBytes)
+  const bytes = Buffer.byteLength(JSON.stringify(event))
+  if (bytes > maxEventBytes) throw tooLarge(index, '', bytes, maxEventBytes)
+}
+
+function tooLarge(index: number, field: string, bytes: number, limit: number): EventFault {
+  return new EventFault('EVENT_TOO_LARGE', [
+    { index, field, message: `has ${bytes} bytes, over the limit of ${limit}` },
+  ])
+}
+
+function errorsOf(issue: z.core.$ZodIssue, index: number): EventError[] {
+  const path = issue.path.map(String)
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({
+      index,
+      field: shorten([...path, key].join('.')),
+      message: 'is not a key here',
+    }))
+  }
+  return [{ index, field: shorten(path.join('.')), message: issue.message }]
+}
+
+/** A key is the sender's text and may be long. */
+function shorten(field: string): string {
+  return field.length <= 200 ? field : `${field.slice(0, 199)}…`
+}
+
+/** Whether a value of JSON.parse holds lists and objects within each other beyond `levels`. */
+export function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  if (levels === 0) return true
+  if (Array.isArray(value)) return value.some((item) => isDeeper(item, levels - 1))
+  for (const key in value) {
+    if (isDeeper((value as Record<string, unknown>)[key], levels - 1)) return true
+  }
+  return false
+}

@@ -1,0 +1,160 @@
+import type { Standing } from '../admission.ts'
+import { reject } from '../fault.ts'
+import type { RunId } from './ids.ts'
+import { noSuchRun, runClosed } from './append.ts'
+import { doneMark, openMark } from './marks.ts'
+import { digestOf, publish, type RunServices } from './publish.ts'
+import {
+  decode,
+  encode,
+  infoKey,
+  RECORD_VERSION,
+  type RunInfo,
+  type RunRecord,
+  type RunStatus,
+} from './run-record.ts'
+import { endSpans, type RunEnd, type RunLabels } from './spans.ts'
+import { parseTraceparent } from './traceparent.ts'
+
+export interface StartRequest {
+  readonly sender: Standing
+  readonly run: RunId
+  /** First 128 bits of SHA-256 over what was asked for, base64url: asked for again, it is the same run. */
+  readonly made: string
+  readonly labels: RunLabels
+  readonly info: RunInfo
+}
+
+export type EndStatus = Exclude<RunStatus, 'running'>
+
+/** Begins a run. Throws RUN_EXISTS when there is one of that id that was asked for otherwise. */
+export async function startRun(services: RunServices, request: StartRequest): Promise<RunRecord> {
+  const { store, state, receiver, clock } = services
+  const { run, sender, labels, made } = request
+  const present = await store.change(run, ({ record }) => ({ result: record }))
+  if (present !== undefined) return same(present, made)
+  await openMark(state(), receiver, run)
+  await state().put(infoKey(run), encode(request.info))
+  const nowMs = clock()
+  return store.change(run, ({ record }) => {
+    if (record !== undefined) return { result: same(record, made) }
+    const begun: RunRecord = {
+      v: RECORD_VERSION,
+      id: run.id,
+      receiver,
+      made,
+      project: sender.project,
+      principal: sender.principal,
+      labels,
+      status: 'running',
+      createdMs: nowMs,
+      touchedMs: nowMs,
+      events: 0,
+      taken: [],
+      open: [],
+      early: [],
+      keys: [],
+      pages: [0, 0],
+    }
+    return { record: begun, result: begun }
+  })
+}
+
+function same(record: RunRecord, made: string): RunRecord {
+  if (record.made === made) return record
+  throw reject('RUN_EXISTS', `there is a run ${record.id} already; choose another run_id, or leave it out`)
+}
+
+/** The run as state has it. Throws NOT_FOUND. */
+export async function readRun(services: RunServices, run: RunId): Promise<RunRecord> {
+  const record = await services.store.read(run)
+  if (record === undefined) throw noSuchRun(run)
+  return record
+}
+
+export interface EndRequest {
+  readonly run: RunId
+  readonly status: EndStatus
+  /** Why it failed. */
+  readonly message?: string | undefined
+  /** Only if nothing has happened since, Unix ms: for abandoned runs. */
+  readonly idleSinceMs?: number
+}
+
+interface Ended {
+  readonly record: RunRecord | undefined
+  readonly isNew: boolean
+}
+
+/**
+ * Closes a run: one compare-and-set decides who does, and the root span is published once. Asked for again with the
+ * same status it gives the same. Throws NOT_FOUND, or RUN_CLOSED when the run ended otherwise. Undefined: it was not
+ * idle after all.
+ */
+export async function endRun(services: RunServices, request: EndRequest): Promise<RunRecord | undefined> {
+  const { store, clock } = services
+  const position = await services.position()
+  const { record, isNew } = await store.change<Ended>(request.run, ({ record: before }) => {
+    if (before === undefined) throw noSuchRun(request.run)
+    if (before.status !== 'running') {
+      if (before.status !== request.status) throw runClosed(before)
+      return { result: { record: before, isNew: false } }
+    }
+    if (request.idleSinceMs !== undefined && before.touchedMs > request.idleSinceMs) {
+      return { result: { record: undefined, isNew: false } }
+    }
+    const closed = { atMs: clock(), position, written: false, message: request.message }
+    const after: RunRecord = { ...before, status: request.status, closed }
+    return { record: after, result: { record: after, isNew: true } }
+  })
+  if (record !== undefined && record.closed?.written !== true)
+    await writeEnd(services, request.run, record, isNew)
+  return record
+}
+
+/** Publishes the root span of a closed run and notes that it is there. */
+export async function writeEnd(
+  services: RunServices,
+  run: RunId,
+  record: RunRecord,
+  isNew = false,
+): Promise<void> {
+  const { store, state } = services
+  if (record.closed === undefined || record.status === 'running') return
+  const entry = await state().get(infoKey(run))
+  const info: RunInfo = entry === undefined ? { attributes: [] } : (decode(entry.value) as RunInfo)
+  const end = endOf(run, record, info)
+  await publish(services, {
+    sender: { tenant: run.tenant, project: record.project, principal: record.principal },
+    source: `${record.receiver}/run`,
+    digest: digestOf(run.tenant, 'root', run.trace),
+    spans: () => endSpans(end),
+    since: isNew ? undefined : record.closed.position,
+    whole: false,
+  })
+  const { atMs } = record.closed
+  await store.change(run, ({ record: latest }) => {
+    if (latest?.closed === undefined) return { result: undefined }
+    return { record: { ...latest, closed: { ...latest.closed, written: true } }, result: undefined }
+  })
+  await doneMark(state(), record.receiver, run, atMs)
+}
+
+/** A run that is sent afterwards, or that nobody finished, ended with its last event; else when it was finished. */
+function endOf(run: RunId, record: RunRecord, info: RunInfo): RunEnd {
+  const { createdMs, fromMs = createdMs, toMs = createdMs, closed, status } = record
+  const isLive = toMs >= createdMs && status !== 'abandoned'
+  const startMs = Math.min(createdMs, fromMs)
+  const endMs = Math.max(startMs, isLive ? Math.max(toMs, closed?.atMs ?? 0) : toMs)
+  return {
+    run: { ...run, id: record.id },
+    labels: record.labels,
+    status: status === 'running' ? 'abandoned' : status,
+    message: closed?.message,
+    startNs: BigInt(startMs) * 1_000_000n,
+    endNs: BigInt(endMs) * 1_000_000n,
+    attributes: info.attributes,
+    open: record.open,
+    caller: parseTraceparent(info.traceparent),
+  }
+}

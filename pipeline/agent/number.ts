@@ -1,0 +1,77 @@
+import type { CheckedEvent } from './check.ts'
+import { parseTime } from './time.ts'
+
+/** An action_request that no response has answered yet. */
+export interface OpenRequest {
+  readonly seq: number
+  readonly action: string
+  /** Unix ms. */
+  readonly atMs: number
+}
+
+/** An event with its place in the run. */
+export interface NumberedEvent extends CheckedEvent {
+  readonly seq: number
+  /** Of an action_response: the request it answers. */
+  readonly request?: { readonly seq: number; readonly action?: string | undefined } | undefined
+}
+
+export interface Numbered {
+  readonly events: readonly NumberedEvent[]
+  /** Open requests afterwards, oldest first. */
+  readonly open: readonly OpenRequest[]
+  /** Numbers of requests that were answered before they came. */
+  readonly early: readonly number[]
+  /** Of the open requests given, those that were answered: with them alone the same events get the same parents. */
+  readonly used: readonly OpenRequest[]
+}
+
+/** More pairs than that are under way in no run; what leaves is the oldest, whose response then hangs under the root. */
+const MAX_OPEN = 256
+
+/** Says which request each response answers: `meta.request_seq`, else the latest that is open. */
+export function pair(
+  events: readonly (CheckedEvent & { readonly seq: number })[],
+  open: readonly OpenRequest[],
+  early: readonly number[] = [],
+): Numbered {
+  const state = { open: [...open], early: [...early] }
+  const given = new Set(open)
+  const used: OpenRequest[] = []
+  const numbered = events.map((event): NumberedEvent => {
+    const { event: toon, seq } = event
+    if (toon.type === 'action_request')
+      opened(state, {
+        seq,
+        action: toon.payload.action,
+        atMs: Number((parseTime(toon.t) ?? 0n) / 1_000_000n),
+      })
+    if (toon.type !== 'action_response') return event
+    const request = answered(state, toon.meta?.request_seq)
+    if (request !== undefined && 'atMs' in request && given.has(request)) used.push(request)
+    return { ...event, request }
+  })
+  return { events: numbered, open: state.open.slice(-MAX_OPEN), early: state.early.slice(-MAX_OPEN), used }
+}
+
+interface Pairs {
+  readonly open: OpenRequest[]
+  readonly early: number[]
+}
+
+function opened({ open, early }: Pairs, request: OpenRequest): void {
+  const at = early.indexOf(request.seq)
+  if (at < 0) open.push(request)
+  else early.splice(at, 1)
+}
+
+function answered(
+  { open, early }: Pairs,
+  requestSeq: number | undefined,
+): OpenRequest | { seq: number } | undefined {
+  if (requestSeq === undefined) return open.pop()
+  const at = open.findIndex(({ seq }) => seq === requestSeq)
+  if (at >= 0) return open.splice(at, 1)[0]
+  early.push(requestSeq)
+  return { seq: requestSeq }
+}

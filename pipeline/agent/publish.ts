@@ -1,0 +1,93 @@
+import { hash } from 'node:crypto'
+import type { Lookback, Standing } from '../admission.ts'
+import type { BatchMeta } from '../batch/batch.ts'
+import { decodeBatch } from '../batch/otlp-batch.ts'
+import type { Consumer, Outcome } from '../consumer.ts'
+import { ACCEPTED } from '../consumer.ts'
+import type { StateStore } from '../state/state.ts'
+import type { RunStore } from './runs.ts'
+
+/** What numbering and publishing need of the daemon. */
+export interface RunServices {
+  readonly store: RunStore
+  readonly state: () => StateStore
+  readonly next: Consumer & { readonly lookback?: Lookback | undefined }
+  /** Id of the receiver: it ends the runs that it has opened. */
+  readonly receiver: string
+  /** Unix ms. */
+  readonly clock: () => number
+  /** A WAL position of a moment ago. */
+  readonly position: () => Promise<string>
+}
+
+/** Spans that a reservation in state says must be in the WAL, once. */
+export interface Publication {
+  readonly sender: Standing
+  /** `BatchMeta.source`. */
+  readonly source: string
+  /** From what the reservation knows: the same for every attempt. */
+  readonly digest: Uint8Array
+  readonly spans: () => Uint8Array
+  /** Set when an earlier attempt may have published: where to look from. */
+  readonly since: string | undefined
+  /** Take all of it or nothing (`BatchMeta.whole`). */
+  readonly whole: boolean
+}
+
+/** The sender may go away: what was reserved is published all the same. */
+const PUBLISH_MS = 20_000
+
+/**
+ * Publishes unless the WAL has it. Two attempts at once are harmless: the reader drops the second by its digest.
+ * Rejects with the pipeline's Fault; its Outcome may reject rows, and then nothing was published.
+ */
+export async function publish(services: RunServices, publication: Publication): Promise<Outcome> {
+  const { next, clock } = services
+  const { sender, digest, since } = publication
+  const signal = AbortSignal.timeout(PUBLISH_MS)
+  if (since !== undefined && next.lookback !== undefined) {
+    const stored = await next.lookback.stored(sender.tenant, digest, since, signal)
+    // A part that is missing comes again with the parts that are there, which the reader drops.
+    if (stored.length > 0 && isWhole(stored)) return ACCEPTED
+  }
+  const meta: BatchMeta = {
+    signal: 'traces',
+    tenant: sender.tenant,
+    project: sender.project,
+    principal: sender.principal,
+    source: publication.source,
+    receivedAtMs: clock(),
+    digest,
+    whole: publication.whole,
+  }
+  return next.consume(decodeBatch(publication.spans(), meta), signal)
+}
+
+/** Without a gap from the first row on. (The end cannot be told: processors may have dropped rows.) */
+function isWhole(stored: readonly { readonly first: number; readonly end: number }[]): boolean {
+  let end = 0
+  for (const range of stored) {
+    if (range.first > end) return false
+    end = Math.max(end, range.end)
+  }
+  return true
+}
+
+/** First 128 bits of SHA-256. */
+export function digestOf(...parts: readonly string[]): Buffer {
+  return hash('sha256', parts.join('\0'), 'buffer').subarray(0, 16)
+}
+
+/** The newest position, asked for at most once a second: an older one only makes a search longer. */
+export function positions(next: RunServices['next'], maxAgeMs = 1000): () => Promise<string> {
+  let asked: { readonly at: number; readonly position: Promise<string> } | undefined
+  return async () => {
+    if (next.lookback === undefined) return ''
+    const now = performance.now()
+    if (asked === undefined || now - asked.at > maxAgeMs) {
+      asked = { at: now, position: next.lookback.position() }
+      asked.position.catch(() => (asked = undefined))
+    }
+    return asked.position
+  }
+}
