@@ -63,6 +63,11 @@ export interface DeliveryOutcome {
  */
 export interface Exporter extends Component, Consumer {
   deliver?(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome>
+  /**
+   * Tells what is likely to be delivered next, while a delivery is under way: encoding that needs no destination may be
+   * done now. The batches may come in other slices, later, or never; they must be left as they are. Throws nothing.
+   */
+  stage?(batches: readonly Batch[]): void
   /** How the reader should size a range for this exporter (else 8192 spans, 8 MiB, 200 ms). */
   readonly batching?: Batching
   /** Read access to what this exporter has stored (ClickHouse). Only on exporters in the store process. */

@@ -149,7 +149,7 @@ class Embedded implements Connection {
    * Resolves when the statement has ended, even past an abort: the engine cannot be interrupted, and a repeat must not overtake it.
    */
   async insert(insert: Insert): Promise<void> {
-    const path = await this.#engine.spool.write(insert.parts)
+    const path = this.#engine.spool.write(insert.parts)
     try {
       const settings = settingsClause({ ...insert.settings, ...FRESH_PARTS }, quoteText)
       const source = `file(${quoteText(path)}, Native, ${quoteText(insert.structure)})`

@@ -78,6 +78,16 @@ export class ClickHouseExporter implements Exporter {
     return ACCEPTED
   }
 
+  stage(batches: readonly Batch[]): void {
+    // What is dropped as expired is dropped, and counted, by the delivery.
+    if (batches.some((batch) => hasExpired(batch, this.#config.ttl))) return
+    try {
+      this.#inserts?.stage(batches)
+    } catch {
+      // It throws again when it is delivered, where it can be answered.
+    }
+  }
+
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
     const { batches, range } = delivery
     await this.#take(batches, signal, (inserts, deadline) =>
@@ -138,10 +148,17 @@ function connect(config: Config, target: Target): Promise<Connection> {
 /** By the time of receipt, not by the clock: a repeat of a frozen range must be the same rows (design law 5). */
 function dropExpired(batch: Batch, ttlMs: number): void {
   if (ttlMs === 0) return
-  const oldest = batch.meta.receivedAtMs - ttlMs
-  for (let row = 0; row < batch.rows; row++) {
-    if (batch.isLive(row) && batch.startMs(row) < oldest) batch.drop(row, 'expired')
-  }
+  for (let row = 0; row < batch.rows; row++) if (isExpired(batch, row, ttlMs)) batch.drop(row, 'expired')
+}
+
+function hasExpired(batch: Batch, ttlMs: number): boolean {
+  if (ttlMs === 0) return false
+  for (let row = 0; row < batch.rows; row++) if (isExpired(batch, row, ttlMs)) return true
+  return false
+}
+
+function isExpired(batch: Batch, row: number, ttlMs: number): boolean {
+  return batch.isLive(row) && batch.startMs(row) < batch.meta.receivedAtMs - ttlMs
 }
 
 /** The statement may go on (an embedded one cannot be interrupted); the next insert waits for it in its turn. */

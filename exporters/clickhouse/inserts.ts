@@ -2,11 +2,10 @@ import { randomUUID } from 'node:crypto'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import { messageOf, retry } from '../../pipeline/fault.ts'
 import { quoteName } from '../../proto/clickhouse/native.ts'
-import { SpanBlock } from './block.ts'
 import type { Connection, Settings } from './connection.ts'
 import { insertFault } from './faults.ts'
-import { fill, forEachRow, refill, seqOf, walRowOf, type Chunk, type Place } from './feed.ts'
-import { SpanWriter } from './span-writer.ts'
+import { fill, forEachRow, refill, seqOf, walRowOf, type Chunk } from './feed.ts'
+import { Stage, START, type Page } from './stage.ts'
 import type { Target } from './target.ts'
 
 /**
@@ -20,16 +19,16 @@ export class Inserts {
   readonly #connection: Connection
   readonly #target: Target
   readonly #settings: Settings
-  readonly #block = new SpanBlock()
-  readonly #writer = new SpanWriter(this.#block)
+  readonly #stage = new Stage()
   readonly #into: string
   readonly #structure: string
 
   constructor(connection: Connection, target: Target, timeoutMs: number) {
     this.#connection = connection
     this.#target = target
-    this.#into = `INSERT INTO ${target.traces} (${this.#block.names.map(quoteName).join(', ')})`
-    this.#structure = this.#block.structure
+    const { names, structure } = this.#stage.current.block
+    this.#into = `INSERT INTO ${target.traces} (${names.map(quoteName).join(', ')})`
+    this.#structure = structure
     this.#settings = {
       async_insert: 0,
       insert_deduplicate: 1,
@@ -44,6 +43,11 @@ export class Inserts {
     }
   }
 
+  /** Encodes what comes next while an insert runs. */
+  stage(batches: readonly Batch[]): void {
+    this.#stage.prepare(batches)
+  }
+
   /** Inserts every live span of a frozen range, each once, however often it is called for it. */
   async deliver(
     batches: readonly Batch[],
@@ -51,44 +55,45 @@ export class Inserts {
     uncertain: boolean,
     signal: AbortSignal,
   ): Promise<void> {
-    await this.#each(batches, async (chunk, index) => {
+    await this.#each(batches, async (page, chunk, index) => {
       const name = index === 0 ? token : `${token}+${index}`
-      await this.#insert(name, signal)
-      const expected = this.#expected(batches, chunk)
+      await this.#insert(page, name, signal)
+      const expected = expectedOf(page, batches, chunk)
       // Rows written against rows sent: also a first insert may have been dropped for a token that was used before.
       if (uncertain || !(await this.#isThere(expected, signal))) {
-        await this.#complete(batches, chunk, expected, name, signal)
+        await this.#complete(page, batches, chunk, expected, name, signal)
       }
     })
   }
 
   /** Inserts every live span once more: without a WAL position nothing tells a repeat. */
   async append(batches: readonly Batch[], signal: AbortSignal): Promise<void> {
-    await this.#each(batches, () => this.#insert(randomUUID(), signal))
+    await this.#each(batches, (page) => this.#insert(page, randomUUID(), signal))
   }
 
   async #each(
     batches: readonly Batch[],
-    insert: (chunk: Chunk, index: number) => Promise<void>,
+    insert: (page: Page, chunk: Chunk, index: number) => Promise<void>,
   ): Promise<void> {
-    let from: Place = { batch: 0, row: 0 }
+    const { page, first } = this.#stage.take(batches)
+    let from = START
     for (let index = 0; from.batch < batches.length; index++) {
-      const chunk = fill(this.#block, this.#writer, batches, from)
+      const chunk = (index === 0 ? first : undefined) ?? fill(page.block, page.writer, batches, from)
       if (chunk.rows === 0) break
-      await insert(chunk, index)
+      await insert(page, chunk, index)
       from = chunk.to
     }
-    this.#block.clear()
+    page.block.clear()
   }
 
-  async #insert(token: string, signal: AbortSignal): Promise<void> {
+  async #insert(page: Page, token: string, signal: AbortSignal): Promise<void> {
     try {
       signal.throwIfAborted()
       await this.#connection.insert(
         {
           into: this.#into,
           structure: this.#structure,
-          parts: this.#block.parts(),
+          parts: page.block.parts(),
           settings: { ...this.#settings, insert_deduplication_token: token },
         },
         signal,
@@ -96,21 +101,6 @@ export class Inserts {
     } catch (error) {
       throw insertFault(error)
     }
-  }
-
-  /** What the table must hold of the chunk that is in the block. */
-  #expected(batches: readonly Batch[], chunk: Chunk): Expected {
-    let first: readonly [number, number] | undefined
-    let last: readonly [number, number] = [0, 0]
-    forEachRow(batches, chunk, (batch, row) => {
-      last = [seqOf(batch), walRowOf(batch, row)]
-      first ??= last
-    })
-    const [fromSeq, fromRow] = first ?? last
-    const [toSeq, toRow] = last
-    // The plain comparison is for the index, the time for the partitions.
-    const where = `WalSeq BETWEEN ${fromSeq} AND ${toSeq} AND (WalSeq, WalRow) BETWEEN (${fromSeq}, ${fromRow}) AND (${toSeq}, ${toRow})${this.#writer.timeFilter}`
-    return { where, rows: chunk.rows, ids: Buffer.from(this.#block.columns.EventId.view()) }
   }
 
   /** One cheap question: as many rows, and the same ids. A WAL that was made anew counts from 1 again, so numbers alone are no proof. */
@@ -124,6 +114,7 @@ export class Inserts {
   }
 
   async #complete(
+    page: Page,
     batches: readonly Batch[],
     chunk: Chunk,
     expected: Expected,
@@ -139,8 +130,8 @@ export class Inserts {
           `clickhouse: ${missing.size} of ${chunk.rows} rows did not appear in ${this.#target.traces}`,
         )
       }
-      refill(this.#block, this.#writer, batches, chunk, (seq, row) => missing.has(`${seq}:${row}`))
-      await this.#insert(`${token}/${round}`, signal)
+      refill(page.block, page.writer, batches, chunk, (seq, row) => missing.has(`${seq}:${row}`))
+      await this.#insert(page, `${token}/${round}`, signal)
     }
     await this.#completeLookup(expected)
   }
@@ -202,6 +193,21 @@ interface Expected {
   readonly rows: number
   /** EventIds in the chunk's order, 16 bytes each. */
   readonly ids: Buffer
+}
+
+/** What the table must hold of the chunk that is in the page. */
+function expectedOf(page: Page, batches: readonly Batch[], chunk: Chunk): Expected {
+  let first: readonly [number, number] | undefined
+  let last: readonly [number, number] = [0, 0]
+  forEachRow(batches, chunk, (batch, row) => {
+    last = [seqOf(batch), walRowOf(batch, row)]
+    first ??= last
+  })
+  const [fromSeq, fromRow] = first ?? last
+  const [toSeq, toRow] = last
+  // The plain comparison is for the index, the time for the partitions.
+  const where = `WalSeq BETWEEN ${fromSeq} AND ${toSeq} AND (WalSeq, WalRow) BETWEEN (${fromSeq}, ${fromRow}) AND (${toSeq}, ${toRow})${page.writer.timeFilter}`
+  return { where, rows: chunk.rows, ids: Buffer.from(page.block.columns.EventId.view()) }
 }
 
 /** Over the first 8 bytes of each id, as `reinterpretAsUInt64` reads them. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdir, open, rm, statfs } from 'node:fs/promises'
+import { closeSync, existsSync, openSync, rmSync, statfsSync, writeSync, writevSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /**
@@ -24,29 +24,27 @@ export class Spool {
     return new Spool(memory, disk)
   }
 
-  /** Resolves with the path of a file that holds the parts; the caller removes it. */
-  async write(parts: readonly Uint8Array[]): Promise<string> {
-    const size = sizeOf(parts)
-    const path = join(await this.#folder(size), `${++this.#files}.native`)
-    const file = await open(path, 'wx', 0o600)
+  /**
+   * The path of a file that holds the parts; the caller removes it. Synchronous: it is a copy within memory, and the
+   * steps of an asynchronous one would each wait for the next block's encoding, and the insert with them (measured: 0.7 s).
+   */
+  write(parts: readonly Uint8Array[]): string {
+    const path = join(this.#folder(sizeOf(parts)), `${++this.#files}.native`)
+    const file = openSync(path, 'wx', 0o600)
     try {
-      for (let i = 0; i < parts.length; i += MAX_PARTS) {
-        const some = parts.slice(i, i + MAX_PARTS)
-        const { bytesWritten } = await file.writev(some)
-        if (bytesWritten < sizeOf(some)) await file.appendFile(Buffer.concat(some).subarray(bytesWritten))
-      }
+      for (let i = 0; i < parts.length; i += MAX_PARTS) writeAll(file, parts.slice(i, i + MAX_PARTS))
     } catch (error) {
-      await rm(path, { force: true })
+      rmSync(path, { force: true })
       throw error
     } finally {
-      await file.close()
+      closeSync(file)
     }
     return path
   }
 
-  async #folder(size: number): Promise<string> {
+  #folder(size: number): string {
     if (this.#memory === undefined) return this.#disk
-    const { bavail, bsize } = await statfs(this.#memory)
+    const { bavail, bsize } = statfsSync(this.#memory)
     return bavail * bsize > size * 2 ? this.#memory : this.#disk
   }
 
@@ -59,6 +57,13 @@ export class Spool {
 const MEMORY = '/dev/shm'
 /** Linux takes 1024 buffers per writev. */
 const MAX_PARTS = 1000
+
+function writeAll(file: number, parts: readonly Uint8Array[]): void {
+  const written = writevSync(file, parts)
+  if (written === sizeOf(parts)) return
+  const rest = Buffer.concat(parts).subarray(written)
+  for (let at = 0; at < rest.length;) at += writeSync(file, rest, at)
+}
 
 function sizeOf(parts: readonly Uint8Array[]): number {
   return parts.reduce((sum, part) => sum + part.length, 0)

@@ -102,10 +102,12 @@ export function observeExporter(
   const watch = new ExportWatch(id, meter, options)
   const { batching, queryable } = exporter
   const deliver = exporter.deliver?.bind(exporter)
+  const stage = exporter.stage?.bind(exporter)
   return {
     ...lifecycle(exporter),
     ...(batching === undefined ? {} : { batching }),
     ...(queryable === undefined ? {} : { queryable }),
+    ...(stage === undefined ? {} : { stage }),
     consume: (batch, signal) => watch.run([batch], () => exporter.consume(batch, signal), rejectedCount),
     ...(deliver === undefined
       ? {}

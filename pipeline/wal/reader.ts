@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { StoreChain } from '../factory.ts'
 import { faultOf, messageOf } from '../fault.ts'
 import { sleep } from '../sleep.ts'
@@ -242,7 +243,10 @@ export class ChainReader {
       }
       const delivered = this.#deliverer.run(range, held, delivering)
       let ready: PreparedRange | undefined
-      const ahead = this.#next(source, reading).then((next) => (ready = next))
+      // The delivery begins first: what is read ahead keeps the thread busy.
+      const ahead = nextTurn()
+        .then(() => this.#next(source, reading))
+        .then((next) => (ready = next))
       // Both are awaited below; until then neither may count as unhandled.
       ahead.catch(() => undefined)
       const ledger = await delivered
@@ -255,7 +259,11 @@ export class ChainReader {
     const raw = await source.next(reading)
     // Read but not frozen: the next holder reads it again.
     if (raw === undefined || reading.aborted) return undefined
-    return prepare(raw, this.#chain.process)
+    const range = await prepare(raw, this.#chain.process)
+    this.#chain.exporter.stage?.(
+      range.batches.filter(({ batch }) => batch.live > 0).map(({ batch }) => batch),
+    )
+    return range
   }
 
   #freeze(record: CursorRecord, { raw }: PreparedRange): FrozenRecord {

@@ -137,6 +137,36 @@ export function exporterContract({ name, make, exactlyOnce }: ExporterContract):
     expect((await stored()).toSorted()).toEqual(['0000000000000001', '0000000000000002', '0000000000000003'])
   })
 
+  test(`${name}: what is staged is stored only by its delivery, as it is then`, async () => {
+    const { exporter, stored } = await started()
+    const batches = ['a', 'b', 'c'].map((id, at) =>
+      testBatch([{ spanId: id.repeat(16) }, { spanId: `${id}${'0'.repeat(15)}` }], {
+        wal: { seq: at + 1, row: 0 },
+      }),
+    )
+    const deliver = async (batch: Batch, seq: number) =>
+      exporter.deliver?.(testDelivery([batch], { from: seq, to: seq }), NEVER) ??
+      exporter.consume(batch, NEVER)
+    const [first, second, third] = batches as [Batch, Batch, Batch]
+    const sending = deliver(first, 1)
+    exporter.stage?.([second])
+    exporter.stage?.([third])
+    await sending
+    expect((await stored()).toSorted()).toEqual(['a000000000000000', 'aaaaaaaaaaaaaaaa'])
+    // Staged, then changed; staged, then another comes first.
+    third.drop(1, 'sampled')
+    await deliver(third, 3)
+    exporter.stage?.([third])
+    await deliver(second, 2)
+    expect((await stored()).toSorted()).toEqual([
+      'a000000000000000',
+      'aaaaaaaaaaaaaaaa',
+      'b000000000000000',
+      'bbbbbbbbbbbbbbbb',
+      'cccccccccccccccc',
+    ])
+  })
+
   test(`${name}: a dropped span is not stored`, async () => {
     const { exporter, stored } = await started()
     const batch = testBatch([{}, {}])

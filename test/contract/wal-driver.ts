@@ -308,29 +308,29 @@ function lookingBack(using: Using): void {
   it('finds the rows of a batch that were stored behind a position, of its tenant alone', () =>
     using(async (open) => {
       const wal = await open()
-      const { position, stored } = lookbackOf(wal)
-      const empty = await position()
+      const back = lookbackOf(wal)
+      const empty = await back.position()
       await wal.append(part('acme', 0, 3))
-      const between = await position()
+      const between = await back.position()
       await wal.append(part('acme', 3, 2))
       await wal.append(part('other', 5, 9))
       await wal.append(part('acme', 0, 9, Buffer.alloc(16, 8)))
-      expect(await stored('acme', digest, empty, soon())).toEqual([
+      expect(await back.stored('acme', digest, empty, soon())).toEqual([
         { first: 0, end: 3 },
         { first: 3, end: 5 },
       ])
-      expect(await stored('acme', digest, between, soon())).toEqual([{ first: 3, end: 5 }])
-      expect(await stored('acme', digest, await position(), soon())).toEqual([])
+      expect(await back.stored('acme', digest, between, soon())).toEqual([{ first: 3, end: 5 }])
+      expect(await back.stored('acme', digest, await back.position(), soon())).toEqual([])
     }))
 
   it('ends where what was asked for has been removed', () =>
     using(async (open) => {
       const wal = await open()
-      const { position, stored } = lookbackOf(wal)
-      const start = await position()
+      const back = lookbackOf(wal)
+      const start = await back.position()
       await wal.append(part('acme', 0, 1))
       const last = await wal.append(part('acme', 1, 1))
       await wal.purgeTenant('acme', last)
-      expect(await stored('acme', digest, start, soon())).toEqual([])
+      expect(await back.stored('acme', digest, start, soon())).toEqual([])
     }))
 }
