@@ -20,6 +20,8 @@ export interface HttpOptions {
   /** For a request to arrive whole; a handler that wants to answer a slow body itself must be quicker. */
   readonly readTimeoutMs?: number
   readonly idleTimeoutMs?: number
+  /** For the sender to take its answer, once that is complete; as much again for every MiB of it. */
+  readonly writeTimeoutMs?: number
   /** The body of an answer to what is not even HTTP, or too slow or too big in its headers. */
   readonly clientError?: (status: number, message: string) => { readonly type: string; readonly body: string }
 }
@@ -39,8 +41,11 @@ export interface HttpServing {
 const HEADER_TIMEOUT_MS = 10_000
 const READ_TIMEOUT_MS = 30_000
 const IDLE_TIMEOUT_MS = 60_000
+const WRITE_TIMEOUT_MS = 30_000
 const CHECK_EVERY_MS = 5000
 const MAX_HEADER_BYTES = 16 * 1024
+const MAX_HEADERS = 64
+const MIB = 1024 * 1024
 const HTTP2 = {
   maxSessionMemory: 8,
   streamResetBurst: 200,
@@ -78,14 +83,20 @@ class InjectedHttp {
   readonly #tls: TlsFront | undefined
   readonly #sockets = new Set<Socket>()
   readonly #sessions = new Set<ServerHttp2Session>()
-  readonly #underWay = new Set<ServerResponse>()
+  /** With the time by which each must be taken, once it is complete. */
+  readonly #underWay = new Map<ServerResponse, number | undefined>()
+  readonly #writeTimeoutMs: number
+  readonly #sweep: NodeJS.Timeout
   #stopping: Promise<void> | undefined
 
   constructor(handler: HttpHandler, options: HttpOptions) {
     const headersTimeout = options.readHeaderTimeoutMs ?? HEADER_TIMEOUT_MS
+    this.#writeTimeoutMs = options.writeTimeoutMs ?? WRITE_TIMEOUT_MS
+    this.#sweep = setInterval(() => this.#cutSlow(), Math.min(CHECK_EVERY_MS, this.#writeTimeoutMs)).unref()
     const tracked: HttpHandler = (request, response) => {
       this.#track(response)
-      handler(request, response)
+      if (request.rawHeaders.length <= 2 * MAX_HEADERS) handler(request, response)
+      else refuseHeaders(response, options.clientError)
     }
     this.#http1 = createHttp1({
       headersTimeout,
@@ -138,12 +149,13 @@ class InjectedHttp {
   async #drain(listening: Listening, deadline: AbortSignal): Promise<void> {
     await listening.release()
     this.#tls?.stop()
-    for (const response of this.#underWay) refuseKeepAlive(response)
+    for (const response of this.#underWay.keys()) refuseKeepAlive(response)
     for (const session of this.#sessions) session.close()
     await this.#empty(deadline, GRACE_MS)
     this.#endSilent()
     await this.#empty(deadline)
     for (const socket of this.#sockets) socket.destroy()
+    clearInterval(this.#sweep)
     this.#http1.close()
   }
 
@@ -159,9 +171,21 @@ class InjectedHttp {
   }
 
   #track(response: ServerResponse): void {
-    this.#underWay.add(response)
+    this.#underWay.set(response, undefined)
     if (this.#stopping !== undefined) refuseKeepAlive(response)
     response.once('close', () => this.#underWay.delete(response))
+  }
+
+  /** A sender that does not take its answer must not keep the daemon holding it. */
+  #cutSlow(): void {
+    const now = performance.now()
+    for (const [response, untilMs] of this.#underWay) {
+      const { socket } = response
+      if (!response.writableEnded || socket === null) continue
+      const allowedMs = this.#writeTimeoutMs * (1 + socket.writableLength / MIB)
+      if (untilMs === undefined) this.#underWay.set(response, now + allowedMs)
+      else if (now >= untilMs) socket.destroy()
+    }
   }
 
   #trackSession(session: ServerHttp2Session, idleTimeoutMs: number): void {
@@ -176,6 +200,18 @@ class InjectedHttp {
 /** HTTP/2 has no such header; there the session's GOAWAY says it. */
 function refuseKeepAlive(response: ServerResponse): void {
   if (!response.headersSent && response.req.httpVersionMajor === 1) response.setHeader('connection', 'close')
+}
+
+/** Node would take the first 2000 and leave the rest away without a word. */
+function refuseHeaders(response: ServerResponse, render: HttpOptions['clientError']): void {
+  const { type, body } = rendered(431, `more than ${MAX_HEADERS} headers`, render)
+  refuseKeepAlive(response)
+  response.writeHead(431, { 'content-type': type, 'content-length': Buffer.byteLength(body) })
+  response.end(body)
+}
+
+function rendered(status: number, message: string, render: HttpOptions['clientError']) {
+  return render?.(status, message) ?? { type: 'text/plain', body: `${message}\n` }
 }
 
 const CLIENT_ERRORS: Readonly<Record<string, readonly [status: number, reason: string, message: string]>> = {
@@ -196,7 +232,7 @@ function answerClientError(error: Error, socket: Socket, render: HttpOptions['cl
     return
   }
   const [status, reason, message] = CLIENT_ERRORS[code] ?? [400, 'Bad Request', 'this is not an HTTP request']
-  const { type, body } = render?.(status, message) ?? { type: 'text/plain', body: `${message}\n` }
+  const { type, body } = rendered(status, message, render)
   const head = `HTTP/1.1 ${status} ${reason}\r\nContent-Type: ${type}\r\nContent-Length: ${Buffer.byteLength(body)}`
   socket.end(`${head}\r\nConnection: close\r\n\r\n${body}`)
   socket.destroySoon()

@@ -13,6 +13,8 @@ export interface ListenerPoolOptions {
   readonly log?: Log
 }
 
+const TELL_EVERY_MS = 10_000
+
 type OnConnection = (socket: Socket) => void
 
 /** One bound socket. It has an owner, or waits for one while a reload is under way. */
@@ -37,6 +39,8 @@ export class ListenerPool implements Listeners {
   readonly #log: Log | undefined
   readonly #bound = new Set<Bound>()
   #reloading = false
+  #drops = 0
+  #toldMs = -Infinity
 
   constructor(options: ListenerPoolOptions = {}) {
     this.#maxConnections = options.maxConnections ?? 2000
@@ -115,10 +119,18 @@ export class ListenerPool implements Listeners {
     server.on('connection', (socket) => this.#accept(bound, socket))
     // Out of file descriptors and the like: the connection is lost, the endpoint is not.
     server.on('error', (error) => this.#log?.warn({ endpoint, error: messageOf(error) }, 'accept failed'))
-    server.on('drop', () =>
-      this.#log?.warn({ endpoint, limit: this.#maxConnections }, 'too many connections'),
-    )
+    server.on('drop', () => this.#dropped(endpoint))
     return bound
+  }
+
+  /** Those who drop connections in must not fill the disk with words about it. */
+  #dropped(endpoint: string): void {
+    this.#drops++
+    if (performance.now() - this.#toldMs < TELL_EVERY_MS) return
+    this.#toldMs = performance.now()
+    const fields = { endpoint, limit: this.#maxConnections, refused: this.#drops }
+    this.#log?.warn(fields, 'too many connections')
+    this.#drops = 0
   }
 
   #accept(bound: Bound, socket: Socket): void {

@@ -30,6 +30,9 @@ import { OncePerSender } from './once-per-sender.ts'
 const MIB = 1024 * 1024
 /** MiB of HTTP/2 state per connection; grpc-js sets none (notes/reliability.md section 4). Bodies are not in it. */
 const SESSION_MIB = 8
+/** RFC 9113 section 3.4: 24 bytes of preface and a SETTINGS frame of at least 9. */
+const PREFACE_BYTES = 33
+const PREFACE_MS = 10_000
 const PROTO_ROOT = fileURLToPath(new URL('../../proto/vendor', import.meta.url))
 const SERVICE = 'opentelemetry/proto/collector/trace/v1/trace_service.proto'
 const OTHER_SIGNALS = [
@@ -76,6 +79,7 @@ export class GrpcProtocol implements Protocol {
     this.#listening = await this.#context.listeners.listen(this.#config.endpoint, (socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
+      cutSilent(socket)
       if (this.#tls) this.#tls.accept(socket)
       else inject(socket)
     })
@@ -168,6 +172,14 @@ export class GrpcProtocol implements Protocol {
     this.#unimplemented.warn(unary.getPeer(), path)
     reply({ code: status.UNIMPLEMENTED, details: `weir takes traces only; ${path} is not implemented` })
   }
+}
+
+/** A connection that does not even begin to speak HTTP/2; afterwards keepalive and the call's own deadline watch it. */
+function cutSilent(socket: Socket): void {
+  const timer = setTimeout(() => {
+    if (socket.bytesRead < PREFACE_BYTES) socket.destroy()
+  }, PREFACE_MS)
+  socket.once('close', () => clearTimeout(timer))
 }
 
 /** `/package.Service/Method` of the export of traces. */

@@ -19,7 +19,6 @@ import { refusalStatus } from './refusal.ts'
 import { exportResponse, MEDIA_TYPE, statusBody, type Format } from './reply.ts'
 
 const OTHER_SIGNALS = ['/v1/logs', '/v1/metrics', '/v1development/profiles']
-const MAX_HEADERS = 64
 
 /** OTLP/HTTP: protobuf and JSON on one path; every refusal's body is a google.rpc.Status in the request's type. */
 export class HttpProtocol implements Protocol {
@@ -79,8 +78,6 @@ export class HttpProtocol implements Protocol {
     const [path = ''] = (request.url ?? '').split('?', 1)
     if (path !== this.#config.traces_url_path) throw this.#noSuchRoute(request, path)
     if (request.method !== 'POST') throw new Refusal(405, `${path} takes POST only`, { allow: 'POST' })
-    if (request.rawHeaders.length > 2 * MAX_HEADERS)
-      throw new Refusal(431, `more than ${MAX_HEADERS} headers`)
     if (format === undefined) {
       throw new Refusal(415, `Content-Type must be ${MEDIA_TYPE.protobuf} or ${MEDIA_TYPE.json}`)
     }
