@@ -157,25 +157,20 @@ export class Cursor {
 
 /** The int64 of a varint already known to be well-framed. */
 export function int64At(bytes: Uint8Array, pos: number): bigint {
-  let low = 0
-  let high = 0
-  let p = pos
-  for (let shift = 0; ; shift += 7, p++) {
-    const byte = bytes[p]!
-    const bits = byte & 127
-    if (shift < 28) low |= bits << shift
-    else if (shift === 28) {
-      low |= bits << 28
-      high = bits >>> 4
-    } else if (shift < 63) high |= bits << (shift - 32)
-    else high |= (bits & 1) << 31
-    if (byte < 128) break
-  }
-  return (BigInt(high) << 32n) | BigInt(low >>> 0)
+  const low = lowWordAt(bytes, pos)
+  return (BigInt(highWord) << 32n) | BigInt(low >>> 0)
 }
 
 /** As `int64At`, as a number: exact within ±2^53. Allocates nothing. */
 export function intAt(bytes: Uint8Array, pos: number): number {
+  const low = lowWordAt(bytes, pos)
+  return highWord * 4294967296 + (low >>> 0)
+}
+
+/** Of the varint that `lowWordAt` read last. Two words in one object would be allocated for every number. */
+let highWord = 0
+
+function lowWordAt(bytes: Uint8Array, pos: number): number {
   let low = 0
   let high = 0
   let p = pos
@@ -190,7 +185,8 @@ export function intAt(bytes: Uint8Array, pos: number): number {
     else high |= (bits & 1) << 31
     if (byte < 128) break
   }
-  return high * 4294967296 + (low >>> 0)
+  highWord = high
+  return low
 }
 
 /** Bytes that an unsigned varint of `value` (< 2^53) takes. */
