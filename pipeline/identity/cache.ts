@@ -9,6 +9,7 @@ import type { IdentityView } from './view.ts'
 /** A revocation acts within 5 s everywhere (issue 3): a daemon that could not ask for so long lets nobody in. */
 const STALE_MS = 5000
 const PROBE_MS = 2000
+const LIST_EVERY = 15
 const AGAIN_MS = 500
 const PROBE = stateKey('identity_probe')
 
@@ -23,6 +24,7 @@ export class IdentityCache implements IdentityView {
   /** When the last question that the store answered was asked. */
   #askedMs = 0
   #isBehind = false
+  #probes = 0
 
   constructor(state: StateStore, log: Log) {
     this.#state = state
@@ -65,6 +67,10 @@ export class IdentityCache implements IdentityView {
     return this.#tables.bindings.get(binding)
   }
 
+  secretsOf(tenant: string): readonly Key[] {
+    return this.#tables.secrets.get(tenant) ?? []
+  }
+
   tenants(): Iterable<Tenant> {
     return this.#tables.tenants.values()
   }
@@ -94,10 +100,15 @@ export class IdentityCache implements IdentityView {
   async #load(): Promise<ReturnType<StateStore['watch']>> {
     const askedMs = performance.now()
     const changes = this.#state.watch(IDENTITY, this.#stopping.signal)
-    this.#tables.replace(await this.#state.list(IDENTITY))
+    await this.#list()
     this.#askedMs = askedMs
     this.#isBehind = false
     return changes
+  }
+
+  async #list(): Promise<void> {
+    const asOf = this.#tables.revision
+    this.#tables.replace(await this.#state.list(IDENTITY), asOf)
   }
 
   async #follow(first: ReturnType<StateStore['watch']>): Promise<void> {
@@ -118,7 +129,9 @@ export class IdentityCache implements IdentityView {
   async #probe(): Promise<void> {
     const askedMs = performance.now()
     try {
-      await this.#state.get(PROBE)
+      // In a cluster a watch may begin a moment late: now and then everything is read again.
+      if (this.#probes++ % LIST_EVERY === 0) await this.#list()
+      else await this.#state.get(PROBE)
       this.#askedMs = Math.max(this.#askedMs, askedMs)
     } catch (error) {
       this.#log.debug({ error: messageOf(error) }, 'the state store did not answer')

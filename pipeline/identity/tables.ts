@@ -27,8 +27,11 @@ export class Tables {
   readonly agents = new Map<string, Agent>()
   readonly keys = new Map<string, Key>()
   readonly bindings = new Map<string, Key>()
+  /** HMAC secrets by tenant. */
+  readonly secrets = new Map<string, readonly Key[]>()
   readonly #known = new Map<StateKey, Known>()
   readonly #trouble: Trouble
+  #revision = 0
 
   constructor(trouble: Trouble) {
     this.#trouble = trouble
@@ -39,15 +42,21 @@ export class Tables {
     const before = this.#known.get(change.key)
     if (before !== undefined && before.revision >= change.revision) return
     before?.remove()
+    this.#revision = Math.max(this.#revision, change.revision)
     const remove = change.value === undefined ? undefined : this.#add(change.key, change.value)
     this.#known.set(change.key, { revision: change.revision, remove: remove ?? (() => undefined) })
   }
 
-  /** The whole store as it is: what is not in it is gone. */
-  replace(entries: readonly StateChange[]): void {
+  /** The highest revision that was applied. */
+  get revision(): number {
+    return this.#revision
+  }
+
+  /** The whole store as it is: what is not in it is gone, unless it came after revision `asOf`. */
+  replace(entries: readonly StateChange[], asOf: number): void {
     const present = new Set(entries.map((entry) => entry.key))
     for (const [key, known] of this.#known) {
-      if (present.has(key)) continue
+      if (present.has(key) || known.revision > asOf) continue
       known.remove()
       this.#known.delete(key)
     }
@@ -83,6 +92,7 @@ export class Tables {
 
   #putKey(record: Key): () => void {
     const remove = put(this.keys, record, ({ id }) => id)
+    if (record.kind === 'hmac') return this.#putSecret(record, remove)
     // Of several for one certificate only one is in force: a revoked one leaves the place to the others.
     if (record.kind !== 'certificate' || record.revoked_ms !== undefined) return remove
     const { binding } = record
@@ -90,6 +100,18 @@ export class Tables {
     return () => {
       remove()
       if (this.bindings.get(binding) === record) this.#rebind(binding)
+    }
+  }
+
+  #putSecret(record: Key, remove: () => void): () => void {
+    const tenant = record.tenant ?? ''
+    const others = () => (this.secrets.get(tenant) ?? []).filter(({ id }) => id !== record.id)
+    this.secrets.set(tenant, [...others(), record])
+    return () => {
+      remove()
+      const left = others()
+      if (left.length > 0) this.secrets.set(tenant, left)
+      else this.secrets.delete(tenant)
     }
   }
 

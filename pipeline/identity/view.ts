@@ -10,6 +10,8 @@ export interface IdentityView {
   key(id: string): Key | undefined
   /** The key of kind `certificate` for `san:<TYPE>:<value>` or `spki:<hex>`. */
   bound(binding: string): Key | undefined
+  /** The HMAC secrets of a tenant, expired and revoked ones too. */
+  secretsOf(tenant: string): readonly Key[]
   tenants(): Iterable<Tenant>
   projects(): Iterable<Project>
   agents(): Iterable<Agent>
@@ -25,6 +27,7 @@ export const NOBODY_KNOWN: IdentityView = {
   agent: () => undefined,
   key: () => undefined,
   bound: () => undefined,
+  secretsOf: () => [],
   tenants: () => [],
   projects: () => [],
   agents: () => [],

@@ -12,6 +12,7 @@ const FORMAT = 1
 const DELETED = 1
 /** Marks of deletions older than this many revisions go; a watcher polls every 100 ms and cannot be that far behind. */
 const TOMBSTONES_KEPT = 65_536
+const FORGET_PART = 1000
 const MAP_BYTES = 16 * 1024 ** 3
 const EMPTY = Buffer.alloc(0)
 
@@ -120,6 +121,24 @@ export class EmbeddedTable {
       this.#prune(last)
       void this.#meta.put('revision', EMPTY, last)
     })
+  }
+
+  /** Removes what lies below `prefix`, and its changes with it: part by part, so that nobody waits for long. */
+  async forget(prefix: StateKey): Promise<void> {
+    const start = `${prefix}.`
+    for (;;) {
+      this.refresh()
+      const part = [...this.#entries.getRange({ start, versions: true, limit: FORGET_PART })]
+        .filter(({ key }) => key.startsWith(start))
+        .map(({ key, version }) => ({ key, revision: version ?? 0 }))
+      if (part.length === 0) return
+      await this.#meta.ifVersion('revision', this.revision, () => {
+        for (const { key, revision } of part) {
+          void this.#entries.remove(key)
+          void this.#changes.remove(revision)
+        }
+      })
+    }
   }
 
   #put({ key, value, revision, replaces }: Write): void {

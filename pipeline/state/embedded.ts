@@ -74,6 +74,17 @@ export class EmbeddedState implements StateStore {
     return (await this.#write(key, undefined, revision ?? 'present')) !== undefined
   }
 
+  async forget(prefix: StateKey): Promise<void> {
+    try {
+      await this.#opened().forget(prefix)
+    } catch (error) {
+      throw await writeFault(error, this.#directory, {
+        full: 'STATE_UNAVAILABLE',
+        failed: 'STATE_UNAVAILABLE',
+      })
+    }
+  }
+
   async list(prefix: StateKey): Promise<StateEntry[]> {
     const table = this.#opened()
     table.refresh()

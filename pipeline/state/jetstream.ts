@@ -103,6 +103,11 @@ export class JetStreamState implements StateStore {
     }
   }
 
+  async forget(prefix: StateKey): Promise<void> {
+    const filter = this.#filter(prefix)
+    await this.#ask(({ jsm }) => jsm.streams.purge(streamOf(this.#options.bucket), { filter }))
+  }
+
   async list(prefix: StateKey): Promise<StateEntry[]> {
     const found = await this.#ask((opened) => this.#last(opened, prefix))
     // Sorted as LMDB sorts: keys are ASCII.

@@ -15,6 +15,11 @@ export interface StateStore {
   update(key: StateKey, value: Uint8Array, revision: number): Promise<number | undefined>
   /** Deletes, if given only at that revision; false on conflict or absence. */
   delete(key: StateKey, revision?: number): Promise<boolean>
+  /**
+   * Removes everything below `prefix` and every trace of it, for records that nobody watches and that would otherwise
+   * pile up. A record that is written meanwhile may stay or go; watchers are not told.
+   */
+  forget(prefix: StateKey): Promise<void>
   /** All present entries below `prefix`, by key. */
   list(prefix: StateKey): Promise<StateEntry[]>
   /** Changes below `prefix` after the call, in order, until `signal` aborts. A missed intermediate value is legal, the last one is not. */

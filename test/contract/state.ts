@@ -62,6 +62,21 @@ function records(using: Using): void {
       expect(new Set(revisions).size).toBe(4)
     }))
 
+  it('forgets what lies below a prefix, its neighbours not, and takes the same keys again', () =>
+    using(async (open) => {
+      const store = await open()
+      const at = (n: number) => stateKey('nonce', '1', `n${n}`)
+      await Promise.all(Array.from({ length: 1500 }, (_, n) => store.create(at(n), bytes(''))))
+      await store.put(stateKey('nonce', '10', 'x'), bytes('stays'))
+      const before = await store.put(stateKey('nonce', '0', 'x'), bytes('stays'))
+      await store.forget(stateKey('nonce', '1'))
+      expect(await store.list(stateKey('nonce', '1'))).toEqual([])
+      expect(await store.list(stateKey('nonce'))).toHaveLength(2)
+      expect(await store.get(at(7))).toBeUndefined()
+      expect(await store.create(at(7), bytes('anew'))).toBeGreaterThan(before)
+      await store.forget(stateKey('nonce', 'none'))
+    }))
+
   it('keeps values of 512 KiB and empty ones, and keys with escapes', () =>
     using(async (open) => {
       const store = await open()

@@ -168,6 +168,10 @@ export class MemoryState implements StateStore {
     return this.#entries.delete(key)
   }
 
+  async forget(prefix: StateKey): Promise<void> {
+    for (const { key } of await this.list(prefix)) this.#entries.delete(key)
+  }
+
   async list(prefix: StateKey): Promise<StateEntry[]> {
     const within = Array.from(this.#entries.values()).filter(
       ({ key }) => key === prefix || key.startsWith(`${prefix}.`),
@@ -225,6 +229,7 @@ export class SteppedState implements StateStore {
   async close(): Promise<void> {}
   get = (key: StateKey) => this.#inner.get(key)
   list = (prefix: StateKey) => this.#inner.list(prefix)
+  forget = (prefix: StateKey) => this.#stepped(() => this.#inner.forget(prefix))
   watch = (prefix: StateKey, signal: AbortSignal) => this.#inner.watch(prefix, signal)
   put = (key: StateKey, value: Uint8Array) => this.#stepped(() => this.#inner.put(key, value))
   create = (key: StateKey, value: Uint8Array) => this.#stepped(() => this.#inner.create(key, value))
