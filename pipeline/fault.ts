@@ -20,6 +20,7 @@ export const FAULTS = {
   SEQ_CONFLICT: 'the run has an event of this number already',
   KEY_REUSED: 'the idempotency key was used for another request',
   UNAUTHENTICATED: 'the sender did not prove who it is',
+  AUTH_UNAVAILABLE: 'what is needed to check a credential does not answer',
   PERMISSION_DENIED: 'the sender may not do this',
   RATE_LIMITED: 'the sender is over its rate or quota',
   OVERLOADED: 'the daemon holds, or its stores lag behind by, more than it may',

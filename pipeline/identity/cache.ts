@@ -2,7 +2,7 @@ import { messageOf, retry } from '../fault.ts'
 import { sleep } from '../sleep.ts'
 import { stateKey, type StateStore } from '../state/state.ts'
 import type { Log } from '../telemetry/log.ts'
-import { IDENTITY, type Agent, type Key, type Project, type Tenant } from './records.ts'
+import { IDENTITY, type Agent, type HmacKey, type Key, type Project, type Tenant } from './records.ts'
 import { pathOf, Tables } from './tables.ts'
 import type { IdentityView } from './view.ts'
 
@@ -67,7 +67,7 @@ export class IdentityCache implements IdentityView {
     return this.#tables.bindings.get(binding)
   }
 
-  secretsOf(tenant: string): readonly Key[] {
+  secretsOf(tenant: string): readonly HmacKey[] {
     return this.#tables.secrets.get(tenant) ?? []
   }
 

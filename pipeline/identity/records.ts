@@ -117,6 +117,7 @@ export type Tenant = z.output<typeof tenant>
 export type Project = z.output<typeof project>
 export type Agent = z.output<typeof agent>
 export type Key = z.output<typeof key>
+export type HmacKey = Extract<Key, { readonly kind: 'hmac' }>
 export type KeyKind = Key['kind']
 
 export const tenantKey = (id: string): StateKey => stateKey('identity', 'tenant', id)

@@ -7,6 +7,7 @@ import {
   tenant,
   VERSION,
   type Agent,
+  type HmacKey,
   type Key,
   type Project,
   type Tenant,
@@ -28,7 +29,7 @@ export class Tables {
   readonly keys = new Map<string, Key>()
   readonly bindings = new Map<string, Key>()
   /** HMAC secrets by tenant. */
-  readonly secrets = new Map<string, readonly Key[]>()
+  readonly secrets = new Map<string, readonly HmacKey[]>()
   readonly #known = new Map<StateKey, Known>()
   readonly #trouble: Trouble
   #revision = 0
@@ -103,7 +104,7 @@ export class Tables {
     }
   }
 
-  #putSecret(record: Key, remove: () => void): () => void {
+  #putSecret(record: HmacKey, remove: () => void): () => void {
     const tenant = record.tenant ?? ''
     const others = () => (this.secrets.get(tenant) ?? []).filter(({ id }) => id !== record.id)
     this.secrets.set(tenant, [...others(), record])

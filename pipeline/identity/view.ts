@@ -1,4 +1,4 @@
-import type { Agent, Key, Project, Tenant } from './records.ts'
+import type { Agent, HmacKey, Key, Project, Tenant } from './records.ts'
 
 /** Who may send, as the state store has it now: a change by any daemon is seen here within seconds. */
 export interface IdentityView {
@@ -11,7 +11,7 @@ export interface IdentityView {
   /** The key of kind `certificate` for `san:<TYPE>:<value>` or `spki:<hex>`. */
   bound(binding: string): Key | undefined
   /** The HMAC secrets of a tenant, expired and revoked ones too. */
-  secretsOf(tenant: string): readonly Key[]
+  secretsOf(tenant: string): readonly HmacKey[]
   tenants(): Iterable<Tenant>
   projects(): Iterable<Project>
   agents(): Iterable<Agent>

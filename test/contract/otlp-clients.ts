@@ -1,4 +1,6 @@
-import { request, type Agent, type IncomingHttpHeaders } from 'node:http'
+import { request, type Agent, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
+import { request as secureRequest } from 'node:https'
+import type { SecureContextOptions } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { Client, credentials, Metadata, type ChannelCredentials, type ServiceError } from '@grpc/grpc-js'
 import protobuf from 'protobufjs'
@@ -94,9 +96,12 @@ export interface HttpAnswer {
 export interface HttpAsk {
   readonly method?: string
   readonly path?: string
-  readonly headers?: Record<string, string>
+  /** A list is sent as so many headers. */
+  readonly headers?: Record<string, string | string[]>
   readonly body?: Uint8Array
   readonly agent?: Agent
+  /** Speaks TLS so. */
+  readonly tls?: SecureContextOptions
 }
 
 export const PROTOBUF = { 'content-type': 'application/x-protobuf' }
@@ -104,23 +109,22 @@ export const JSON_TYPE = { 'content-type': 'application/json' }
 
 /** One HTTP/1.1 request; POST of protobuf to /v1/traces unless told otherwise. */
 export function ask(port: number, options: HttpAsk = {}): Promise<HttpAnswer> {
-  const { method = 'POST', path = '/v1/traces', headers = PROTOBUF, body, agent } = options
+  const { method = 'POST', path = '/v1/traces', headers = PROTOBUF, body, agent, tls } = options
+  const where = { host: '127.0.0.1', port, method, path, headers, agent: agent ?? false }
   return new Promise((resolve, reject) => {
-    const sent = request(
-      { host: '127.0.0.1', port, method, path, headers, agent: agent ?? false },
-      (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('error', reject)
-        response.on('end', () => {
-          resolve({
-            status: response.statusCode ?? 0,
-            headers: response.headers,
-            body: Buffer.concat(chunks),
-          })
+    const receive = (response: IncomingMessage) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('error', reject)
+      response.on('end', () => {
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          body: Buffer.concat(chunks),
         })
-      },
-    )
+      })
+    }
+    const sent = tls ? secureRequest({ ...where, ...tls }, receive) : request(where, receive)
     sent.on('error', reject)
     if (body) sent.setHeader('content-length', body.length)
     sent.end(body)
@@ -138,7 +142,7 @@ export interface GrpcAnswer {
 
 export interface GrpcAsk {
   readonly path?: string
-  readonly headers?: Record<string, string>
+  readonly headers?: Record<string, string | string[]>
   readonly gzip?: boolean
   readonly deadlineMs?: number
 }
@@ -166,7 +170,9 @@ export class RawGrpcClient {
 
   export(body: Uint8Array, options: GrpcAsk = {}): Promise<GrpcAnswer> {
     const metadata = new Metadata()
-    for (const [name, value] of Object.entries(options.headers ?? {})) metadata.set(name, value)
+    for (const [name, value] of Object.entries(options.headers ?? {})) {
+      for (const each of [value].flat()) metadata.add(name, each)
+    }
     const { path = TRACES, deadlineMs = 20_000 } = options
     return new Promise((resolve) => {
       const deadline = Date.now() + deadlineMs
