@@ -9,6 +9,8 @@ import type { Consumer, Outcome, Rejection } from './consumer.ts'
 export interface Component {
   start?(): Promise<void>
   stop?(deadline: AbortSignal): Promise<void>
+  /** Reads again what its config names and others replace: certificates. Called on every reload; never throws. */
+  refresh?(): Promise<void>
   /** Resolves when the component could work now; throws a Fault otherwise. Feeds `/readyz` and `validate --connect`. */
   probe?(signal: AbortSignal): Promise<void>
 }

@@ -108,6 +108,7 @@ export class Daemon implements Host {
     const { log } = this.#setup.services
     try {
       const config = await this.#setup.load()
+      await this.#intake.refresh()
       if (config.digest === before.digest && !this.#isBroken) {
         log.info({ config_digest: config.digest }, 'The configuration is the one that runs')
         return { configDigest: config.digest, changed: [] }

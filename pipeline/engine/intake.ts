@@ -65,6 +65,11 @@ export class Intake {
     return [...added, ...removed].map((node) => node.name)
   }
 
+  /** What runs reads its files again. */
+  async refresh(): Promise<void> {
+    await Promise.all(this.#graph.nodes.map(async ({ component }) => component.refresh?.()))
+  }
+
   async #hold(deadline: AbortSignal): Promise<void> {
     const switches = [...this.#graph.switches.values()]
     for (const each of switches) this.#held.add(each)

@@ -35,6 +35,8 @@ export interface HttpServing {
    * deadline. Idempotent.
    */
   stop(deadline: AbortSignal): Promise<void>
+  /** Reads the certificates again, for new connections. */
+  refresh(): Promise<void>
 }
 
 /** notes/reliability.md section 5. */
@@ -69,6 +71,9 @@ export async function serveHttp(
       address: listening.address,
       port: listening.port,
       stop: (deadline) => server.stop(listening, deadline),
+      async refresh() {
+        await options.tls?.reload()
+      },
     }
   } catch (error) {
     options.tls?.stop()

@@ -13,6 +13,7 @@ import { clientCertificate } from '../../pipeline/net/tls.ts'
 import { wireStatus } from '../../pipeline/status.ts'
 import { Passage } from '../../pipeline/net/passage.ts'
 import type { Body } from './deliver.ts'
+import { doubledHeaders } from './grpc-doubled.ts'
 import { GrpcFrames } from './grpc-frames.ts'
 import { grpcStatus } from './grpc-status.ts'
 
@@ -224,10 +225,12 @@ class GrpcHead implements Head {
   readonly clientCertificate?: NonNullable<Head['clientCertificate']>
   readonly peer: string
   readonly #metadata: Metadata
+  readonly #doubled: ReadonlyMap<string, readonly string[]> | undefined
 
   constructor(call: BaseCall, path: string, metadata: Metadata) {
     this.peer = peerOf(call)
     this.#metadata = metadata
+    this.#doubled = doubledHeaders(call.stream)
     this.path = path
     const { session } = call.stream
     this.tls = session?.encrypted === true
@@ -236,6 +239,6 @@ class GrpcHead implements Head {
   }
 
   header(name: string): readonly string[] {
-    return this.#metadata.get(name).map(String)
+    return this.#doubled?.get(name) ?? this.#metadata.get(name).map(String)
   }
 }

@@ -20,6 +20,7 @@ import { GRPC, wireStatus } from '../../pipeline/status.ts'
 import type { GrpcConfig } from './config.ts'
 import { Delivery } from './deliver.ts'
 import { grpcCalls, type GrpcCall } from './grpc-call.ts'
+import { hearDoubledHeaders } from './grpc-doubled.ts'
 import { GRACE_MS, GrpcSessions } from './grpc-sessions.ts'
 import { PingPolicy } from './grpc-ping.ts'
 import type { Protocol } from './otlp.ts'
@@ -71,6 +72,7 @@ export class GrpcProtocol implements Protocol {
     this.#server = server
     this.#addServices(server, traces)
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
+    hearDoubledHeaders(server)
     const inject = (socket: Duplex) => injector.injectConnection(socket)
     if (this.#config.tls) {
       this.#tls = new TlsFront(this.#config.tls, ['h2'], this.#context.log)
@@ -84,6 +86,10 @@ export class GrpcProtocol implements Protocol {
       else inject(socket)
     })
     return this.#listening.address
+  }
+
+  async refresh(): Promise<void> {
+    await this.#tls?.reload()
   }
 
   stop(deadline: AbortSignal): Promise<void> {

@@ -61,6 +61,10 @@ export class HttpProtocol implements Protocol {
     await this.#serving?.stop(deadline)
   }
 
+  async refresh(): Promise<void> {
+    await this.#serving?.refresh()
+  }
+
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const format = formatOf(request)
     try {

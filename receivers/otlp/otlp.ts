@@ -12,6 +12,8 @@ export interface Protocol {
   /** Resolves with the address as bound. */
   start(): Promise<string>
   stop(deadline: AbortSignal): Promise<void>
+  /** Reads the certificates again, for new connections. */
+  refresh(): Promise<void>
 }
 
 export class OtlpReceiver implements Receiver {
@@ -60,6 +62,10 @@ export class OtlpReceiver implements Receiver {
       await this.stop(AbortSignal.abort())
       throw error
     }
+  }
+
+  async refresh(): Promise<void> {
+    await Promise.all([...this.#protocols.values()].map((protocol) => protocol.refresh()))
   }
 
   async stop(deadline: AbortSignal): Promise<void> {

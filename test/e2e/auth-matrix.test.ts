@@ -2,9 +2,10 @@ import { createHash, createPrivateKey, createPublicKey, X509Certificate } from '
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect as connectTcp, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { connect as connectTls } from 'node:tls'
 import { credentials } from '@grpc/grpc-js'
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT, type JWK } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -379,6 +380,10 @@ describe('keys, signatures and tokens', () => {
     const twice = [`Bearer ${key('api good').secret}`, `Bearer ${key('api other').secret}`]
     const answer = await ask(port, { headers: { ...PROTOBUF, authorization: twice }, body })
     expect(answer.status).toBe(401)
+    const [host = '', grpcPort = ''] = daemon.endpoints.grpc.split(':')
+    const once = twice.slice(0, 1)
+    expect(await bareGrpc(host, Number(grpcPort), once)).toBe('0')
+    expect(await bareGrpc(host, Number(grpcPort), twice)).toBe('16')
   })
 
   it('counts decisions by method and outcome, and says nothing of secrets in its log', async () => {
@@ -478,6 +483,29 @@ describe.skipIf(!hasOpenssl)('client certificates (needs the openssl command)', 
     expect(await withCertificate(name)).toEqual(answer)
   })
 
+  it('and a server certificate that is replaced is used from the next SIGHUP on, by both protocols', async () => {
+    const { grpc, http } = daemon.endpoints
+    const ports = [Number(grpc.split(':')[1]), Number(new URL(http).port)]
+    const client = new RawGrpcClient(
+      grpc,
+      credentials.createSsl(
+        ...[files.read('ca.pem'), files.read('san.key'), files.read('san.pem')].map((text) =>
+          Buffer.from(text),
+        ),
+      ),
+    )
+    expect((await client.export(body)).code).toBe(0)
+    const before = await Promise.all(ports.map((port) => serverNames(files, port)))
+    expect(before).toEqual(['IP Address:127.0.0.1', 'IP Address:127.0.0.1'])
+    files.certificate('server', 'ca', 'IP:127.0.0.1,DNS:renewed')
+    process.kill(daemon.pid, 'SIGHUP')
+    for (const port of ports)
+      await until(async () => (await serverNames(files, port)).includes('DNS:renewed'))
+    expect((await client.export(body)).code).toBe(0)
+    client.close()
+    expect(daemon.log()).toContain('TLS certificate reloaded')
+  })
+
   it('and a key: both for one tenant, or nobody', async () => {
     const identity = new IdentityClient(daemon.endpoints.api)
     const own = await identity.key({ tenant: 'acme' })
@@ -489,6 +517,110 @@ describe.skipIf(!hasOpenssl)('client certificates (needs the openssl command)', 
     expect(await withCertificate('san', { 'x-tenant-id': 'bmce' })).toEqual(OK)
   })
 })
+
+/** One HEADERS field by hand (RFC 7541 section 6.2.2, new name, no Huffman): node:http2 sends no header twice. */
+function field(name: string, value: string): Buffer {
+  return Buffer.concat([
+    Buffer.from([0, name.length]),
+    Buffer.from(name),
+    Buffer.from([value.length]),
+    Buffer.from(value),
+  ])
+}
+
+/** A frame (RFC 9113 section 4.1). */
+function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(payload.length, 0, 3)
+  head.writeUInt8(type, 3)
+  head.writeUInt8(flags, 4)
+  head.writeUInt32BE(stream, 5)
+  return Buffer.concat([head, payload])
+}
+
+/** A call with these `authorization` fields on a bare socket; resolves with its grpc-status. */
+async function bareGrpc(host: string, port: number, authorization: readonly string[]): Promise<string> {
+  const socket = connectTcp(port, host)
+  const fields = [
+    field(':method', 'POST'),
+    field(':scheme', 'http'),
+    field(':path', GRPC_PATH),
+    field(':authority', host),
+    field('te', 'trailers'),
+    field('content-type', 'application/grpc'),
+    ...authorization.map((value) => field('authorization', value)),
+  ]
+  const message = Buffer.concat([Buffer.alloc(5), body])
+  message.writeUInt32BE(body.length, 1)
+  const [settings, headers, data] = [
+    frame(4, 0, 0, Buffer.alloc(0)),
+    frame(1, 4, 1, Buffer.concat(fields)),
+    frame(0, 1, 1, message),
+  ]
+  socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), settings, headers, data]))
+  try {
+    return await statusIn(socket)
+  } finally {
+    socket.destroy()
+  }
+}
+
+/** Reads up to the trailers' grpc-status, in whichever way nghttp2 has coded it. */
+async function statusIn(socket: Socket): Promise<string> {
+  let received = Buffer.alloc(0)
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    received = Buffer.concat([received, chunk])
+    const status = statusOf(received)
+    if (status !== undefined) return status
+  }
+  throw new Error('the connection ended without a status')
+}
+
+const STATUS_NAME = huffman('grpc-status')
+/** Codes of the digits (RFC 7541 appendix B): 0, 1, 2 have five bits, 6 has six. */
+const DIGITS: Readonly<Record<string, string>> = { '0': '00000', '1': '00001', '6': '011100' }
+
+function huffman(text: string): string {
+  const codes: Readonly<Record<string, string>> = {
+    g: '100110',
+    r: '101100',
+    p: '101011',
+    c: '00100',
+    '-': '010110',
+    s: '01000',
+    t: '01001',
+    a: '00011',
+    u: '101101',
+  }
+  return Array.from(text, (char) => codes[char]).join('')
+}
+
+function statusOf(received: Buffer): string | undefined {
+  const name = bytesOf(STATUS_NAME)
+  const at = received.indexOf(name)
+  if (at < 0) return undefined
+  const length = received[at + name.length] ?? 0
+  const value = received.subarray(at + name.length + 1, at + name.length + 1 + (length & 0x7f))
+  if ((length & 0x80) === 0) return value.toString()
+  return ['0', '16'].find((text) =>
+    bytesOf(Array.from(text, (digit) => DIGITS[digit]).join('')).equals(value),
+  )
+}
+
+/** Padded with ones to whole bytes. */
+function bytesOf(bits: string): Buffer {
+  const whole = bits.padEnd(Math.ceil(bits.length / 8) * 8, '1')
+  return Buffer.from(whole.match(/.{8}/g)?.map((byte) => Number.parseInt(byte, 2)) ?? [])
+}
+
+async function serverNames(files: Certificates, port: number): Promise<string> {
+  const own = { ca: files.read('ca.pem'), cert: files.read('san.pem'), key: files.read('san.key') }
+  const socket = connectTls({ host: '127.0.0.1', port, ALPNProtocols: ['h2'], ...own })
+  await once(socket, 'secureConnect')
+  const { subjectaltname } = socket.getPeerCertificate()
+  socket.destroy()
+  return subjectaltname ?? ''
+}
 
 function spki(files: Certificates, name: string): string {
   const { publicKey } = new X509Certificate(files.read(`${name}.pem`))
