@@ -29,6 +29,9 @@ export interface AppendRequest {
   readonly groups: readonly RunGroup[]
   /** Scoped to tenant and run; remembered with the answer. */
   readonly key: string
+  /** The key was made up for a request that had none: it is forgotten once it is answered. */
+  readonly once?: boolean
+  readonly traceparent?: string | undefined
   /** SHA-256 of the request's content: the same key with another one is refused. */
   readonly body: Uint8Array
   /** A run that is not known yet begins with its first event (files); else it is refused with NOT_FOUND. */
@@ -206,11 +209,13 @@ function reserve(view: RunView, plan: Plan): { readonly record?: RunRecord; read
     accepted: numbers.length,
     duplicates: group.duplicates,
     atMs: plan.nowMs,
+    ...(plan.request.once === true && { once: true }),
     pending: { position: plan.position, base, used },
   }
   const next: RunRecord = {
     ...record,
     ...spanOf(record, group.events),
+    caller: record.caller ?? plan.request.traceparent,
     touchedMs: Math.max(record.touchedMs, plan.nowMs),
     events: record.events + numbers.length,
     taken,

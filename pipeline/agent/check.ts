@@ -27,16 +27,14 @@ export interface CheckedEvent {
 }
 
 const MAX_ERRORS = 20
+/** A character of a string is at most six bytes of JSON. */
+const WORST = 6
 
 /**
  * Checks parsed values for being events. Throws EventFault EVENT_INVALID with the index and field of each error, or
- * EVENT_TOO_LARGE. `bytes` is the length of the text that they came from: no part of it can be larger.
+ * EVENT_TOO_LARGE.
  */
-export function checkEvents(
-  values: readonly unknown[],
-  bytes: number,
-  limits: EventLimits = EVENT_LIMITS,
-): CheckedEvent[] {
+export function checkEvents(values: readonly unknown[], limits: EventLimits = EVENT_LIMITS): CheckedEvent[] {
   if (values.length > limits.maxEvents) {
     const message = `a request may have ${limits.maxEvents} events, this one has ${values.length}`
     throw new EventFault('EVENT_TOO_LARGE', [{ index: limits.maxEvents, field: '', message }])
@@ -44,7 +42,7 @@ export function checkEvents(
   const errors: EventError[] = []
   const checked: CheckedEvent[] = []
   for (const [index, value] of values.entries()) {
-    const found = checkEvent(value, index, bytes, limits, errors)
+    const found = checkEvent(value, index, limits, errors)
     if (found !== undefined) checked.push(found)
   }
   if (errors.length > 0) {
@@ -60,12 +58,13 @@ export function checkEvents(
 function checkEvent(
   value: unknown,
   index: number,
-  bytes: number,
   limits: EventLimits,
   errors: EventError[],
 ): CheckedEvent | undefined {
   // First of all: what follows recurses.
-  if (isDeeper(value, limits.maxDepth)) {
+  const weight = weigh(value, limits.maxDepth, limits.maxEventBytes)
+  if (weight > limits.maxEventBytes) throw tooLarge(index, '', weight, limits.maxEventBytes)
+  if (weight < 0) {
     errors.push({ index, field: '', message: `is nested deeper than ${limits.maxDepth} levels` })
     return undefined
   }
@@ -78,7 +77,7 @@ function checkEvent(
   const payload = canonical(event.payload, index, 'payload', errors)
   if (payload === undefined) return undefined
   if (event.meta !== undefined && canonical(event.meta, index, 'meta', errors) === undefined) return undefined
-  if (bytes > limits.maxPayloadBytes) checkSizes(event, payload, index, limits)
+  if (weight > limits.maxPayloadBytes / WORST) checkSizes(event, payload, index, limits)
   return { event, payload }
 }
 
@@ -125,11 +124,23 @@ function shorten(field: string): string {
 
 /** Whether a value of JSON.parse holds lists and objects within each other beyond `levels`. */
 export function isDeeper(value: unknown, levels: number): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  if (levels === 0) return true
-  if (Array.isArray(value)) return value.some((item) => isDeeper(item, levels - 1))
+  return weigh(value, levels, Infinity) < 0
+}
+
+/**
+ * At least the characters of the value as JSON, counted up to `limit`; −1: nested beyond `levels`. TOON can say a key
+ * once and mean it a million times, so this is asked before anything is written out.
+ */
+function weigh(value: unknown, levels: number, limit: number): number {
+  if (typeof value === 'string') return value.length
+  if (typeof value !== 'object' || value === null) return 1
+  if (levels === 0) return -1
+  let weight = 2
   for (const key in value) {
-    if (isDeeper((value as Record<string, unknown>)[key], levels - 1)) return true
+    const inner = weigh((value as Record<string, unknown>)[key], levels - 1, limit - weight)
+    if (inner < 0) return -1
+    weight += inner + (Array.isArray(value) ? 1 : key.length + 3)
+    if (weight > limit) return weight
   }
-  return false
+  return weight
 }

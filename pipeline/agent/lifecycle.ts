@@ -8,6 +8,7 @@ import {
   decode,
   encode,
   infoKey,
+  KEYS_PER_PAGE,
   RECORD_VERSION,
   type RunInfo,
   type RunRecord,
@@ -23,6 +24,7 @@ export interface StartRequest {
   readonly made: string
   readonly labels: RunLabels
   readonly info: RunInfo
+  readonly traceparent?: string | undefined
 }
 
 export type EndStatus = Exclude<RunStatus, 'running'>
@@ -47,6 +49,7 @@ export async function startRun(services: RunServices, request: StartRequest): Pr
       principal: sender.principal,
       labels,
       status: 'running',
+      caller: request.traceparent,
       createdMs: nowMs,
       touchedMs: nowMs,
       events: 0,
@@ -77,6 +80,7 @@ export interface EndRequest {
   readonly status: EndStatus
   /** Why it failed. */
   readonly message?: string | undefined
+  readonly traceparent?: string | undefined
   /** Only if nothing has happened since, Unix ms: for abandoned runs. */
   readonly idleSinceMs?: number
 }
@@ -104,7 +108,12 @@ export async function endRun(services: RunServices, request: EndRequest): Promis
       return { result: { record: undefined, isNew: false } }
     }
     const closed = { atMs: clock(), position, written: false, message: request.message }
-    const after: RunRecord = { ...before, status: request.status, closed }
+    const after: RunRecord = {
+      ...before,
+      status: request.status,
+      caller: before.caller ?? request.traceparent,
+      closed,
+    }
     return { record: after, result: { record: after, isNew: true } }
   })
   if (record !== undefined && record.closed?.written !== true)
@@ -137,7 +146,8 @@ export async function writeEnd(
     if (latest?.closed === undefined) return { result: undefined }
     return { record: { ...latest, closed: { ...latest.closed, written: true } }, result: undefined }
   })
-  await doneMark(state(), record.receiver, run, atMs)
+  const keys = record.keys.length + (record.pages[1] - record.pages[0]) * KEYS_PER_PAGE
+  await doneMark(state(), record.receiver, run, { atMs, keys })
 }
 
 /** A run that is sent afterwards, or that nobody finished, ended with its last event; else when it was finished. */
@@ -155,6 +165,6 @@ function endOf(run: RunId, record: RunRecord, info: RunInfo): RunEnd {
     endNs: BigInt(endMs) * 1_000_000n,
     attributes: info.attributes,
     open: record.open,
-    caller: parseTraceparent(info.traceparent),
+    caller: parseTraceparent(record.caller),
   }
 }

@@ -20,9 +20,9 @@ export async function doneMark(
   state: StateStore,
   receiver: string,
   run: RunId,
-  endedMs: number,
+  ended: { readonly atMs: number; readonly keys: number },
 ): Promise<void> {
-  await state.put(doneKey(receiver, dayOf(endedMs), run), encode(markOf(run)))
+  await state.put(doneKey(receiver, dayOf(ended.atMs), run), encode({ ...markOf(run), keys: ended.keys }))
   await state.delete(openKey(receiver, run))
 }
 

@@ -29,6 +29,8 @@ export interface KeyEntry {
   readonly accepted: number
   readonly duplicates: number
   readonly atMs: number
+  /** Made up for a request without a key: nobody will ask for it once it is answered. */
+  readonly once?: boolean
   /** Until it is known that the WAL has the batch. */
   readonly pending?: Pending
 }
@@ -52,6 +54,8 @@ export interface RunRecord {
   readonly principal: string
   readonly labels: RunLabels
   readonly status: RunStatus
+  /** The first `traceparent` that a request of the run had. */
+  readonly caller?: string | undefined
   readonly createdMs: number
   readonly touchedMs: number
   /** Over all events, Unix ms. */
@@ -79,13 +83,14 @@ export interface Closed {
 /** Free attributes of the root span; written once. */
 export interface RunInfo {
   readonly attributes: readonly (readonly [key: string, value: string | number | boolean])[]
-  readonly traceparent?: string | undefined
 }
 
 /** Value of `run-open` and `run-done`. */
 export interface RunMark {
   readonly tenant: string
   readonly id: string
+  /** Idempotency keys that its record and pages hold; of ended runs. */
+  readonly keys?: number
 }
 
 export const recordKey = (run: RunId): StateKey => stateKey('run', run.tenant, run.trace)

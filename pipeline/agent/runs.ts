@@ -215,7 +215,10 @@ export class RunStore {
     known.record = slim
     known.revision = revision
     if (known.answered.size > 0) {
-      for (const entry of slim.keys) if (entry.pending === undefined) known.answered.delete(entry.key)
+      const unanswered = new Set(
+        slim.keys.flatMap(({ key, pending }) => (pending === undefined ? [] : [key])),
+      )
+      for (const key of known.answered) if (!unanswered.has(key)) known.answered.delete(key)
     }
     return true
   }
@@ -271,11 +274,11 @@ function apply(known: Known, steps: readonly Waiting[]): Applied {
 function withAnswers(record: RunRecord, answered: Set<string>): RunRecord {
   if (answered.size === 0) return record
   let changed = false
-  const keys = record.keys.map((entry): KeyEntry => {
-    if (entry.pending === undefined || !answered.has(entry.key)) return entry
+  const keys = record.keys.flatMap((entry): KeyEntry[] => {
+    if (entry.pending === undefined || !answered.has(entry.key)) return [entry]
     changed = true
     const { pending: _, ...rest } = entry
-    return rest
+    return entry.once === true ? [] : [rest]
   })
   if (!changed) answered.clear()
   return changed ? { ...record, keys } : record

@@ -122,6 +122,11 @@ export const METRICS = {
   weir_end_to_end_seconds: histogram('From received to stored, per batch.', 's', EXPORTER, SLOW_S),
   weir_intake_bytes: gauge('Bytes of request bodies in flight.', 'By'),
   weir_http_requests: counter('Requests by route and status.', '{request}', ['route', 'status']),
+  weir_idempotency_keys_forgotten: counter(
+    'Idempotency keys that left before their time, as their tenant has too many.',
+    '{key}',
+    [],
+  ),
   weir_jsonl_open_files: gauge('Files that the receiver has open.', '{file}', ['receiver']),
   weir_jsonl_backlog_bytes: gauge('Bytes of open files that are not read yet.', 'By', ['receiver']),
   weir_jsonl_unreadable_lines: counter('Lines moved to the dead letters.', '{line}', ['receiver']),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { corsSchema } from '../../pipeline/net/cors.ts'
 import { serverTls } from '../../pipeline/net/tls.ts'
 import { byteSize, duration, endpoint } from '../../pipeline/schema.ts'
 
@@ -61,26 +62,6 @@ const grpc = z.strictObject({
   tls: serverTls.optional().describe('TLS and mTLS; absent: plain HTTP/2.'),
 })
 
-const cors = z.strictObject({
-  allowed_origins: z
-    .array(z.string().min(1))
-    .default([])
-    .describe('Origins that may send, e.g. https://*.example.com; * allows every one.'),
-  allowed_headers: z
-    .array(z.string().min(1))
-    .default([])
-    .describe(
-      'Request headers that may be sent beyond Accept, Content-Type and X-Requested-With; * allows all.',
-    ),
-  exposed_headers: z.array(z.string().min(1)).default([]).describe('Response headers that scripts may read.'),
-  max_age: z
-    .number()
-    .int()
-    .nonnegative()
-    .optional()
-    .describe('Seconds that a browser may remember the answer.'),
-})
-
 const http = z.strictObject({
   endpoint: endpoint().default('127.0.0.1:4318').describe('Where to listen.'),
   insecure_bind: insecureBind,
@@ -91,7 +72,7 @@ const http = z.strictObject({
   read_timeout: duration().prefault('30s').describe('Time for a request body to arrive.'),
   read_header_timeout: duration().prefault('10s').describe('Time for the request headers to arrive.'),
   idle_timeout: duration().prefault('60s').describe('How long an idle connection is kept.'),
-  cors: cors.optional().describe('Lets browsers send; absent: they may not.'),
+  cors: corsSchema.optional().describe('Lets browsers send; absent: they may not.'),
   tls: serverTls.optional().describe('TLS and mTLS, HTTP/2 by ALPN; absent: plain HTTP/1.1.'),
 })
 

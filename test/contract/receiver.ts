@@ -21,10 +21,15 @@ export interface ReceiverRig {
   create(context: Context, next: Entry): Receiver
   /** Connects to the started receiver. `send` delivers one request with one span of that name. */
   sender(receiver: Receiver): { send(id: string): Promise<Answer>; close(): void }
+  /** The id in a batch; default: the name of its span. */
+  idOf?(batch: Batch): string
+  /** For a receiver that keeps state. */
+  openState?(): Promise<StateStore>
 }
 
 export interface ReceiverContextOptions {
   readonly intakeBytes?: number
+  readonly state?: StateStore | undefined
   readonly log?: pino.Logger
 }
 
@@ -39,12 +44,14 @@ export function receiverContext(id: string, options: ReceiverContextOptions = {}
     log: options.log ?? pino({ level: 'silent' }),
     meter: { counter: () => ignore, gauge: () => ignore, histogram: () => ignore },
     clock: Date.now,
-    // Receivers under this kit keep no state; touching it is a failure.
-    state: new Proxy({} as StateStore, {
-      get: (_, name) => {
-        throw new Error(`the receiver used state.${String(name)}`)
-      },
-    }),
+    // Most receivers keep no state; touching it is a failure.
+    state:
+      options.state ??
+      new Proxy({} as StateStore, {
+        get: (_, name) => {
+          throw new Error(`the receiver used state.${String(name)}`)
+        },
+      }),
     identity: NOBODY_KNOWN,
     listeners,
     intake,
@@ -95,16 +102,18 @@ class Pipeline {
   readonly dropped = new Map<string, number>()
   readonly #fates: readonly Fate[]
   readonly #slow: boolean
+  readonly #idOf: (batch: Batch) => string
   readonly #attempts = new Map<string, number>()
 
-  constructor(fates: readonly Fate[], slow: boolean) {
+  constructor(fates: readonly Fate[], slow: boolean, idOf: (batch: Batch) => string) {
     this.#fates = fates
     this.#slow = slow
+    this.#idOf = idOf
   }
 
   async consume(batch: Batch): Promise<Outcome> {
     if (this.#slow) await new Promise((resolve) => setImmediate(resolve))
-    const id = batch.name(0)
+    const id = this.#idOf(batch)
     const attempt = (this.#attempts.get(id) ?? 0) + 1
     this.#attempts.set(id, attempt)
     const end = fate(this.#fates, id, attempt)
@@ -134,9 +143,10 @@ const PIPELINES: Readonly<Record<string, { fates: readonly Fate[]; slow?: boolea
 export function receiverContract(name: string, rig: ReceiverRig): void {
   for (const [what, { fates, slow }] of Object.entries(PIPELINES)) {
     it(`${name}: each span ends accepted or refused exactly once when the pipeline ${what}`, async () => {
-      const pipeline = new Pipeline(fates, slow ?? false)
+      const pipeline = new Pipeline(fates, slow ?? false, (batch) => rig.idOf?.(batch) ?? batch.name(0))
       const entry = new TestEntry((batch) => pipeline.consume(batch))
-      const { context, listeners, intake } = receiverContext(name)
+      const state = await rig.openState?.()
+      const { context, listeners, intake } = receiverContext(name, { state })
       const receiver = rig.create(context, entry)
       await receiver.start?.()
       const told = await Promise.all(
@@ -144,6 +154,7 @@ export function receiverContract(name: string, rig: ReceiverRig): void {
       )
       await receiver.stop?.(AbortSignal.timeout(5000))
       await listeners.close()
+      await state?.close()
       const accepted = told.flatMap((sender) => sender.accepted).sort()
       const refused = told.flatMap((sender) => sender.refused).sort()
       expect(accepted.length + refused.length).toBe(SENDERS * REQUESTS)
@@ -156,7 +167,8 @@ export function receiverContract(name: string, rig: ReceiverRig): void {
   }
 
   it(`${name}: stop is safe before start, idempotent, and the receiver can be made and started again`, async () => {
-    const { context, listeners } = receiverContext(name)
+    const state = await rig.openState?.()
+    const { context, listeners } = receiverContext(name, { state })
     const entry = new TestEntry(async () => ACCEPTED)
     const deadline = AbortSignal.timeout(5000)
     await rig.create(context, entry).stop?.(deadline)
@@ -170,6 +182,7 @@ export function receiverContract(name: string, rig: ReceiverRig): void {
       await receiver.stop?.(deadline)
     }
     await listeners.close()
+    await state?.close()
   })
 }
 

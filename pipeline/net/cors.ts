@@ -1,12 +1,33 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { HttpConfig } from './config.ts'
+import { z } from 'zod'
 
-type CorsConfig = NonNullable<HttpConfig['cors']>
+/** The collector's `cors` block. */
+export const corsSchema = z.strictObject({
+  allowed_origins: z
+    .array(z.string().min(1))
+    .default([])
+    .describe('Origins that may send, e.g. https://*.example.com; * allows every one.'),
+  allowed_headers: z
+    .array(z.string().min(1))
+    .default([])
+    .describe(
+      'Request headers that may be sent beyond Accept, Content-Type and X-Requested-With; * allows all.',
+    ),
+  exposed_headers: z.array(z.string().min(1)).default([]).describe('Response headers that scripts may read.'),
+  max_age: z
+    .number()
+    .int()
+    .nonnegative()
+    .optional()
+    .describe('Seconds that a browser may remember the answer.'),
+})
+
+type CorsConfig = z.output<typeof corsSchema>
 
 /** Allowed without being listed, as in the collector. */
 const ALWAYS = ['accept', 'accept-language', 'content-type', 'content-language', 'x-requested-with']
 
-/** The collector's `cors` block. */
+/** Answers browsers as the block says. */
 export class Cors {
   readonly #origins: readonly RegExp[]
   readonly #config: CorsConfig

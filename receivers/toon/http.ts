@@ -1,0 +1,162 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Entry } from '../../pipeline/admission.ts'
+import type { AgentRuns } from '../../pipeline/agent/agent-runs.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import { answer, answerRefusal, LINGER_MS } from '../../pipeline/net/answer.ts'
+import { readBody } from '../../pipeline/net/body.ts'
+import { Cors } from '../../pipeline/net/cors.ts'
+import { headOf } from '../../pipeline/net/head.ts'
+import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
+import { encodingOf, ENCODINGS, inflate, tooLarge, type Encoding } from '../../pipeline/net/inflate.ts'
+import { Passage } from '../../pipeline/net/passage.ts'
+import { Refusal } from '../../pipeline/net/refusal.ts'
+import { TlsFront } from '../../pipeline/net/tls.ts'
+import { hash } from 'node:crypto'
+import { formatOf, type Format } from './body.ts'
+import type { ToonConfig } from './config.ts'
+import { Handlers, type Reply, type ToonRequest } from './handlers.ts'
+import { openApi } from './openapi.ts'
+import { plain, PROBLEM_JSON, problemBody, problemOf } from './problem.ts'
+import { routeOf } from './routes.ts'
+
+const JSON_TYPE = 'application/json'
+const MAX_HEADERS = 64
+
+/** The server: from a request to the handlers, and from what they say to an answer. */
+export class ToonHttp {
+  readonly #config: ToonConfig
+  readonly #context: Context
+  readonly #next: Entry
+  readonly #handlers: Handlers
+  readonly #cors: Cors | undefined
+  #serving: HttpServing | undefined
+  #openApi: Buffer | undefined
+
+  constructor(config: ToonConfig, context: Context, next: Entry, runs: AgentRuns) {
+    this.#config = config
+    this.#context = context
+    this.#next = next
+    const { max_events, max_event_size, max_payload_size, max_depth } = config.limits
+    const limits = {
+      maxEvents: max_events,
+      maxEventBytes: max_event_size,
+      maxPayloadBytes: max_payload_size,
+      maxDepth: max_depth,
+    }
+    this.#handlers = new Handlers(runs, limits, context.id)
+    this.#cors = config.cors && new Cors(config.cors)
+  }
+
+  async start(): Promise<string> {
+    const { tls, endpoint } = this.#config
+    const handler = (request: IncomingMessage, response: ServerResponse) =>
+      void this.#handle(request, response)
+    this.#serving = await serveHttp(this.#context.listeners, endpoint, handler, {
+      tls: tls && new TlsFront(tls, ['h2', 'http/1.1'], this.#context.log),
+      readTimeoutMs: this.#config.read_timeout + this.#config.read_header_timeout + LINGER_MS,
+      readHeaderTimeoutMs: this.#config.read_header_timeout,
+      idleTimeoutMs: this.#config.idle_timeout,
+      clientError: (status, message) => ({
+        type: PROBLEM_JSON,
+        body: String(problemBody(plain(status, message))),
+      }),
+    })
+    return this.#serving.address
+  }
+
+  async stop(deadline: AbortSignal): Promise<void> {
+    await this.#serving?.stop(deadline)
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      if (this.#cors?.apply(request, response)) return
+      if (request.rawHeaders.length > 2 * MAX_HEADERS)
+        throw new Refusal(431, `more than ${MAX_HEADERS} headers`)
+      const route = routeOf(request.method ?? '', request.url ?? '')
+      if (route.action === 'describe') {
+        this.#openApi ??= Buffer.from(JSON.stringify(openApi()))
+        return answer(response, 200, this.#openApi, JSON_TYPE)
+      }
+      const { action, runId } = route
+      const { status, body, headers = {} } = await this.#pass(request, response, { action, runId })
+      if (response.headersSent || response.destroyed) return
+      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
+      answer(response, status, Buffer.from(`${JSON.stringify(body)}\n`), JSON_TYPE)
+    } catch (error) {
+      await this.#refuse(request, response, error)
+    }
+  }
+
+  /** Admission, body, handler. The sender may go away meanwhile: what was read whole is done whole. */
+  async #pass(
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: ToonRequest['route'],
+  ): Promise<Reply> {
+    const limit = this.#config.max_request_body_size
+    const head = headOf(request)
+    const { declaredBytes } = head
+    const encoding = encodingFor(request)
+    const format = formatFor(request, route)
+    if (declaredBytes !== undefined && declaredBytes > limit) throw tooLarge(limit)
+    const passage = new Passage(head, this.#context.intake)
+    const onClose = () => passage.finish()
+    response.once('close', onClose)
+    try {
+      await passage.admit(this.#next)
+      if (declaredBytes !== undefined) passage.take(declaredBytes)
+      if (request.headers.expect !== undefined) response.writeContinue()
+      const take = declaredBytes === undefined ? (bytes: number) => passage.take(bytes) : () => {}
+      const raw = await readBody(request, { maxBytes: limit, timeoutMs: this.#config.read_timeout, take })
+      // From here on the request's memory is held until it is done, gone or not.
+      response.off('close', onClose)
+      const body = await this.#open(passage, raw, encoding)
+      const { admitted } = passage
+      return await this.#handlers.handle({
+        route,
+        admitted,
+        header: (name) => head.header(name),
+        body,
+        format,
+      })
+    } finally {
+      response.off('close', onClose)
+      passage.finish()
+    }
+  }
+
+  /** The body as meant: verified as it came, then inflated. */
+  async #open(passage: Passage, raw: Uint8Array, encoding: Encoding): Promise<Uint8Array> {
+    const { admitted } = passage
+    if (admitted.wantsDigest) await admitted.verify(hash('sha256', raw, 'buffer'))
+    if (encoding === 'identity') return raw
+    return inflate(raw, encoding, this.#config.max_request_body_size, (grown) => passage.take(grown))
+  }
+
+  async #refuse(request: IncomingMessage, response: ServerResponse, error: unknown): Promise<void> {
+    if (response.headersSent || response.destroyed) return
+    const problem = problemOf(error)
+    if (problem.status === 500) this.#context.log.error({ err: error }, 'request failed')
+    if (error instanceof Refusal)
+      for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)
+    if (problem.retryAfterMs !== undefined) {
+      response.setHeader('retry-after', String(Math.ceil(problem.retryAfterMs / 1000)))
+    }
+    await answerRefusal(request, response, problem.status, problemBody(problem), PROBLEM_JSON)
+  }
+}
+
+function encodingFor(request: IncomingMessage): Encoding {
+  const encoding = encodingOf(request.headers['content-encoding'])
+  if (encoding !== undefined) return encoding
+  throw new Refusal(415, `Content-Encoding must be one of ${ENCODINGS}`, { 'accept-encoding': ENCODINGS })
+}
+
+/** Who sends no body, or does not say what it is, means JSON where a body is optional. */
+function formatFor(request: IncomingMessage, { action }: ToonRequest['route']): Format {
+  const format = formatOf(request.headers['content-type'])
+  if (format !== undefined) return format
+  if (action === 'finish' || action === 'read') return 'json'
+  throw new Refusal(415, 'the request has no Content-Type')
+}
