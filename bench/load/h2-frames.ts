@@ -9,6 +9,7 @@ export const FRAME = {
   ping: 6,
   goAway: 7,
   windowUpdate: 8,
+  continuation: 9,
 } as const
 
 export const FLAG = { ack: 0x1, endStream: 0x1, endHeaders: 0x4 } as const

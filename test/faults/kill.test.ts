@@ -1,10 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { test, type TestContext } from 'vitest'
-import { NatsServer } from '../nats.ts'
-import { startDaemon, type Daemon } from '../support/daemon.ts'
-import { startSender, type LedgerSender } from '../support/ledger-sender.ts'
+import { test } from 'vitest'
 import {
-  daemonConfig,
   expectBalance,
   expectExact,
   expectLedger,
@@ -12,8 +8,10 @@ import {
   reckon,
   say,
   seedOf,
+  startWorld,
   stateOf,
   untilDelivering,
+  type World,
 } from './world.ts'
 
 /** `WEIR_FAULT_ROUNDS=100 WEIR_FAULT_SEED=7 npm run test:faults`: longer, and the same again. */
@@ -21,24 +19,6 @@ const ROUNDS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 10)
 const SEED = seedOf(process.env)
 
 type Victim = 'daemon' | 'store process' | 'nats-server'
-
-interface World {
-  readonly daemon: Daemon
-  readonly nats: NatsServer | undefined
-  readonly sender: LedgerSender
-}
-
-async function world(driver: string, { onTestFinished }: TestContext): Promise<World> {
-  const nats = driver === 'jetstream' ? await NatsServer.start() : undefined
-  onTestFinished(() => nats?.stop())
-  const daemon = await startDaemon({ config: daemonConfig(nats?.url) })
-  onTestFinished(() => daemon.stop())
-  await daemon.ready()
-  const endpoint = (): string => daemon.endpoints.grpc
-  const sender = startSender({ endpoint, senders: 6, spansPerRequest: 10, paceMs: 5 })
-  onTestFinished(() => sender.abort())
-  return { daemon, nats, sender }
-}
 
 /** Each victim as often as asked for, in a seeded order. */
 function plan(victims: readonly Victim[], random: () => number): Victim[] {
@@ -72,7 +52,7 @@ test.concurrent.for([
   { timeout: 120_000 + ROUNDS * 40_000 },
   async ([driver, victims], context) => {
     const random = randomOf(SEED)
-    const made = await world(driver, context)
+    const made = await startWorld(driver, { senders: 6, spansPerRequest: 10, paceMs: 5 }, context)
     const { daemon, sender } = made
     const intakeMs: number[] = []
     const deliveryMs: number[] = []

@@ -1,9 +1,5 @@
 import { expect, test } from 'vitest'
-import { NatsServer } from '../nats.ts'
-import { startDaemon } from '../support/daemon.ts'
-import { startSender } from '../support/ledger-sender.ts'
 import {
-  daemonConfig,
   expectBalance,
   expectExact,
   expectLedger,
@@ -11,6 +7,7 @@ import {
   reckon,
   say,
   seedOf,
+  startWorld,
   stateOf,
 } from './world.ts'
 
@@ -20,22 +17,16 @@ const SEED = seedOf(process.env)
 test.concurrent.for(['embedded', 'jetstream'])(
   'a client that loses every third answer and retries, %s: nothing is stored twice',
   { timeout: 120_000 },
-  async (driver, { onTestFinished }) => {
+  async (driver, context) => {
     const random = randomOf(SEED)
-    const nats = driver === 'jetstream' ? await NatsServer.start() : undefined
-    onTestFinished(() => nats?.stop())
-    const daemon = await startDaemon({ config: daemonConfig(nats?.url) })
-    onTestFinished(() => daemon.stop())
-    await daemon.ready()
-    const sender = startSender({
-      endpoint: () => daemon.endpoints.grpc,
+    const plan = {
       senders: 12,
       spansPerRequest: 10,
-      loses: (answers) => answers % 3 === 0,
+      loses: (answers: number) => answers % 3 === 0,
       // Some hang up while the daemon still writes: then the repeat races with the first try.
       hangsUpMs: () => (random() < 0.1 ? random() * 5 : undefined),
-    })
-    onTestFinished(() => sender.abort())
+    }
+    const { daemon, nats, sender } = await startWorld(driver, plan, context)
     await sender.progress(1000, 60_000)
     await sender.finish()
     const messages = (await daemon.metrics()).sum('weir_wal_messages')

@@ -1,10 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { NatsServer } from '../nats.ts'
-import { startDaemon } from '../support/daemon.ts'
-import { startSender } from '../support/ledger-sender.ts'
 import {
-  daemonConfig,
   expectExact,
   expectLedger,
   frozenRange,
@@ -12,6 +8,7 @@ import {
   reckon,
   say,
   seedOf,
+  startWorld,
   stateOf,
   untilDelivering,
 } from './world.ts'
@@ -24,16 +21,10 @@ const SEED = seedOf(process.env)
 test.concurrent.for(['embedded', 'jetstream'])(
   'SIGTERM under load, %s: exit code 0 in time, and what was acknowledged is stored after the restart',
   { timeout: 120_000 },
-  async (driver, { onTestFinished }) => {
+  async (driver, context) => {
     const random = randomOf(SEED)
-    const nats = driver === 'jetstream' ? await NatsServer.start() : undefined
-    onTestFinished(() => nats?.stop())
-    const daemon = await startDaemon({ config: daemonConfig(nats?.url) })
-    onTestFinished(() => daemon.stop())
-    await daemon.ready()
-    const endpoint = (): string => daemon.endpoints.grpc
-    const sender = startSender({ endpoint, senders: 6, spansPerRequest: 10, paceMs: 5 })
-    onTestFinished(() => sender.abort())
+    const plan = { senders: 6, spansPerRequest: 10, paceMs: 5 }
+    const { daemon, nats, sender } = await startWorld(driver, plan, context)
     const stopMs: number[] = []
     for (let time = 0; time < TIMES; time++) {
       await sender.progress(100, 60_000)

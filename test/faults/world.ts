@@ -1,12 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { pino } from 'pino'
-import { expect } from 'vitest'
+import { expect, type TestContext } from 'vitest'
 import { createStateStore, stateSchema, type StateConfig } from '../../pipeline/state/create.ts'
 import type { CursorRecord } from '../../pipeline/wal/cursor-record.ts'
 import { listCursors } from '../../pipeline/wal/cursor-store.ts'
 import { imbalance, type Ledger } from '../../pipeline/wal/ledger.ts'
-import type { Daemon } from '../support/daemon.ts'
-import { traceId, type LedgerSender } from '../support/ledger-sender.ts'
+import { NatsServer } from '../nats.ts'
+import { startDaemon, type Daemon } from '../support/daemon.ts'
+import { startSender, traceId, type LedgerPlan, type LedgerSender } from '../support/ledger-sender.ts'
 
 const NO_LOG = pino({ level: 'silent' })
 
@@ -32,6 +33,28 @@ service:
     ${STORE}: { receivers: [wal], processors: [cost], exporters: [clickhouse] }
   telemetry: { logs: { level: ${logLevel} } }
 `
+}
+
+export interface World {
+  readonly daemon: Daemon
+  readonly nats: NatsServer | undefined
+  readonly sender: LedgerSender
+}
+
+/** A ready daemon on `embedded` or `jetstream` and who sends to it; all of it ends with the test. */
+export async function startWorld(
+  driver: string,
+  plan: Omit<LedgerPlan, 'endpoint'>,
+  { onTestFinished }: TestContext,
+): Promise<World> {
+  const nats = driver === 'jetstream' ? await NatsServer.start() : undefined
+  onTestFinished(() => nats?.stop())
+  const daemon = await startDaemon({ config: daemonConfig(nats?.url) })
+  onTestFinished(() => daemon.stop())
+  await daemon.ready()
+  const sender = startSender({ ...plan, endpoint: () => daemon.endpoints.grpc })
+  onTestFinished(() => sender.abort())
+  return { daemon, nats, sender }
 }
 
 export interface Reckoning {

@@ -1,15 +1,8 @@
-/** HTTP/2 as bytes, for what no client library will send (RFC 9113 section 4.1, RFC 7541). */
-export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+import { frameHead } from '../../bench/load/h2-frames.ts'
 
-export const FRAME = {
-  data: 0,
-  headers: 1,
-  rstStream: 3,
-  settings: 4,
-  ping: 6,
-  windowUpdate: 8,
-  continuation: 9,
-} as const
+/** HTTP/2 as bytes, for what no client library will send (RFC 9113 section 4.1, RFC 7541). */
+export { FRAME, PREFACE } from '../../bench/load/h2-frames.ts'
+
 export const END_STREAM = 1
 export const END_HEADERS = 4
 
@@ -19,12 +12,7 @@ export function frame(
   stream: number,
   payload: Uint8Array = new Uint8Array(),
 ): Buffer {
-  const head = Buffer.alloc(9)
-  head.writeUIntBE(payload.length, 0, 3)
-  head.writeUInt8(type, 3)
-  head.writeUInt8(flags, 4)
-  head.writeUInt32BE(stream, 5)
-  return Buffer.concat([head, payload])
+  return Buffer.concat([frameHead(payload.length, type, flags, stream), payload])
 }
 
 /** Indexed `:method POST` and `:scheme http`, then literals without indexing. */
