@@ -9,9 +9,11 @@ export interface MadeKey {
 /** Tenants and keys of a running daemon, through its API. */
 export class IdentityClient {
   readonly #api: string
+  readonly #token: string | undefined
 
-  constructor(api: string) {
+  constructor(api: string, token?: string) {
     this.#api = api
+    this.#token = token
   }
 
   async tenant(id: string, fields: object = { tier: 'enterprise' }): Promise<void> {
@@ -43,7 +45,11 @@ export class IdentityClient {
   async call(method: string, path: string, body?: object): Promise<Record<string, unknown>> {
     const response = await fetch(`${this.#api}${path}`, {
       method,
-      ...(body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+      headers: {
+        'content-type': 'application/json',
+        ...(this.#token !== undefined && { authorization: `Bearer ${this.#token}` }),
+      },
+      ...(body && { body: JSON.stringify(body) }),
     })
     const answer = (await response.json()) as Record<string, unknown>
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${JSON.stringify(answer)}`)
