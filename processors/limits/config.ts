@@ -163,7 +163,7 @@ export const config = z.strictObject({
     .prefault({})
     .describe('Back-pressure from spans that stores refuse for good.'),
   refusal_delay: duration()
-    .prefault('100ms')
+    .prefault('250ms')
     .describe(
       'A tenant over a limit of its own waits this long for the refusal, so that it slows nobody down.',
     ),
