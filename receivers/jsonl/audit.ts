@@ -32,8 +32,8 @@ const event = z.looseObject({
       message: z.string(),
       traceback: z.string().nullish(),
       recoverable: z.boolean().nullish(),
-      input_snapshot: z.unknown(),
-      environment: z.unknown(),
+      input_snapshot: z.unknown().optional(),
+      environment: z.unknown().optional(),
     })
     .nullish(),
 })

@@ -196,9 +196,9 @@ export class Roster {
     const alike = [...this.#known].filter((known) => begins(head, known.stored.checkpoint.fingerprint))
     if (await this.#continues(alike, file, source)) return true
     for (const known of alike) {
-      if (!isRead(known) || !(await this.#isCopy(file, source, head, known))) continue
-      this.#copies.set(inode, { stamp: stampOf(file), of: known })
-      return false
+      const verdict = isRead(known) ? await this.#compare(file, source, head, known) : 'other'
+      if (verdict === 'copy') this.#copies.set(inode, { stamp: stampOf(file), of: known })
+      if (verdict !== 'other') return false
     }
     const isOld = config.exclude_older_than !== undefined && nowMs - file.mtimeMs > config.exclude_older_than
     if (isOld) return false
@@ -230,15 +230,24 @@ export class Roster {
     return false
   }
 
-  /** Whether it holds nothing that the file which is still read does not hold at the same place. */
-  async #isCopy(file: Found, source: Source, head: Buffer, original: Known): Promise<boolean> {
+  /**
+   * `copy`: it holds nothing that the file which is still read does not hold at the same place. `later`: that one has
+   * just been truncated or replaced, so that this may be what it was; the next look knows.
+   */
+  async #compare(
+    file: Found,
+    source: Source,
+    head: Buffer,
+    original: Known,
+  ): Promise<'copy' | 'other' | 'later'> {
     // An archive is made from a file that is still there; how long it will be nobody knows yet.
-    if (this.isArchive(file.path)) return true
+    if (this.isArchive(file.path)) return 'copy'
     const tail = await this.open(original)
-    if (tail === undefined) return false
+    if (tail === undefined) return 'later'
     const from = Math.max(0, file.size - TAIL_BYTES)
     const end = await readAt(source, from, file.size - from)
-    return (await tail.holds(0, head)) && (await tail.holds(from, end))
+    if ((await tail.holds(0, head)) && (await tail.holds(from, end))) return 'copy'
+    return (await tail.isSame()) ? 'other' : 'later'
   }
 
   async #create(file: Found, source: Source, head: Buffer, atEnd: boolean, nowMs: number): Promise<Known> {

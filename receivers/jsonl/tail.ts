@@ -98,11 +98,12 @@ export class Tail {
   /** Reads up to about `bytes`. `final`: nobody writes to the file any more. */
   async turn(bytes: number, final: boolean, signal: AbortSignal): Promise<Turn> {
     try {
-      if (!(await this.#isSame())) return 'replaced'
       if (!(await this.#repeatFrozen(signal))) return 'replaced'
       const until = this.#offset + bytes
       while (this.#offset < until) {
         const next = await this.#reader.next(this.#offset, final)
+        // After the read: what was read may be of a file that was truncated and has grown again meanwhile.
+        if (!(await this.isSame())) return 'replaced'
         if (!(await this.#take(next, final, signal))) return 'end'
       }
       return 'more'
@@ -111,12 +112,18 @@ export class Tail {
     }
   }
 
-  async #isSame(): Promise<boolean> {
+  /** Whether the file still holds what was read of it. */
+  async isSame(): Promise<boolean> {
     const size = await this.#source.size()
     if (size === undefined) return true
     if (size < this.#offset) return false
     const { length } = this.#before
-    return this.#before.equals(await readAt(this.#source, this.#offset - length, length))
+    const { fingerprint } = this.#stored.checkpoint
+    // Lines often end alike: the beginning tells one that was truncated and has grown again.
+    return (
+      begins(await readAt(this.#source, 0, fingerprint.length), fingerprint) &&
+      this.#before.equals(await readAt(this.#source, this.#offset - length, length))
+    )
   }
 
   /** After a crash: exactly the range that was under way. */
@@ -124,7 +131,7 @@ export class Tail {
     const { frozen, offset } = this.#stored.checkpoint
     if (frozen === undefined || offset !== this.#offset) return true
     const bytes = await this.#reader.exactly(offset, frozen.to - offset)
-    if (bytes === undefined) return false
+    if (bytes === undefined || !(await this.isSame())) return false
     await this.#pass(new Range(offset, bytes, this.#encoding), signal, frozen)
     return true
   }
@@ -255,7 +262,8 @@ export class Tail {
     const wanted = this.#services.config.fingerprint_size
     const grown =
       fingerprint.length < wanted ? await readAt(this.#source, 0, Math.min(wanted, this.#offset)) : undefined
-    const longer = grown !== undefined && grown.length > fingerprint.length
+    // Looked at after it was read: it may have been truncated in between.
+    const longer = grown !== undefined && grown.length > fingerprint.length && (await this.isSame())
     if (
       !longer &&
       path === place.path &&

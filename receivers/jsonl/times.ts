@@ -31,10 +31,9 @@ function numberOf(text: string): number | bigint | string {
 function ofNumber(value: number, format: 'auto' | Unit): bigint | undefined {
   if (!Number.isFinite(value) || value < 0 || value > 1e20) return undefined
   const unit = format === 'auto' ? unitOf(value) : format
-  // Seconds with a fraction: by microseconds, beyond which a double knows nothing of them.
-  return unit === 's'
-    ? BigInt(Math.round(value * 1e6)) * 1000n
-    : inRange(BigInt(Math.round(value * UNIT_NS[unit])))
+  if (unit === 'us' || unit === 'ns') return inRange(BigInt(Math.round(value * UNIT_NS[unit])))
+  // By microseconds, beyond which a double knows nothing of times of today.
+  return inRange(BigInt(Math.round(value * (UNIT_NS[unit] / 1000))) * 1000n)
 }
 
 function ofInteger(value: bigint, format: 'auto' | 'rfc3339' | Unit): bigint | undefined {
