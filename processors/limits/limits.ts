@@ -105,7 +105,8 @@ export class LimitsProcessor implements Processor {
     if (charge === undefined) return
     this.#charged.delete(batch)
     for (const account of this.#accountsOf(batch)) {
-      if (outcome === undefined) account.refund(charge.amount)
+      // Nothing live: all of it was rejected or dropped on the way.
+      if (outcome === undefined || batch.live === 0) account.refund(charge.amount)
       else this.#use(account, batch, charge.amount.spans + charge.rejected - rejectedCount(outcome))
     }
   }

@@ -3,6 +3,7 @@ import { grpcFrames, gzip } from './framing.ts'
 import { jsonl } from './jsonl.ts'
 import { otlpJson, otlpProtobuf } from './otlp.ts'
 import { fuzz, type Target } from './target.ts'
+import { toonJson, toonNdjson, toonText } from './toon.ts'
 
 /**
  * Every decoder of what senders write, on damaged input: no crash, no hang, no growth. A short round here;
@@ -16,7 +17,16 @@ const MAX_MS = 100
 /** Names of attributes that were met before are kept: 16,384 of them, 8 MiB at worst (pipeline/batch/keys.ts). */
 const MAX_GROWTH = 24 * 1024 * 1024
 
-const TARGETS: readonly Target[] = [otlpProtobuf, otlpJson, gzip, grpcFrames, jsonl]
+const TARGETS: readonly Target[] = [
+  otlpProtobuf,
+  otlpJson,
+  gzip,
+  grpcFrames,
+  jsonl,
+  toonJson,
+  toonNdjson,
+  toonText,
+]
 
 test.each(TARGETS.map((target) => [target.name, target] as const))(
   `%s: refused or read rightly (seed ${SEED})`,
