@@ -68,6 +68,11 @@ export class ToonHttp {
     await this.#serving?.stop(deadline)
   }
 
+  /** Reads the certificates again, for new connections. */
+  async refresh(): Promise<void> {
+    await this.#serving?.refresh()
+  }
+
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       if (this.#cors?.apply(request, response)) return

@@ -43,6 +43,10 @@ export class ToonReceiver implements Receiver {
     this.#context.log.info({ endpoint: this.#address }, 'listening')
   }
 
+  async refresh(): Promise<void> {
+    await this.#http.refresh()
+  }
+
   async stop(deadline: AbortSignal): Promise<void> {
     await this.#http.stop(deadline)
     await this.#runs.stop(deadline)

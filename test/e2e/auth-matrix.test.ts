@@ -9,7 +9,8 @@ import { connect as connectTls } from 'node:tls'
 import { credentials } from '@grpc/grpc-js'
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT, type JWK } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ask, PROTOBUF, RawGrpcClient, tracesRequest } from '../contract/otlp-clients.ts'
+import { ask, JSON_TYPE, PROTOBUF, RawGrpcClient, tracesRequest } from '../contract/otlp-clients.ts'
+import { freePorts } from '../../pipeline/net/free-ports.ts'
 import { Certificates, hasOpenssl } from '../support/certificates.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
 import { IdentityClient, signed, type MadeKey } from '../support/identity.ts'
@@ -22,8 +23,9 @@ const OK = [200, 0] as const
 const UNAUTHENTICATED = [401, 16] as const
 const FORBIDDEN = [403, 7] as const
 
-function configOf(auth: string, tls: string): string {
+function configOf(auth: string, tls: string, toon: string): string {
   return `receivers:
+  toon: { endpoint: ${toon}${tls} }
   otlp: { protocols: { grpc: { endpoint: 127.0.0.1:0${tls} }, http: { endpoint: 127.0.0.1:0${tls} } } }
 processors:
   auth: ${auth}
@@ -36,7 +38,7 @@ extensions:
 service:
   extensions: [state, api, health]
   pipelines:
-    traces: { receivers: [otlp], processors: [auth], exporters: [stdout] }
+    traces: { receivers: [otlp, toon], processors: [auth], exporters: [stdout] }
 `
 }
 
@@ -56,10 +58,16 @@ interface Row {
 
 const body = tracesRequest('span')
 
-async function sendBoth(daemon: Daemon, row: Row): Promise<[number, number]> {
+async function sendAll(daemon: Daemon, toon: string, row: Row): Promise<[number, number]> {
   const port = Number(new URL(daemon.endpoints.http).port)
   const overHttp = await row.headers({ path: HTTP_PATH, body })
   const http = await ask(port, { headers: { ...PROTOBUF, ...overHttp }, body })
+  // The same over toon: a run that begins.
+  const start = Buffer.from('{"agent_id":"planner"}')
+  const overToon = await row.headers({ path: '/v1/runs', body: start })
+  const port2 = Number(toon.split(':')[1])
+  const begun = await ask(port2, { path: '/v1/runs', headers: { ...JSON_TYPE, ...overToon }, body: start })
+  expect(begun.status === 201 ? 200 : begun.status).toBe(http.status)
   const client = new RawGrpcClient(daemon.endpoints.grpc)
   const grpc = await client.export(body, { headers: await row.headers({ path: GRPC_PATH, body }) })
   client.close()
@@ -69,6 +77,11 @@ async function sendBoth(daemon: Daemon, row: Row): Promise<[number, number]> {
   return [http.status, grpc.code]
 }
 
+async function freeEndpoint(): Promise<string> {
+  const [port] = await freePorts(1)
+  return `127.0.0.1:${port}`
+}
+
 const ends: (() => unknown)[] = []
 afterAll(async () => {
   for (const end of ends.splice(0).reverse()) await end()
@@ -76,6 +89,7 @@ afterAll(async () => {
 
 describe('keys, signatures and tokens', () => {
   let daemon: Daemon
+  let toon: string
   let identity: IdentityClient
   const keys: Record<string, MadeKey> = {}
   let issuer: Issuer
@@ -83,8 +97,11 @@ describe('keys, signatures and tokens', () => {
   beforeAll(async () => {
     issuer = await Issuer.start()
     ends.push(() => issuer.stop())
+    toon = await freeEndpoint()
     const jwt = `{ issuers: [{ issuer: "${issuer.url}", audience: weir, jwks_url: "${issuer.url}/jwks", algorithms: [ES256, RS256], tenant_claim: tenant }] }`
-    daemon = await startDaemon({ config: configOf(`{ methods: [api_key, hmac, jwt], jwt: ${jwt} }`, '') })
+    daemon = await startDaemon({
+      config: configOf(`{ methods: [api_key, hmac, jwt], jwt: ${jwt} }`, '', toon),
+    })
     ends.push(() => daemon.stop())
     await daemon.ready()
     identity = new IdentityClient(daemon.endpoints.api)
@@ -371,7 +388,7 @@ describe('keys, signatures and tokens', () => {
   const table = { none, 'API key': apiKey, HMAC: hmac, JWT: jwt }
   for (const [method, rows] of Object.entries(table)) {
     it.each(rows)(`${method}: $is → $answer`, async (row) => {
-      expect(await sendBoth(daemon, row)).toEqual(row.answer)
+      expect(await sendAll(daemon, toon, row)).toEqual(row.answer)
     })
   }
 
@@ -392,9 +409,9 @@ describe('keys, signatures and tokens', () => {
       page.sum('weir_auth', `method="${method}",outcome="${outcome}"`)
     expect(count('api_key', 'accepted')).toBeGreaterThan(0)
     // Twice alone, twice beside a good signature.
-    expect(count('api_key', 'revoked')).toBe(4)
-    expect(count('hmac', 'replayed')).toBe(2)
-    expect(count('hmac', 'body')).toBe(2)
+    expect(count('api_key', 'revoked')).toBe(6)
+    expect(count('hmac', 'replayed')).toBe(3)
+    expect(count('hmac', 'body')).toBe(3)
     expect(count('jwt', 'algorithm')).toBeGreaterThanOrEqual(4)
     expect(count('none', 'missing')).toBeGreaterThan(0)
     for (const { secret } of Object.values(keys)) expect(daemon.log()).not.toContain(secret.slice(-64))
@@ -403,6 +420,7 @@ describe('keys, signatures and tokens', () => {
 
 describe.skipIf(!hasOpenssl)('client certificates (needs the openssl command)', () => {
   let daemon: Daemon
+  let toon: string
   let files: Certificates
 
   beforeAll(async () => {
@@ -416,9 +434,10 @@ describe.skipIf(!hasOpenssl)('client certificates (needs the openssl command)', 
     for (const name of names) files.certificate(name, 'ca', `URI:spiffe://weir/${name},DNS:${name}.example`)
     files.certificate('stranger', 'otherca', 'URI:spiffe://weir/san')
     files.certificate('past', 'ca', 'URI:spiffe://weir/san', -1)
+    toon = await freeEndpoint()
     const at = (name: string) => files.at(name)
     const tls = `, tls: { cert_file: ${at('server.pem')}, key_file: ${at('server.key')}, client_ca_file: ${at('ca.pem')} }`
-    daemon = await startDaemon({ config: configOf('{ methods: [mtls, api_key] }', tls) })
+    daemon = await startDaemon({ config: configOf('{ methods: [mtls, api_key] }', tls, toon) })
     ends.push(() => daemon.stop())
     await daemon.ready()
     const identity = new IdentityClient(daemon.endpoints.api)
@@ -483,9 +502,9 @@ describe.skipIf(!hasOpenssl)('client certificates (needs the openssl command)', 
     expect(await withCertificate(name)).toEqual(answer)
   })
 
-  it('and a server certificate that is replaced is used from the next SIGHUP on, by both protocols', async () => {
+  it('and a server certificate that is replaced is used from the next SIGHUP on, by every receiver', async () => {
     const { grpc, http } = daemon.endpoints
-    const ports = [Number(grpc.split(':')[1]), Number(new URL(http).port)]
+    const ports = [Number(grpc.split(':')[1]), Number(new URL(http).port), Number(toon.split(':')[1])]
     const client = new RawGrpcClient(
       grpc,
       credentials.createSsl(
@@ -496,7 +515,7 @@ describe.skipIf(!hasOpenssl)('client certificates (needs the openssl command)', 
     )
     expect((await client.export(body)).code).toBe(0)
     const before = await Promise.all(ports.map((port) => serverNames(files, port)))
-    expect(before).toEqual(['IP Address:127.0.0.1', 'IP Address:127.0.0.1'])
+    expect(before).toEqual(['IP Address:127.0.0.1', 'IP Address:127.0.0.1', 'IP Address:127.0.0.1'])
     files.certificate('server', 'ca', 'IP:127.0.0.1,DNS:renewed')
     process.kill(daemon.pid, 'SIGHUP')
     for (const port of ports)
