@@ -27,6 +27,7 @@ export interface Endpoints {
   readonly grpc: string
   /** URLs from here on. */
   readonly http: string
+  readonly toon: string
   readonly api: string
   readonly health: string
   readonly metrics: string
@@ -69,10 +70,11 @@ const STOP_MS = 30_000
 /** Starts it and does not wait for it: see `ready`. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const directory = await mkdtemp(join(tmpdir(), 'weir-daemon-'))
-  const [grpc, http, api, health, metrics] = await freePorts(5)
+  const [grpc, http, api, health, metrics, toon] = await freePorts(6)
   const endpoints: Endpoints = {
     grpc: `127.0.0.1:${grpc}`,
     http: `http://127.0.0.1:${http}`,
+    toon: `http://127.0.0.1:${toon}`,
     api: `http://127.0.0.1:${api}`,
     health: `http://127.0.0.1:${health}`,
     metrics: `http://127.0.0.1:${metrics}/metrics`,
@@ -135,6 +137,7 @@ function ownSets(config: Sections, directory: string, endpoints: Endpoints): str
   const host = (url: string): string => new URL(url).host
   const sets: string[] = []
   each(config.receivers, (id, type, value) => {
+    if (type === 'toon') sets.push(`receivers.${id}.endpoint=${host(endpoints.toon)}`)
     if (type !== 'otlp') return
     const protocols = (value['protocols'] ?? {}) as Record<string, unknown>
     if ('grpc' in protocols) sets.push(`receivers.${id}.protocols.grpc.endpoint=${endpoints.grpc}`)
