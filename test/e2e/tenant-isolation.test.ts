@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { ask, PROTOBUF, RawGrpcClient, tracesRequest } from '../contract/otlp-clients.ts'
+import { ask, JSON_TYPE, PROTOBUF, RawGrpcClient, tracesRequest } from '../contract/otlp-clients.ts'
+import { freePorts } from '../../pipeline/net/free-ports.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
 import { IdentityClient, signed, type MadeKey } from '../support/identity.ts'
 import { until } from '../support/until.ts'
@@ -9,7 +10,8 @@ const TENANTS = ['acme', 'acme-2', 'bmce'] as const
 type TenantId = (typeof TENANTS)[number]
 
 const ADMIN = 'an-admin-token-of-the-test'
-const config = `receivers:
+const configOf = (toon: string): string => `receivers:
+  toon: { endpoint: ${toon} }
   otlp: { protocols: { grpc: { endpoint: 127.0.0.1:0 }, http: { endpoint: 127.0.0.1:0 } } }
 processors:
   auth: { methods: [api_key, hmac] }
@@ -24,7 +26,7 @@ extensions:
 service:
   extensions: [state, api, health]
   pipelines:
-    traces/ingest: { receivers: [otlp], processors: [auth], exporters: [wal] }
+    traces/ingest: { receivers: [otlp, toon], processors: [auth], exporters: [wal] }
     traces/store: { receivers: [wal], exporters: [clickhouse] }
 `
 
@@ -35,10 +37,13 @@ interface Credentials {
 }
 
 let daemon: Daemon
+let toonPort: number
 const senders = new Map<TenantId, Credentials>()
 
 beforeAll(async () => {
-  daemon = await startDaemon({ config })
+  const [port] = await freePorts(1)
+  toonPort = port ?? 0
+  daemon = await startDaemon({ config: configOf(`127.0.0.1:${port}`) })
   await daemon.ready()
   const identity = new IdentityClient(daemon.endpoints.api, ADMIN)
   for (const tenant of TENANTS) {
@@ -122,13 +127,133 @@ async function send({ tenant, claims, body, key, way }: Sent, round: string): Pr
   expect(status).toBe(200)
 }
 
+it("a run is its tenant's, whatever it is called: its events, numbers, keys, answers and its end", async () => {
+  const run = fc.uuid()
+  const step = fc.record({
+    tenant: fc.constantFrom(...TENANTS),
+    claims: fc.constantFrom(...TENANTS),
+    does: fc.constantFrom('append' as const, 'append', 'append', 'finish', 'read'),
+    key: fc.nat(2),
+  })
+  await fc.assert(
+    fc.asyncProperty(run, fc.array(step, { minLength: 15, maxLength: 30 }), async (id, steps) => {
+      // The first tenant alone has begun the run yet: for the others there is none.
+      const [first] = TENANTS
+      await toon(first, first, 'POST', '/v1/runs', { run_id: id, agent_id: 'planner' }, 201)
+      for (const other of TENANTS.slice(1)) {
+        await toon(other, first, 'GET', `/v1/runs/${id}`, undefined, 404)
+        await toon(other, first, 'POST', `/v1/runs/${id}/finish`, { status: 'failed' }, 404)
+        await toon(other, first, 'POST', '/v1/runs', { run_id: id, agent_id: 'planner' }, 201)
+      }
+      const runs = new Map(
+        TENANTS.map((tenant) => [tenant, { keys: new Map<number, number>(), closed: false }]),
+      )
+      for (const { tenant, claims, does, key } of steps) {
+        const own = runs.get(tenant)
+        if (own === undefined) throw new Error('no such tenant')
+        if (does === 'append') {
+          const known = own.keys.get(key)
+          const events = [0, 1].map((n) => ({
+            t: '2026-01-01T00:00:00Z',
+            actor: 'agent',
+            type: 'reasoning',
+            payload: { thought: `of ${tenant} ${key} ${n}` },
+          }))
+          const answer = await toon(
+            tenant,
+            claims,
+            'POST',
+            `/v1/runs/${id}/events`,
+            events,
+            own.closed && known === undefined ? 409 : 202,
+            `key-${key}`,
+          )
+          if (known === undefined && !own.closed) own.keys.set(key, own.keys.size * 2 + 1)
+          // The numbers go on from this tenant's own, and a repeat gets the first answer.
+          if (!own.closed || known !== undefined)
+            expect(answer).toMatchObject({ accepted: 2, first_seq: known ?? own.keys.get(key) })
+        } else if (does === 'finish' && !own.closed) {
+          own.closed = true
+          await toon(tenant, claims, 'POST', `/v1/runs/${id}/finish`, { status: 'completed' }, 200)
+        }
+        const state = await toon(tenant, claims, 'GET', `/v1/runs/${id}`, undefined, 200)
+        expect(state).toMatchObject({
+          status: own.closed ? 'completed' : 'running',
+          events: own.keys.size * 2,
+        })
+      }
+      const spans = [...runs].map(
+        ([tenant, { keys, closed }]) => [tenant, keys.size * 2 + Number(closed)] as const,
+      )
+      await until(
+        async () => (await runSpans(id, ADMIN)).length === spans.reduce((sum, [, count]) => sum + count, 0),
+      )
+      for (const [tenant, count] of spans) {
+        const seen = await runSpans(id, senders.get(tenant)?.reader.secret ?? '')
+        expect(seen).toHaveLength(count)
+        expect(
+          seen.every(
+            ([owner, payload]) => owner === tenant && (payload === '' || payload.includes(`"of ${tenant} `)),
+          ),
+        ).toBe(true)
+      }
+    }),
+    { numRuns: 4 },
+  )
+}, 120_000)
+
+async function toon(
+  tenant: TenantId,
+  claims: TenantId,
+  method: string,
+  path: string,
+  value: object | undefined,
+  status: number,
+  key?: string,
+): Promise<unknown> {
+  const own = senders.get(tenant)
+  const headers = {
+    ...JSON_TYPE,
+    authorization: `Bearer ${own?.api.secret ?? ''}`,
+    'x-tenant-id': claims,
+    ...(key !== undefined && { 'idempotency-key': key }),
+  }
+  const body = value && Buffer.from(JSON.stringify(value))
+  const answer = await ask(toonPort, { method, path, headers, ...(body && { body }) })
+  expect([tenant, method, path, answer.status, answer.status === status ? '' : String(answer.body)]).toEqual([
+    tenant,
+    method,
+    path,
+    status,
+    '',
+  ])
+  return JSON.parse(answer.body.toString()) as unknown
+}
+
+/** Tenant and payload of the run's spans, as the bearer of `token` sees them. */
+function runSpans(id: string, token: string): Promise<readonly (readonly [string, string])[]> {
+  return rowsOf(
+    "SELECT TenantId, SpanAttributes['toon.payload'] FROM otel_traces WHERE RunId = {id:String}",
+    { id },
+    token,
+  )
+}
+
 /** Tenant and name of this round's spans, as the bearer of `token` sees them, whatever is asked for. */
 async function stored(round: string, token: string): Promise<readonly (readonly [string, string])[]> {
   const sql = `SELECT TenantId, SpanName FROM otel_traces WHERE startsWith(SpanName, {round:String}) AND (TenantId != '' OR 1)`
+  return rowsOf(sql, { round: `${round} ` }, token)
+}
+
+async function rowsOf(
+  sql: string,
+  params: object,
+  token: string,
+): Promise<readonly (readonly [string, string])[]> {
   const response = await fetch(`${daemon.endpoints.api}/v1/query`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ sql, params: { round: `${round} ` } }),
+    body: JSON.stringify({ sql, params }),
   })
   if (!response.ok) throw new Error(`the query failed: ${response.status} ${await response.text()}`)
   const { rows } = (await response.json()) as { rows: [string, string][] }
