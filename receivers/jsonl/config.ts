@@ -16,6 +16,21 @@ const retry = z
   .prefault({})
   .describe('Pauses while the pipeline does not take data. A file waits without end: nothing is given up.')
 
+const runs = z.strictObject({
+  idle_timeout: duration()
+    .prefault('24h')
+    .describe('A run without events for this long is closed as `abandoned`.'),
+  remember: duration()
+    .prefault('168h')
+    .describe('How long ended runs, and the ranges of files that were taken, are remembered.'),
+  max_idempotency_keys: z
+    .number()
+    .int()
+    .positive()
+    .default(1_000_000)
+    .describe('Ranges of a tenant that are remembered; over it the oldest leave first, counted.'),
+})
+
 export const config = z
   .strictObject({
     include: z
@@ -107,6 +122,7 @@ export const config = z
       .describe(
         'Whose files these are among daemons that share a state store; default: the host name. Set it where that changes with every start (containers).',
       ),
+    runs: runs.prefault({}).describe('Runs that toon events open.'),
     retry_on_failure: retry,
     dead_letters: z
       .strictObject({

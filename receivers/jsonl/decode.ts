@@ -1,4 +1,7 @@
 import { basename } from 'node:path'
+import { checkEvents, type CheckedEvent } from '../../pipeline/agent/check.ts'
+import { EventFault } from '../../pipeline/agent/event-fault.ts'
+import { EVENT_TYPES } from '../../pipeline/agent/event.ts'
 import { fromJson, JsonError } from '../../proto/otlp/from-json.ts'
 import { TRACE_REQUEST } from '../../proto/otlp/schema.ts'
 import { writeRequest, type SpanFields } from '../../proto/otlp/write.ts'
@@ -20,7 +23,8 @@ export interface Range {
 export interface Decoded {
   /** An ExportTraceServiceRequest; empty without spans. */
   readonly bytes: Buffer
-  readonly lines: number
+  /** toon events, which are numbered before they become spans. */
+  readonly events: readonly CheckedEvent[]
 }
 
 type Fields = Record<string, unknown>
@@ -51,12 +55,13 @@ export class Decoder {
   }
 
   /** Throws LineError. */
-  line(line: Buffer, offset: number, range: Range): Buffer | SpanFields {
+  line(line: Buffer, offset: number, range: Range): Buffer | SpanFields | CheckedEvent {
     const { format } = this.#config
     if (format === 'otlp_json' || (format === 'auto' && startsWith(line, OTLP))) return otlp(line)
     const value = parse(line)
     if (format === 'audit' || (format === 'auto' && isAudit(value)))
       return this.#added(auditSpan(value, range.tenant))
+    if (format === 'toon' || (format === 'auto' && isToon(value))) return toon(value)
     const isOtlp = format === 'auto' && Array.isArray(value['resourceSpans'])
     if (isOtlp) return otlp(line)
     if (this.#mapped === undefined) throw new LineError(unknown(value))
@@ -85,8 +90,8 @@ export class RangeDecoder {
   readonly #decoder: Decoder
   readonly #range: Range
   readonly #parts: Buffer[] = []
+  readonly #events: CheckedEvent[] = []
   #spans: SpanFields[] = []
-  #lines = 0
 
   constructor(decoder: Decoder, range: Range) {
     this.#decoder = decoder
@@ -96,20 +101,18 @@ export class RangeDecoder {
   /** Throws LineError; then nothing of the line is in. */
   add(line: Buffer, offset: number): void {
     const made = this.#decoder.line(line, offset, this.#range)
-    this.#lines++
-    if (!Buffer.isBuffer(made)) {
-      this.#spans.push(made)
-      return
-    }
-    this.#flush()
-    this.#parts.push(made)
+    if (Buffer.isBuffer(made)) {
+      this.#flush()
+      this.#parts.push(made)
+    } else if ('event' in made) this.#events.push(made)
+    else this.#spans.push(made)
   }
 
   take(): Decoded {
     this.#flush()
     const [only] = this.#parts
     const bytes = this.#parts.length === 1 && only !== undefined ? only : Buffer.concat(this.#parts)
-    return { bytes, lines: this.#lines }
+    return { bytes, events: this.#events }
   }
 
   #flush(): void {
@@ -131,6 +134,25 @@ function otlp(line: Buffer): Buffer {
   } catch (error) {
     if (error instanceof JsonError) throw new LineError(`OTLP/JSON: ${error.message}`)
     throw error
+  }
+}
+
+const TYPES: ReadonlySet<unknown> = new Set(EVENT_TYPES)
+
+function isToon(value: Fields): boolean {
+  return TYPES.has(value['type']) && typeof value['payload'] === 'object'
+}
+
+function toon(value: Fields): CheckedEvent {
+  try {
+    const [event] = checkEvents([value])
+    if (event?.event.meta?.run_id === undefined)
+      throw new LineError('toon event: meta.run_id: must name the run')
+    return event
+  } catch (error) {
+    if (!(error instanceof EventFault)) throw error
+    const [first] = error.errors
+    throw new LineError(`toon event: ${first?.field ?? ''}: ${first?.message ?? 'is not one'}`)
   }
 }
 

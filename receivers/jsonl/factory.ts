@@ -5,7 +5,7 @@ import { JsonlReceiver } from './jsonl.ts'
 export const jsonl: ReceiverFactory<typeof config> = {
   type: 'jsonl',
   aliases: ['filelog', 'file_log'],
-  summary: 'Tails files of JSON lines: OTLP/JSON, audit events, or any JSON by a mapping.',
+  summary: 'Tails files of JSON lines: toon events, OTLP/JSON, audit events, or any JSON by a mapping.',
   config,
   create: (value, context, next) => new JsonlReceiver(value, context, next),
 }

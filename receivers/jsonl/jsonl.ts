@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { AgentRuns } from '../../pipeline/agent/agent-runs.ts'
 import type { Entry } from '../../pipeline/admission.ts'
 import type { Receiver } from '../../pipeline/component.ts'
 import type { Context } from '../../pipeline/factory.ts'
@@ -17,6 +18,7 @@ export class JsonlReceiver implements Receiver {
   readonly #config: JsonlConfig
   readonly #context: Context
   readonly #next: Entry
+  readonly #runs: AgentRuns
   readonly #stopping = new AbortController()
   #running: Promise<void> | undefined
 
@@ -24,9 +26,15 @@ export class JsonlReceiver implements Receiver {
     this.#config = config
     this.#context = context
     this.#next = next
+    this.#runs = new AgentRuns(context, next, {
+      idleMs: config.runs.idle_timeout,
+      keepMs: config.runs.remember,
+      maxKeys: config.runs.max_idempotency_keys,
+    })
   }
 
   async start(): Promise<void> {
+    this.#runs.start()
     this.#running ??= this.#run()
   }
 
@@ -34,6 +42,7 @@ export class JsonlReceiver implements Receiver {
   async stop(deadline: AbortSignal): Promise<void> {
     this.#stopping.abort()
     if (this.#running !== undefined) await within(deadline, undefined, this.#running)
+    await this.#runs.stop(deadline)
   }
 
   async #run(): Promise<void> {
@@ -63,7 +72,7 @@ export class JsonlReceiver implements Receiver {
     lease.lost.addEventListener('abort', end, { once: true })
     if (stopping.aborted || lease.lost.aborted) end()
     try {
-      await new Watch(this.#config, this.#context, this.#next).run(ended.signal)
+      await new Watch(this.#config, this.#context, this.#next, this.#runs).run(ended.signal)
     } finally {
       stopping.removeEventListener('abort', end)
       lease.lost.removeEventListener('abort', end)

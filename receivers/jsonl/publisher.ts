@@ -1,3 +1,7 @@
+import { hash } from 'node:crypto'
+import type { AgentRuns } from '../../pipeline/agent/agent-runs.ts'
+import type { CheckedEvent } from '../../pipeline/agent/check.ts'
+import { groupByRun } from '../../pipeline/agent/group.ts'
 import type { Admitted, Entry, Head, RowRange } from '../../pipeline/admission.ts'
 import type { Batch, BatchMeta } from '../../pipeline/batch/batch.ts'
 import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
@@ -37,18 +41,15 @@ export class Publisher {
   readonly #config: JsonlConfig
   readonly #context: Context
   readonly #next: Entry
+  readonly #runs: AgentRuns
   /** What all files wait for just now; logged once. */
   #trouble: string | undefined
 
-  constructor(config: JsonlConfig, context: Context, next: Entry) {
+  constructor(config: JsonlConfig, context: Context, next: Entry, runs: AgentRuns) {
     this.#config = config
     this.#context = context
     this.#next = next
-  }
-
-  /** Why files wait, if they do. */
-  get trouble(): string | undefined {
-    return this.#trouble
+    this.#runs = runs
   }
 
   async position(): Promise<string | undefined> {
@@ -130,6 +131,22 @@ export class Publisher {
     if (batch.rows === 0) return ACCEPTED
     for (const stored of await this.#stored(parcel, admitted, signal)) leaveOut(batch, stored)
     return batch.live === 0 ? ACCEPTED : this.#next.consume(batch, signal)
+  }
+
+  /**
+   * Numbers toon events and publishes them. `key` names the range: a repeat is known by it, and so is what the WAL took
+   * of an attempt without an answer.
+   */
+  async append(
+    events: readonly CheckedEvent[],
+    key: string,
+    bytes: Uint8Array,
+    sender: Admitted,
+  ): Promise<void> {
+    const groups = groupByRun(sender.tenant, events)
+    const body = hash('sha256', bytes, 'buffer')
+    const source = `${this.#context.id}/file`
+    await this.#runs.append({ sender, source, groups, key, body, opens: true })
   }
 
   async #stored(parcel: Parcel, admitted: Admitted, signal: AbortSignal): Promise<readonly RowRange[]> {

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { CheckedEvent } from '../../pipeline/agent/check.ts'
 import type { Rejection } from '../../pipeline/consumer.ts'
 import { scan } from '../../proto/otlp/scan.ts'
 import { KEYS } from '../../pipeline/batch/keys.ts'
@@ -10,6 +11,7 @@ import { LineError } from './line-error.ts'
 
 export interface DecodedRange {
   readonly bytes: Buffer
+  readonly events: readonly CheckedEvent[]
   readonly unreadable: readonly Unreadable[]
 }
 
@@ -51,7 +53,7 @@ export class Range {
       if (reason !== undefined) this.#note(unreadable, reason, from, to)
     })
     for (const each of unreadable) this.#seal(each)
-    return { bytes: spans.take().bytes, unreadable }
+    return { ...spans.take(), unreadable }
   }
 
   /** The lines of rows that the pipeline will not store. */

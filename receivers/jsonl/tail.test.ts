@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { keyId } from '../../pipeline/batch/keys.ts'
 import { reject, retry } from '../../pipeline/fault.ts'
 import { jsonlRig, lines, names, type JsonlRig } from '../../test/support/jsonl-rig.ts'
 import { until } from '../../test/support/until.ts'
@@ -292,6 +293,67 @@ describe('lines that cannot be read', () => {
     expect(letters.map(({ reason, origin }) => [reason, origin?.offset])).toEqual([
       ['validators: no', lines('a', 0, 9).length],
     ])
+  })
+})
+
+describe('toon events', () => {
+  const event = (run: string, n: number) =>
+    `${JSON.stringify({
+      t: '2026-09-01T10:00:00Z',
+      actor: 'agent',
+      type: n % 2 === 0 ? 'action_request' : 'action_response',
+      payload: n % 2 === 0 ? { action: 'search', params: { n } } : { status: 'success', latency_ms: 5 },
+      meta: { run_id: run },
+    })}\n`
+  const seqs = () =>
+    rig.pipeline.batches.flatMap((batch) =>
+      Array.from({ length: batch.rows }, (_, row) => {
+        const text = (key: string) => batch.text(batch.attr(row, keyId(key)))
+        return text('toon.seq') === '' ? [] : [`${text('agent.run.id')}/${text('toon.seq')}`]
+      }).flat(),
+    )
+
+  it('are numbered per run, between lines of other formats', async () => {
+    const text = event('r1', 0) + event('r2', 0) + lines('a', 0, 1) + event('r1', 1) + event('r2', 1)
+    await writeFile(rig.path('a.jsonl'), text)
+    await rig.start()
+    await stored(5)
+    expect(seqs().sort()).toEqual(['r1/1', 'r1/2', 'r2/1', 'r2/2'])
+    expect(rig.pipeline.names).toContain('a0')
+    expect(rig.pipeline.names.filter((name) => name === 'execute_tool search')).toHaveLength(4)
+    await appendFile(rig.path('a.jsonl'), event('r1', 2))
+    await stored(6)
+    expect(seqs()).toContain('r1/3')
+  })
+
+  it('are not repeated when the answer to them was lost with the daemon', async () => {
+    let answers = 0
+    rig.pipeline.after = () => {
+      if (++answers === 1) throw retry('WAL_UNAVAILABLE', 'no answer', 60_000)
+    }
+    await writeFile(rig.path('a.jsonl'), event('r1', 0) + event('r1', 1))
+    await rig.start()
+    await until(() => answers === 1)
+    await rig.stop()
+    await appendFile(rig.path('a.jsonl'), event('r1', 2))
+    await rig.start()
+    await stored(3)
+    expect(seqs()).toEqual(['r1/1', 'r1/2', 'r1/3'])
+    expect(rig.pipeline.lookups).toBe(1)
+  })
+
+  it('that are none, or name no run, are dead-lettered', async () => {
+    const nameless = event('r1', 0).replace('"run_id":"r1"', '"agent_id":1')
+    await writeFile(
+      rig.path('a.jsonl'),
+      nameless + event('r1', 1).replace('success', 'splendid') + event('r1', 0),
+    )
+    await rig.start()
+    await stored(1)
+    await until(async () => (await rig.letters()).length === 2)
+    const reasons = (await rig.letters()).map(({ reason }) => reason).sort()
+    expect(reasons[0]).toMatch(/^toon event: meta.run_id: must name the run/)
+    expect(reasons[1]).toMatch(/^toon event: payload.status/)
   })
 })
 

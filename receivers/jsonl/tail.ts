@@ -210,6 +210,16 @@ export class Tail {
         }
         outcome = await publisher.publish(parcel, admitted, signal)
       }
+      if (decoded.events.length > 0) {
+        // Frozen too: the key names the range, so a repeat must have the same one.
+        current ??= await this.#freeze(range, undefined, receivedAtMs)
+        await publisher.append(
+          decoded.events,
+          `${this.id}:${range.offset}-${range.end}`,
+          range.bytes,
+          admitted,
+        )
+      }
       await this.#bury(decoded.unreadable, admitted)
       await this.#bury(range.linesOf(outcome?.rejected ?? [], decoder, place), admitted)
     })

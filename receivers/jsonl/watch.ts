@@ -1,3 +1,4 @@
+import type { AgentRuns } from '../../pipeline/agent/agent-runs.ts'
 import type { Entry } from '../../pipeline/admission.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf } from '../../pipeline/fault.ts'
@@ -36,14 +37,14 @@ export class Watch {
   #forgotMs = -Infinity
   #nextLookMs = -Infinity
 
-  constructor(config: JsonlConfig, context: Context, next: Entry) {
+  constructor(config: JsonlConfig, context: Context, next: Entry, runs: AgentRuns) {
     this.#config = config
     this.#context = context
     this.#services = {
       config,
       context,
       checkpoints: new Checkpoints(context.state, config.instance, context.id),
-      publisher: new Publisher(config, context, next),
+      publisher: new Publisher(config, context, next, runs),
       decoder: new Decoder(config),
       letters: new LineLetters(context, config.dead_letters.max_bytes),
       buffers: new BufferPool(config.initial_buffer_size),
