@@ -17,7 +17,7 @@ import { IdentityClient } from '../support/identity.ts'
 const ASKED = process.env['FAIRNESS_SECONDS']
 const SECONDS = Number(ASKED ?? 2)
 const ROUNDS = 3
-const FLOOD = fileURLToPath(new URL('../support/flood.mjs', import.meta.url))
+const FLOOD = fileURLToPath(new URL('../support/flood-child.mjs', import.meta.url))
 const SENDERS = '32'
 
 const config = `

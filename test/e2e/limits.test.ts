@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { freePorts } from '../../pipeline/net/free-ports.ts'
+import { startClickHouse } from '../clickhouse-http.ts'
 import { NatsServer } from '../nats.ts'
-import { ask, encodeDocument, tracesRequest } from '../contract/otlp-clients.ts'
+import { ask, encodeDocument, readStatus, tracesRequest } from '../contract/otlp-clients.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
 
 /** Limits in real daemons: quotas that several share, dollars that the store process counts, nothing lost of what was taken. */
@@ -143,6 +145,44 @@ it('under a flood takes what the rate allows, loses nothing of it, and takes aga
     { timeout: 20_000 },
   )
 }, 120_000)
+
+it('stores that are behind stop intake before the log is full; it goes on when they have caught up', async () => {
+  const [port = 0] = await freePorts(1)
+  const config = alone('{ wal: { max_undelivered_percent: 40 } }')
+    .replace('wal: { driver: embedded }', 'wal: { driver: embedded, max_bytes: 8MiB }')
+    .replace('{ endpoint: embedded }', `{ endpoint: "http://127.0.0.1:${port}" }`)
+    .replace('processors: [cost], ', '')
+  const daemon = await running(config)
+  const refused = await until429or503(daemon)
+  expect(refused.status).toBe(503)
+  expect(refused.message).toContain('bytes behind, over 40 %')
+  expect(Number(refused.retryAfter)).toBeGreaterThan(0)
+  const clickhouse = await startClickHouse(port)
+  cleanups.push(() => clickhouse.close())
+  await vi.waitFor(async () => expect((await send(daemon, fresh(1))).status).toBe(200), {
+    timeout: 60_000,
+    interval: 500,
+  })
+  const wanted = refused.accepted + 1
+  await vi.waitFor(
+    async () =>
+      expect(
+        (await daemon.query('SELECT uniqExact(SpanName), count() FROM otel_traces'))[0]?.map(Number),
+      ).toEqual([wanted, wanted]),
+    { timeout: 30_000, interval: 500 },
+  )
+}, 180_000)
+
+/** Sends until refused: spans that were taken, and what the sender was told. */
+async function until429or503(daemon: Daemon) {
+  for (let accepted = 0; ; accepted += 500) {
+    const { status, headers, body } = await send(daemon, fresh(500))
+    if (status !== 200)
+      return { accepted, status, retryAfter: headers['retry-after'], message: readStatus(body).message }
+    expect(accepted).toBeLessThan(1_000_000)
+    await delay(20)
+  }
+}
 
 /** One model call, the `n`th. */
 function call(n: number): Uint8Array {

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { LatencyHistogram } from '../../bench/load/histogram.ts'
+import { freePorts } from '../../pipeline/net/free-ports.ts'
 import { ask, PROTOBUF, RawGrpcClient, tracesRequest } from '../contract/otlp-clients.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
 import {
@@ -28,6 +29,7 @@ const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
 const CONFIG = `
 receivers:
   otlp: { protocols: { grpc: {}, http: { read_header_timeout: 5s, read_timeout: 5s } } }
+  toon: { read_header_timeout: 5s, read_timeout: 5s }
 processors:
   limits: {}
 connectors:
@@ -41,14 +43,16 @@ extensions:
 service:
   extensions: [state, health, api]
   pipelines:
-    traces/ingest: { receivers: [otlp], processors: [limits], exporters: [wal] }
+    traces/ingest: { receivers: [otlp, toon], processors: [limits], exporters: [wal] }
     traces/store: { receivers: [wal], exporters: [stdout] }
 `
 
 let daemon: Daemon
 let grpc: RawGrpcClient
+let toonPort = 0
 beforeAll(async () => {
-  daemon = await startDaemon({ config: CONFIG })
+  ;[toonPort = 0] = await freePorts(1)
+  daemon = await startDaemon({ config: CONFIG, sets: [`receivers.toon.endpoint=127.0.0.1:${toonPort}`] })
   await daemon.ready()
   grpc = new RawGrpcClient(daemon.endpoints.grpc)
 })
@@ -58,11 +62,13 @@ afterAll(async () => {
 })
 
 const portOf = (url: string): number => Number(url.split(':').at(-1)?.split('/')[0])
-const servers = (): [string, number][] =>
-  (['grpc', 'http', 'api', 'health', 'metrics'] as const).map((name) => [
+const servers = (): [string, number][] => [
+  ['toon', toonPort],
+  ...(['grpc', 'http', 'api', 'health', 'metrics'] as const).map((name): [string, number] => [
     name,
     portOf(daemon.endpoints[name]),
-  ])
+  ]),
+]
 const rss = (): number =>
   Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))?.[1]) * 1024
 const descriptors = (): number => readdirSync(`/proc/${daemon.pid}/fd`).length
@@ -108,12 +114,13 @@ describe('slow senders', () => {
     ]
     const body =
       'POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\n'
+    const toonBody = body.replace('/v1/traces', '/v1/runs').replace('x-protobuf', 'json')
     const begun = performance.now()
     const ends = servers().flatMap(([name, port]) =>
       Array.from({ length: 40 * SCALE }, async (_, n) => {
         const socket = dial(port)
-        socket.write(openings[n % openings.length]!)
-        if (name === 'http' && n % 2 === 0) socket.write(body)
+        socket.write(openings[n % 5] ?? '')
+        if (n % 5 === 4 && name !== 'grpc') socket.write(name === 'toon' ? toonBody : body)
         await once(socket, 'close')
         return performance.now() - begun
       }),
