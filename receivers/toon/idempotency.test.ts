@@ -78,8 +78,7 @@ describe('a repeat', () => {
       },
     })
     await begin(dead)
-    await dead
-      .ask('POST', EVENTS, { ...reasoning('r'), type: 'action_request', payload: { action: 'a' } })
+    await dead.ask('POST', EVENTS, { ...reasoning('r'), type: 'action_request', payload: { action: 'a' } })
     const body = [
       { ...reasoning('q'), type: 'action_request', payload: { action: 'search' } },
       { ...reasoning('q'), type: 'action_response', payload: { status: 'success' } },

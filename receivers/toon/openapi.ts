@@ -27,6 +27,11 @@ export function openApi(): object {
   }
 }
 
+/** The text of docs/toon-openapi.json. */
+export function openApiFile(): string {
+  return `${JSON.stringify(openApi(), null, 2)}\n`
+}
+
 const appended = z
   .object({
     accepted: z.int().describe('Events taken.'),
