@@ -17,6 +17,8 @@ import { UsageBook } from '../../pipeline/usage/book.ts'
 import { otlp } from '../../receivers/otlp/factory.ts'
 import type { OtlpReceiver } from '../../receivers/otlp/otlp.ts'
 import { ask, PROTOBUF, RawGrpcClient, readStatus, tracesRequest } from '../../test/contract/otlp-clients.ts'
+import { toon } from '../../receivers/toon/factory.ts'
+import type { ToonReceiver } from '../../receivers/toon/toon.ts'
 import { receiverContext } from '../../test/contract/receiver.ts'
 import { parsePrometheus } from '../../test/support/parse-prometheus.ts'
 import { limits } from './factory.ts'
@@ -79,11 +81,14 @@ async function start(settings: object, options: Options = {}) {
   const protocols = { grpc: { endpoint: '127.0.0.1:0' }, http: { endpoint: '127.0.0.1:0' } }
   const receiver = otlp.create(otlp.config.parse({ protocols }), context, target) as OtlpReceiver
   await receiver.start()
+  const agents = toon.create(toon.config.parse({ endpoint: '127.0.0.1:0' }), context, target) as ToonReceiver
+  await agents.start()
   const grpc = new RawGrpcClient(receiver.addresses.get('grpc') ?? '')
   const http = Number(receiver.addresses.get('http')?.split(':')[1])
   cleanups.push(async () => {
     grpc.close()
     await receiver.stop(AbortSignal.timeout(2000))
+    await agents.stop(AbortSignal.timeout(2000))
     await processor.stop?.(AbortSignal.timeout(2000))
     await made.listeners.close()
     await usage.stop()
@@ -104,7 +109,8 @@ async function start(settings: object, options: Options = {}) {
   }
   const counted = async (name: string): Promise<[string, number][]> =>
     [...parsePrometheus(await meter.render())].filter(([series]) => series.startsWith(`${name}{`))
-  return { send, stored, clock, usage, counted, pressure: context.pressure, intake: made.intake }
+  const toonUrl = `http://${agents.address}`
+  return { send, toonUrl, stored, clock, usage, counted, pressure: context.pressure, intake: made.intake }
 }
 
 type Rig = Awaited<ReturnType<typeof start>>
@@ -369,6 +375,52 @@ it('rejects the spans over a limit, with the rule named, and takes the others', 
     ['weir_limit_rejected_spans{limit="span.max_bytes"}', 1],
   ])
   expect(rig.usage.of('default', NOON).spans).toBe(2)
+})
+
+describe('agent events', () => {
+  const event = (thought: string) => ({
+    t: new Date(NOON).toISOString(),
+    actor: 'agent',
+    type: 'reasoning',
+    payload: { thought },
+  })
+  async function begin(settings: object) {
+    const rig = await start(settings)
+    const post = (path: string, body: unknown, headers: Record<string, string> = {}) =>
+      fetch(`${rig.toonUrl}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-tenant': 'acme', ...headers },
+        body: JSON.stringify(body),
+      })
+    expect((await post('/v1/runs', { run_id: 'r', agent_id: 'a' })).status).toBe(201)
+    let key = 0
+    const append = (...thoughts: string[]) =>
+      post('/v1/runs/r/events', thoughts.map(event), { 'idempotency-key': `k${key++}` })
+    return { rig, append }
+  }
+
+  it('are counted as spans: over the rate 429 with Retry-After, and taken again later', async () => {
+    const { rig, append } = await begin({ tenants: { acme: { events_per_minute: 10 } } })
+    expect((await append(...Array.from({ length: 15 }, String))).status).toBe(202)
+    const refused = await append('one more')
+    expect(refused.status).toBe(429)
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThanOrEqual(30)
+    expect(await refused.json()).toMatchObject({ status: 429, type: 'urn:weir:rate-limited' })
+    rig.clock.ms += 200_000
+    expect((await append('one more')).status).toBe(202)
+    expect(rig.usage.of('acme', NOON).spans).toBe(16)
+  })
+
+  it('are refused as a batch, and none is charged, when one is over a limit', async () => {
+    const { rig, append } = await begin({ span: { max_payload_bytes: 70_000, max_attribute_bytes: 1000 } })
+    const refused = await append('fine', 'x'.repeat(71_000))
+    expect(refused.status).toBe(422)
+    expect(JSON.stringify(await refused.json())).toContain('span.max_payload_bytes')
+    expect(rig.stored).toEqual([])
+    expect(rig.usage.of('acme', NOON).spans).toBe(0)
+    expect((await append('fine')).status).toBe(202)
+    expect(rig.usage.of('acme', NOON).spans).toBe(1)
+  })
 })
 
 it('takes the collector’s memory_limiter as it is', () => {

@@ -131,7 +131,7 @@ it('under a flood takes what the rate allows, loses nothing of it, and takes aga
   }
   const end = performance.now() + 3000
   await Promise.all(Array.from({ length: 8 }, () => flood(end)))
-  expect([...answers.keys()].sort()).toEqual([200, 429])
+  expect(new Set(answers.keys())).toEqual(new Set([200, 429]))
   const accepted = (answers.get(200) ?? 0) * 20
   // A minute's worth, what came in since, and one request of each sender on credit.
   expect(accepted).toBeGreaterThanOrEqual(600)
