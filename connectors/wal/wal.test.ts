@@ -9,6 +9,7 @@ import { faultOf } from '../../pipeline/fault.ts'
 import type { Connector, ConnectorContext } from '../../pipeline/factory.ts'
 import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import { ByteGate } from '../../pipeline/intake.ts'
+import { DeadLetters, type NewDeadLetter } from '../../pipeline/wal/dead-letter.ts'
 import { Pressure } from '../../pipeline/pressure.ts'
 import { NO_USAGE } from '../../pipeline/usage/usage.ts'
 import { EmbeddedState } from '../../pipeline/state/embedded.ts'
@@ -63,7 +64,7 @@ async function side(role: 'intake' | 'store', { state, settings }: Place, more: 
   const connector: Connector = wal.create(config.parse({ ...settings, ...more }), context)
   await connector.start?.()
   ends.push(async () => connector.stop?.(AbortSignal.timeout(5000)))
-  return { connector, meter, clock }
+  return { connector, meter, clock, pressure: context.pressure }
 }
 
 async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
@@ -221,5 +222,67 @@ describe('wal connector', () => {
     late.connector.attach(chain)
     await until(() => model.rows.length === 4)
     await until(() => late.connector.degraded?.().length === 0)
+  })
+
+  it('tells intake what the exporters that hold up the log have not taken, and not what others have not', async () => {
+    const here = await place()
+    const limits = { max_bytes: '64MiB', when_full: { lossy: 'skip' } }
+    const { connector: intake, pressure } = await side('intake', here, limits)
+    const load = () => pressure.wals().get('wal')
+    await until(() => load() !== undefined)
+    expect(load()).toMatchObject({ undeliveredBytes: 0, maxBytes: 64 * 1024 * 1024 })
+    const { connector: store } = await side('store', here, limits)
+    const lossy = modelChain({ store: new ModelStore(), exporterId: 'lossy' })
+    const strict = modelChain({ store: new ModelStore(), exporterId: 'strict' })
+    await store.register([lossy.cursor])
+    await intake.intake.consume(requestBatch(['ok1'], { padding: 1_000_000 }), never)
+    // Two looks later the exporter that may be skipped still counts for nothing; one that may not does at once.
+    await new Promise((resolve) => setTimeout(resolve, 4500))
+    expect(load()?.undeliveredBytes).toBe(0)
+    await store.register([lossy.cursor, strict.cursor])
+    await intake.intake.consume(requestBatch(['ok2'], { padding: 1_000_000 }), never)
+    await until(() => (load()?.undeliveredBytes ?? 0) > 500_000)
+    expect(load()?.undeliveredMs).toBeGreaterThanOrEqual(0)
+    store.attach(strict)
+    await until(() => load()?.undeliveredBytes === 0)
+    await intake.stop?.(AbortSignal.timeout(1000))
+    expect(pressure.wals().size).toBe(0)
+  })
+
+  it('tells intake whose spans become dead letters, each letter once', async () => {
+    const here = await place()
+    const { pressure, clock } = await side('intake', here)
+    const letters = new DeadLetters({
+      connector: 'wal',
+      state: here.state,
+      meter: createMeter(),
+      clock: Date.now,
+      maxBytes: 1e6,
+    })
+    const letter = (tenant: string, seq: number, spans: number): NewDeadLetter => ({
+      cursor: 'traces/store/model',
+      component: 'model',
+      reason: 'no',
+      tenant,
+      project: '',
+      principal: '',
+      source: 'otlp/grpc',
+      receivedAtMs: 0,
+      seq,
+      row: 0,
+      spans,
+      attempts: 1,
+      format: 'otlp',
+      body: Buffer.from('x'),
+    })
+    const perMinute = (tenant: string) => pressure.deadLettersPerMinute(tenant, Date.now() + clock.ms)
+    await letters.put([letter('acme', 1, 3), letter('acme', 2, 4), letter('other', 3, 5)])
+    await until(() => perMinute('acme') === 7 && perMinute('other') === 5)
+    // A range that is repeated writes its letters again.
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    await letters.put([letter('acme', 1, 3)])
+    await letters.put([letter('acme', 9, 1)])
+    await until(() => perMinute('acme') === 8)
+    expect(pressure.deadLettersPerMinute('acme', Date.now() + 61_000)).toBe(0)
   })
 })

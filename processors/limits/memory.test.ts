@@ -1,7 +1,10 @@
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
+import { ByteGate } from '../../pipeline/intake.ts'
+import { Pressure } from '../../pipeline/pressure.ts'
 import { memoryLimit, memoryUse } from '../../pipeline/process-memory.ts'
 import { config } from './config.ts'
+import { daemonRefusal, sheds } from './daemon-limits.ts'
 import { MemoryGuard } from './memory.ts'
 
 const MIB = 1024 * 1024
@@ -46,6 +49,22 @@ describe('limits of memory', () => {
       'Memory usage is above hard limit. Refusing data.',
     ])
   })
+})
+
+it('above the hard limit even what is being read is given up, above the soft one only what is new', () => {
+  const { made, use } = guard({ limit_mib: 400 })
+  const intake = new ByteGate(1e9)
+  const facts = { config: config.parse({}), memory: made, intake, pressure: new Pressure() }
+  const judged = [300, 350, 450].map((mib) => {
+    use.residentBytes = mib * MIB
+    made.look()
+    return [daemonRefusal(facts, 'acme', 1, 0)?.limit, sheds(facts, 1)?.limit]
+  })
+  expect(judged).toEqual([
+    [undefined, undefined],
+    ['memory', undefined],
+    ['memory', 'memory'],
+  ])
 })
 
 it('is measured: what is allocated shows, and less than the machine has is in use', () => {
