@@ -20,6 +20,7 @@ export interface RigPlan {
 export interface Rig {
   readonly grpc: string
   readonly http: string
+  readonly toon: string
   readonly metrics: string
   /** CPU seconds so far and resident MiB, by process. */
   usage(): Record<string, Usage>
@@ -36,10 +37,10 @@ const START_MS = 60_000
 
 export async function startRig(plan: RigPlan): Promise<Rig> {
   const directory = await mkdtemp(join(tmpdir(), 'weir-bench-'))
-  const [grpc = 0, http = 0, health = 0, metrics = 0, natsPort = 0] = await freePorts(5)
+  const [grpc = 0, http = 0, health = 0, metrics = 0, natsPort = 0, toon = 0] = await freePorts(6)
   const nats = plan.wal === 'jetstream' ? await startNats(directory, natsPort) : undefined
   const config = join(directory, 'weir.yaml')
-  await writeFile(config, rigConfig(plan, directory, { grpc, http, health, metrics, nats: natsPort }))
+  await writeFile(config, rigConfig(plan, directory, { grpc, http, toon, health, metrics, nats: natsPort }))
   const log = join(directory, 'daemon.log')
   const main = fileURLToPath(new URL('../cmd/main.js', import.meta.url))
   const fd = openSync(log, 'a')
@@ -58,6 +59,7 @@ export async function startRig(plan: RigPlan): Promise<Rig> {
   return {
     grpc: `127.0.0.1:${grpc}`,
     http: `127.0.0.1:${http}`,
+    toon: `127.0.0.1:${toon}`,
     metrics: `http://127.0.0.1:${metrics}/metrics`,
     usage: () => usageOf(daemon, nats),
     load: runLoad,
@@ -73,6 +75,7 @@ function rigConfig(plan: RigPlan, directory: string, ports: Record<string, numbe
   const store = '    traces/store: { receivers: [wal], processors: [cost], exporters: [clickhouse] }\n'
   return `receivers:
   otlp: { protocols: { grpc: { endpoint: '127.0.0.1:${ports['grpc']}' }, http: { endpoint: '127.0.0.1:${ports['http']}' } } }
+  toon: { endpoint: '127.0.0.1:${ports['toon']}' }
 processors: { cost: {} }
 connectors: { wal: ${wal} }
 exporters:
@@ -83,7 +86,7 @@ extensions:
 service:
   extensions: [state, health]
   pipelines:
-    traces/ingest: { receivers: [otlp], exporters: [wal] }
+    traces/ingest: { receivers: [otlp, toon], exporters: [wal] }
 ${plan.store ? store : ''}  telemetry:
     metrics: { readers: [{ pull: { exporter: { prometheus: { host: 127.0.0.1, port: ${ports['metrics']} } } } }] }
 `

@@ -77,6 +77,18 @@ export function scenarios(seconds: number): Scenario[] {
       { ...one, protocol: 'http', connections: 64, inFlight: 64 },
     ),
     scenario(
+      'acked-100-toon-embedded',
+      'acked, batches of 100 agent events, toon, embedded WAL, store off',
+      { wal: 'embedded', ...OFF },
+      { ...big, protocol: 'toon', spansPerRequest: 100, connections: 16, inFlight: 16 },
+    ),
+    scenario(
+      'acked-100-toon-jetstream',
+      'acked, batches of 100 agent events, toon, JetStream WAL, embedded state, store off',
+      { wal: 'jetstream', ...OFF },
+      { ...big, protocol: 'toon', spansPerRequest: 100, connections: 16, inFlight: 16 },
+    ),
+    scenario(
       'backlog-512-grpc-jetstream',
       'acks while the store cannot keep up: 512-span requests, closed loop, cost and ClickHouse on',
       { wal: 'jetstream', ...ON },
@@ -116,7 +128,7 @@ async function measure(
   isStoring: boolean,
   load: Omit<LoadPlan, 'endpoint'>,
 ): Promise<Figures> {
-  const plan: LoadPlan = { ...load, endpoint: load.protocol === 'grpc' ? rig.grpc : rig.http }
+  const plan: LoadPlan = { ...load, endpoint: rig[load.protocol] }
   const running = rig.load(plan)
   await delay(plan.warmupMs + 500)
   const before = { usage: rig.usage(), page: await Page.of(rig.metrics), atMs: performance.now() }

@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { LatencyHistogram } from './histogram.ts'
 import { loadPayloads, type Payload } from './payloads.ts'
 import type { LoadPlan, LoadResult } from './plan.ts'
-import { openTransport, type Transport } from './transport.ts'
+import { toonPayloads, toonTransport } from './toon.ts'
+import { grpcTransport, httpTransport, type Transport } from './transport.ts'
 
 /**
  * Offers load and measures answers. Closed loop without a rate; with one, sends are due by the clock and a late
@@ -12,6 +13,8 @@ export async function generate(plan: LoadPlan): Promise<LoadResult> {
   const run = new Run(plan)
   return run.measure()
 }
+
+const TRANSPORTS = { grpc: grpcTransport, http: httpTransport, toon: toonTransport } as const
 
 class Run {
   readonly #plan: LoadPlan
@@ -30,8 +33,8 @@ class Run {
     this.#plan = plan
     // A multiple of the slots: then each slot has payloads of its own, and none changes under way.
     const count = Math.ceil(plan.distinct / plan.inFlight) * plan.inFlight
-    this.#payloads = loadPayloads(plan.spansPerRequest, count)
-    this.#transport = openTransport(plan)
+    this.#payloads = (plan.protocol === 'toon' ? toonPayloads : loadPayloads)(plan.spansPerRequest, count)
+    this.#transport = TRANSPORTS[plan.protocol](plan)
   }
 
   async measure(): Promise<LoadResult> {

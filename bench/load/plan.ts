@@ -1,7 +1,7 @@
 /** What a load run does; crosses to the generator process as JSON. */
 export interface LoadPlan {
-  readonly protocol: 'grpc' | 'http'
-  /** `host:port` of the OTLP receiver. */
+  readonly protocol: 'grpc' | 'http' | 'toon'
+  /** `host:port` of the OTLP or the toon receiver. */
   readonly endpoint: string
   readonly spansPerRequest: number
   /** Distinct pre-encoded payloads; each send gets a trace id of its own, so none is a duplicate. */

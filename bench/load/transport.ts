@@ -8,14 +8,10 @@ export interface Transport {
   close(): void
 }
 
-export function openTransport(plan: LoadPlan): Transport {
-  return plan.protocol === 'grpc' ? grpcTransport(plan) : httpTransport(plan)
-}
-
 /** Compressed flag and 4-byte length before a gRPC message. */
 export const GRPC_PREFIX = 5
 
-function grpcTransport(plan: LoadPlan): Transport {
+export function grpcTransport(plan: LoadPlan): Transport {
   const connections = Array.from({ length: plan.connections }, () => new GrpcConnection(plan.endpoint))
   return {
     send: (slot, framed) => connections[slot % connections.length]!.send(framed),
@@ -23,7 +19,7 @@ function grpcTransport(plan: LoadPlan): Transport {
   }
 }
 
-function httpTransport(plan: LoadPlan): Transport {
+export function httpTransport(plan: LoadPlan): Transport {
   const agent = new Agent({ keepAlive: true, maxSockets: plan.connections })
   const [host, port] = plan.endpoint.split(':')
   const options = { host, port, agent, method: 'POST', path: '/v1/traces' }
@@ -43,7 +39,7 @@ function httpTransport(plan: LoadPlan): Transport {
   }
 }
 
-function httpAnswer(status: number): Answer {
-  if (status === 200) return { kind: 'ok', detail: '' }
+export function httpAnswer(status: number): Answer {
+  if (status >= 200 && status < 300) return { kind: 'ok', detail: '' }
   return { kind: status === 429 || status === 503 ? 'refused' : 'failed', detail: `HTTP ${status}` }
 }
