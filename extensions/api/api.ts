@@ -79,7 +79,7 @@ export class ApiExtension implements Extension {
     response.once('close', () => gone.abort(reject('CANCELLED', 'the caller is gone')))
     const signal = AbortSignal.any([gone.signal, this.#stopping.signal])
     try {
-      const { route, principal, params } = this.#admit(request, path, response)
+      const { route, principal, params } = await this.#admit(request, path, response)
       const body = route.method === 'GET' ? undefined : await readJson(request)
       const call = { principal, params, query: new URLSearchParams(query), body, signal }
       const reply = await Promise.race([route.handle(call), this.#replaced(path, signal)])
@@ -92,9 +92,9 @@ export class ApiExtension implements Extension {
   }
 
   /** Who may call what; nothing of the body is read before. */
-  #admit(request: IncomingMessage, path: string, response: ServerResponse): Admitted {
+  async #admit(request: IncomingMessage, path: string, response: ServerResponse): Promise<Admitted> {
     refuseBrowsers(request, this.#authenticator.asksForTokens)
-    const principal = this.#authenticator.authenticate(request)
+    const principal = await this.#authenticator.authenticate(request)
     const found = this.#routesAt(path)
     const route = found.find(({ method }) => method === request.method)
     if (route !== undefined) {

@@ -58,10 +58,10 @@ export class Authenticator {
   }
 
   /** Throws UNAUTHENTICATED. Tokens are compared by digest, in constant time, all of them. */
-  authenticate(request: IncomingMessage): Principal {
+  async authenticate(request: IncomingMessage): Promise<Principal> {
     if (!this.asksForTokens) return LOCAL
     const [, presented = ''] = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '') ?? []
-    const found = this.#byToken(presented) ?? this.#byKey(presented)
+    const found = this.#byToken(presented) ?? (await this.#byKey(presented))
     if (found === undefined) throw reject('UNAUTHENTICATED', 'this needs a valid bearer token (WEIR_TOKEN)')
     return found
   }
@@ -73,10 +73,10 @@ export class Authenticator {
     return found
   }
 
-  #byKey(presented: string): Principal | undefined {
+  async #byKey(presented: string): Promise<Principal | undefined> {
     const { identity, usage, clock } = this.#known
     if (tokenId(presented) === undefined) return undefined
-    identity.checkFresh()
+    await identity.ensureFresh()
     const key = judgeToken(identity, presented, clock())
     if (typeof key === 'string') return undefined
     usage.note(key.id, clock())

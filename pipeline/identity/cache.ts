@@ -1,4 +1,5 @@
 import { messageOf, retry } from '../fault.ts'
+import { within } from '../net/within.ts'
 import { sleep } from '../sleep.ts'
 import { stateKey, type StateStore } from '../state/state.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -10,6 +11,8 @@ import type { IdentityView } from './view.ts'
 const STALE_MS = 5000
 const PROBE_MS = 2000
 const LIST_EVERY = 15
+/** How long a request waits for that. */
+const CATCH_UP_MS = 1000
 const AGAIN_MS = 500
 const PROBE = stateKey('identity_probe')
 
@@ -24,6 +27,7 @@ export class IdentityCache implements IdentityView {
   /** When the last question that the store answered was asked. */
   #askedMs = 0
   #isBehind = false
+  #catchingUp: Promise<void> | undefined
   #probes = 0
 
   constructor(state: StateStore, log: Log) {
@@ -87,13 +91,18 @@ export class IdentityCache implements IdentityView {
     return this.#tables.keys.values()
   }
 
-  checkFresh(): void {
-    if (!this.#isBehind && performance.now() - this.#askedMs < STALE_MS) return
-    throw retry(
-      'STATE_UNAVAILABLE',
-      'the state store does not answer: who may send is not known now',
-      AGAIN_MS,
-    )
+  async ensureFresh(): Promise<void> {
+    if (this.#isFresh()) return
+    // A process that was stopped or busy for long may be behind although the store is well: ask it.
+    this.#catchingUp ??= this.#catchUp().finally(() => (this.#catchingUp = undefined))
+    await within(this.#stopping.signal, CATCH_UP_MS, this.#catchingUp)
+    if (this.#isFresh()) return
+    const message = 'the state store does not answer: who may send is not known now'
+    throw retry('STATE_UNAVAILABLE', message, AGAIN_MS)
+  }
+
+  #isFresh(): boolean {
+    return performance.now() - this.#askedMs < STALE_MS
   }
 
   /** The watch begins before the list is read, so that nothing falls between the two. */
@@ -126,12 +135,21 @@ export class IdentityCache implements IdentityView {
     }
   }
 
-  async #probe(): Promise<void> {
+  /** In a cluster a watch may begin a moment late, and one that broke off sees nothing: then everything is read. */
+  #probe(): Promise<void> {
+    const isDue = this.#probes++ % LIST_EVERY === 0
+    return this.#isBehind || isDue ? this.#catchUp() : this.#ask(() => this.#state.get(PROBE))
+  }
+
+  #catchUp(): Promise<void> {
+    return this.#ask(() => this.#list())
+  }
+
+  /** Never rejects. */
+  async #ask(question: () => Promise<unknown>): Promise<void> {
     const askedMs = performance.now()
     try {
-      // In a cluster a watch may begin a moment late: now and then everything is read again.
-      if (this.#probes++ % LIST_EVERY === 0) await this.#list()
-      else await this.#state.get(PROBE)
+      await question()
       this.#askedMs = Math.max(this.#askedMs, askedMs)
     } catch (error) {
       this.#log.debug({ error: messageOf(error) }, 'the state store did not answer')

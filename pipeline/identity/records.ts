@@ -13,7 +13,6 @@ export const IDENTITY = stateKey('identity')
 
 export const TIERS = ['free', 'paid', 'enterprise'] as const
 export const ROLES = ['ingest', 'read', 'admin'] as const
-export type Tier = (typeof TIERS)[number]
 export type Role = (typeof ROLES)[number]
 
 export const tenantId = z.string().regex(TENANT, 'must match ^[a-z0-9][a-z0-9_-]{0,62}$')

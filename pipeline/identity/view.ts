@@ -16,8 +16,8 @@ export interface IdentityView {
   projects(): Iterable<Project>
   agents(): Iterable<Agent>
   keys(): Iterable<Key>
-  /** Throws Fault STATE_UNAVAILABLE (retry) when the store has been silent so long that a revocation may be unknown here. */
-  checkFresh(): void
+  /** Rejects with Fault STATE_UNAVAILABLE (retry) when the store is silent for so long that a revocation may be unknown here. */
+  ensureFresh(): Promise<void>
 }
 
 /** Nobody is known. */
@@ -32,5 +32,5 @@ export const NOBODY_KNOWN: IdentityView = {
   projects: () => [],
   agents: () => [],
   keys: () => [],
-  checkFresh: () => undefined,
+  ensureFresh: () => Promise.resolve(),
 }

@@ -72,7 +72,7 @@ export class AuthProcessor implements Processor {
   async admit(head: Head): Promise<Admission> {
     // weir reads these itself, as its operator configured.
     if (head.transport === 'file') return {}
-    this.#context.identity.checkFresh()
+    await this.#context.identity.ensureFresh()
     const twice = duplicated(head)
     if (twice !== undefined) throw this.#refuse('none', { denial: 'duplicate', detail: twice }, head)
     const found = await this.#judgeAll(head)
