@@ -28,6 +28,7 @@ describe('example configs', () => {
     const env = {
       WEIR_OTLP_GRPC: '127.0.0.1:0',
       WEIR_OTLP_HTTP: '127.0.0.1:0',
+      WEIR_TOON: '127.0.0.1:0',
       WEIR_HEALTH: '127.0.0.1:0',
       WEIR_API: '127.0.0.1:0',
       WEIR_METRICS_PORT: '0',
@@ -37,7 +38,7 @@ describe('example configs', () => {
     const result = loadConfig({ files: [folder + name], sets: [], env }, registry)
     if (!result.ok) throw new Error(formatErrors(result.errors))
     const raw = JSON.stringify(result.config.raw)
-    for (const fixed of ['4317', '4318', '4320', '13133', '8888', '4222', './data']) {
+    for (const fixed of ['4317', '4318', '4319', '4320', '13133', '8888', '4222', './data']) {
       expect(raw).not.toContain(fixed)
     }
   })

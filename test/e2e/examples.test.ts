@@ -9,6 +9,7 @@ import { ask, JSON_TYPE, RawGrpcClient, tracesJson, tracesRequest } from '../con
 import { storedCount } from '../golden/read-back.ts'
 import { NatsServer } from '../nats.ts'
 import { dist, startDaemon, type Daemon, type DaemonOptions } from '../support/daemon.ts'
+import { IdentityClient } from '../support/identity.ts'
 import { until } from '../support/until.ts'
 
 /** Every example config: loaded by `weir print-config`, run, sent to, asked. */
@@ -28,12 +29,13 @@ async function started(options: DaemonOptions): Promise<Daemon> {
 }
 
 /** One span by gRPC and one by HTTP; both must be acknowledged. */
-async function sendBoth(daemon: Daemon): Promise<void> {
+async function sendBoth(daemon: Daemon, headers: Record<string, string> = {}): Promise<void> {
   const client = new RawGrpcClient(daemon.endpoints.grpc)
   undo.push(() => client.close())
-  expect((await client.export(tracesRequest('by gRPC'))).code).toBe(0)
+  expect((await client.export(tracesRequest('by gRPC'), { headers })).code).toBe(0)
   const port = Number(new URL(daemon.endpoints.http).port)
-  expect((await ask(port, { headers: JSON_TYPE, body: tracesJson('by HTTP') })).status).toBe(200)
+  const json = { headers: { ...JSON_TYPE, ...headers }, body: tracesJson('by HTTP') }
+  expect((await ask(port, json)).status).toBe(200)
 }
 
 async function names(daemon: Daemon): Promise<unknown[]> {
@@ -97,7 +99,10 @@ test('gateway: what one daemon acknowledged, another with the same config stores
   const config = join(FOLDER, 'gateway.yaml')
   clickhouse.intercept = () => ({ drop: 'before' })
   const first = await started({ config, env })
-  await sendBoth(first)
+  const identity = new IdentityClient(first.endpoints.api)
+  await identity.tenant('acme')
+  const { secret } = await identity.key({ kind: 'api', tenant: 'acme', roles: ['ingest'] })
+  await sendBoth(first, { 'x-api-key': secret })
   await first.kill()
   clickhouse.intercept = undefined
   const second = await started({ config, env })

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { Metadata } from '@grpc/grpc-js'
 import { OTLPTraceExporter as GrpcExporter } from '@opentelemetry/exporter-trace-otlp-grpc'
 import { OTLPTraceExporter as HttpExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { OTLPTraceExporter as ProtoExporter } from '@opentelemetry/exporter-trace-otlp-proto'
@@ -13,16 +14,20 @@ import { sharedData } from '../genai/spans.ts'
 import { storedCount } from '../golden/read-back.ts'
 import { NatsServer } from '../nats.ts'
 import { dist, startDaemon, type Daemon } from '../support/daemon.ts'
+import { IdentityClient } from '../support/identity.ts'
 import { prefixed, sdkSpans, textsOf, type TraceDocument } from './gateway-spans.ts'
 
 /** The gateway example: a real nats-server, ClickHouse's HTTP interface, and the official SDK exporters. */
 const GATEWAY = fileURLToPath(new URL('../../config/examples/gateway.yaml', import.meta.url))
 const ABSENT = 'the shared test data is not beside this checkout'
+const TENANT = 'frameworks'
 const run = promisify(execFile)
 
 let nats: NatsServer
 let clickhouse: TestServer
 let daemon: Daemon
+/** What the SDKs send to say who they are. */
+let apiKey: Record<string, string>
 
 beforeAll(async () => {
   nats = await NatsServer.start()
@@ -35,6 +40,9 @@ beforeAll(async () => {
   }
   daemon = await startDaemon({ config: GATEWAY, env })
   await daemon.ready()
+  const identity = new IdentityClient(daemon.endpoints.api)
+  await identity.tenant(TENANT)
+  apiKey = { 'x-api-key': (await identity.key({ kind: 'api', tenant: TENANT, roles: ['ingest'] })).secret }
 })
 
 afterAll(async () => {
@@ -45,10 +53,28 @@ afterAll(async () => {
 
 /** Name, trace id prefix, the exporter. */
 const SDKS: readonly [string, string, () => SpanExporter][] = [
-  ['exporter-trace-otlp-grpc', 'a1', () => new GrpcExporter({ url: `http://${daemon.endpoints.grpc}` })],
-  ['exporter-trace-otlp-http', 'b1', () => new HttpExporter({ url: `${daemon.endpoints.http}/v1/traces` })],
-  ['exporter-trace-otlp-proto', 'c1', () => new ProtoExporter({ url: `${daemon.endpoints.http}/v1/traces` })],
+  [
+    'exporter-trace-otlp-grpc',
+    'a1',
+    () => new GrpcExporter({ url: `http://${daemon.endpoints.grpc}`, metadata: metadataOf(apiKey) }),
+  ],
+  [
+    'exporter-trace-otlp-http',
+    'b1',
+    () => new HttpExporter({ url: `${daemon.endpoints.http}/v1/traces`, headers: apiKey }),
+  ],
+  [
+    'exporter-trace-otlp-proto',
+    'c1',
+    () => new ProtoExporter({ url: `${daemon.endpoints.http}/v1/traces`, headers: apiKey }),
+  ],
 ]
+
+function metadataOf(headers: Record<string, string>): Metadata {
+  const metadata = new Metadata()
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
+  return metadata
+}
 
 async function deliver(exporter: SpanExporter, spans: ReadableSpan[]): Promise<void> {
   await new Promise<void>((resolve, reject) => {
@@ -128,6 +154,16 @@ function answerOf(row: Record<string, unknown>): string {
     nanoUsd,
   )
 }
+
+test("nobody sends without a key, and what was sent is its owner's", async () => {
+  const { status } = await fetch(`${daemon.endpoints.http}/v1/traces`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}',
+  })
+  expect(status).toBe(401)
+  expect(await weirQuery('SELECT DISTINCT TenantId FROM otel_traces')).toEqual([{ TenantId: TENANT }])
+})
 
 test('nothing is stored twice, and the ledger balances', async () => {
   const [row] = await weirQuery('SELECT count() AS n, uniqExact(EventId) AS ids FROM otel_traces')
