@@ -6,6 +6,7 @@ import { BYTE_NEWLINE, lineEnd } from '../../receivers/jsonl/lines.ts'
 import { META } from '../otlp/rows-of.ts'
 import { jsonOf, sampled } from './otlp.ts'
 import { unless, type Target } from './target.ts'
+import { EVENTS } from './toon.ts'
 
 const RANGE: Range = {
   tenant: 'default',
@@ -54,8 +55,8 @@ export const jsonl: Target = {
   seeds(seed) {
     const lines = [
       ...sampled(seed, 60).map(jsonOf),
-      ...[AUDIT, { ...AUDIT, status: 'error', error: { type: 'E', message: 'm' } }, OTHER].map((one) =>
-        Buffer.from(JSON.stringify(one)),
+      ...[...EVENTS, AUDIT, { ...AUDIT, status: 'error', error: { type: 'E', message: 'm' } }, OTHER].map(
+        (one) => Buffer.from(JSON.stringify(one)),
       ),
     ]
     const newline = Buffer.from('\n')

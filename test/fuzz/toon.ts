@@ -13,7 +13,7 @@ const LIMITS = {
 const T = '2026-11-21T10:00:00Z'
 
 /** Of every type, with what their payloads may hold and what nobody has asked for. */
-const EVENTS = [
+export const EVENTS = [
   {
     t: T,
     actor: 'agent',
