@@ -61,7 +61,5 @@ const PREFIXES = [
 
 /** True for the whole family of a numbered key, too. */
 export function isContent(key: string): boolean {
-  if (NAMES.has(key)) return true
-
-  return PREFIXES.some((prefix) => key.startsWith(prefix))
+  return NAMES.has(key) || PREFIXES.some((prefix) => key.startsWith(prefix))
 }

@@ -95,7 +95,9 @@ const span = z.strictObject({
     .int()
     .positive()
     .default(128)
-    .describe('Attributes of a span, event, link, scope or resource; those that carry content do not count.'),
+    .describe(
+      'Attributes of a span, event, link, scope or resource; of those that carry content 16 times as many.',
+    ),
   max_events: z.number().int().nonnegative().default(128).describe('Events of a span.'),
   max_links: z.number().int().nonnegative().default(128).describe('Links of a span.'),
 })

@@ -23,6 +23,11 @@ describe('a span', () => {
       { attributes: many(300, (i) => `llm.input_messages.${i}.message.role`) },
       undefined,
     ],
+    [
+      'with numbered messages without end',
+      { attributes: many(2049, (i) => `llm.input_messages.${i}.message.role`) },
+      'max_attributes',
+    ],
     ['of 64 KiB in an attribute', { attributes: [text('note', 64 * KIB)] }, undefined],
     ['of more in an attribute', { attributes: [text('note', 64 * KIB + 1)] }, 'max_attribute_bytes'],
     ['of 512 KiB of messages', { attributes: [text('gen_ai.input.messages', 512 * KIB)] }, undefined],

@@ -14,6 +14,8 @@ export interface Broken {
 }
 
 const MAX_NAME = 100
+/** Attributes of content for each other one that is allowed: with 128, the 2048 of a conversation of hundreds of messages. */
+const CONTENT = 16
 
 /** Judges single spans. Depth is the decoders' (64, for the whole request). */
 export class SpanRules {
@@ -80,14 +82,15 @@ export class SpanRules {
     return this.#count(batch, attrs, place) ?? (mayBeLarge ? this.#sizes(batch, attrs, place) : undefined)
   }
 
-  /** Messages that a convention spreads over numbered attributes are bounded by the span's bytes alone. */
+  /** A convention that spreads messages over numbered attributes may have many times as many of those. */
   #count(batch: Batch, { first, end }: AttrRange, place: string): Broken | undefined {
     const { max_attributes: max } = this.#limits
     if (end - first <= max) return undefined
     let count = 0
     for (let ref = first; ref < end; ref++) if (!isContent(batch.key(ref as AttrRef))) count++
-    return count > max
-      ? brokenRule('max_attributes', `the ${place} has more than`, max, 'attributes')
+    if (count > max) return brokenRule('max_attributes', `the ${place} has more than`, max, 'attributes')
+    return end - first - count > CONTENT * max
+      ? brokenRule('max_attributes', `the ${place} has more than ${CONTENT} times`, max, 'attributes')
       : undefined
   }
 
