@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { pino } from 'pino'
 import { wal } from '../connectors/wal/factory.ts'
 import { entry } from '../pipeline/chain.ts'
-import type { ConnectorContext } from '../pipeline/factory.ts'
+
 import { NOBODY_KNOWN } from '../pipeline/identity/view.ts'
 import { ByteGate } from '../pipeline/intake.ts'
 import { ListenerPool } from '../pipeline/net/listener-pool.ts'
@@ -113,16 +113,16 @@ async function run(format: string, make: (n: number) => object): Promise<string>
   const walContext = { ...base, id: 'wal', kind: 'connector', role: 'intake', onAppended() {} } as const
   const connector = wal.create(
     wal.config.parse({ driver: 'embedded', directory: join(root, 'wal') }),
-    walContext as unknown as ConnectorContext,
+    walContext,
   )
   await connector.start?.()
-  let taken = 0
+  const taken = { rows: 0 }
   const next = entry(
     [],
     {
       async consume(batch, signal) {
         const outcome = await connector.intake.consume(batch, signal)
-        taken += batch.rows
+        taken.rows += batch.rows
         return outcome
       },
     },
@@ -137,7 +137,7 @@ async function run(format: string, make: (n: number) => object): Promise<string>
   const cpu = process.cpuUsage()
   const begun = performance.now()
   await receiver.start?.()
-  while (taken < LINES) await delay(2)
+  while (taken.rows < LINES) await delay(2)
   const seconds = (performance.now() - begun) / 1000
   const used = process.cpuUsage(cpu)
   await receiver.stop?.(AbortSignal.timeout(5000))
