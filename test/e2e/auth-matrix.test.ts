@@ -1,4 +1,5 @@
-import { createHash, createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import { createHash, createHmac, createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
@@ -10,7 +11,6 @@ import { credentials } from '@grpc/grpc-js'
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT, type JWK } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ask, JSON_TYPE, PROTOBUF, RawGrpcClient, tracesRequest } from '../contract/otlp-clients.ts'
-import { freePorts } from '../../pipeline/net/free-ports.ts'
 import { Certificates, hasOpenssl } from '../support/certificates.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
 import { IdentityClient, signed, type MadeKey } from '../support/identity.ts'
@@ -23,9 +23,9 @@ const OK = [200, 0] as const
 const UNAUTHENTICATED = [401, 16] as const
 const FORBIDDEN = [403, 7] as const
 
-function configOf(auth: string, tls: string, toon: string): string {
+function configOf(auth: string, tls: string): string {
   return `receivers:
-  toon: { endpoint: ${toon}${tls} }
+  toon: { endpoint: 127.0.0.1:0${tls} }
   otlp: { protocols: { grpc: { endpoint: 127.0.0.1:0${tls} }, http: { endpoint: 127.0.0.1:0${tls} } } }
 processors:
   auth: ${auth}
@@ -58,15 +58,15 @@ interface Row {
 
 const body = tracesRequest('span')
 
-async function sendAll(daemon: Daemon, toon: string, row: Row): Promise<[number, number]> {
+async function sendAll(daemon: Daemon, row: Row): Promise<[number, number]> {
   const port = Number(new URL(daemon.endpoints.http).port)
   const overHttp = await row.headers({ path: HTTP_PATH, body })
   const http = await ask(port, { headers: { ...PROTOBUF, ...overHttp }, body })
   // The same over toon: a run that begins.
   const start = Buffer.from('{"agent_id":"planner"}')
   const overToon = await row.headers({ path: '/v1/runs', body: start })
-  const port2 = Number(toon.split(':')[1])
-  const begun = await ask(port2, { path: '/v1/runs', headers: { ...JSON_TYPE, ...overToon }, body: start })
+  const toonPort = Number(new URL(daemon.endpoints.toon).port)
+  const begun = await ask(toonPort, { path: '/v1/runs', headers: { ...JSON_TYPE, ...overToon }, body: start })
   expect(begun.status === 201 ? 200 : begun.status).toBe(http.status)
   const client = new RawGrpcClient(daemon.endpoints.grpc)
   const grpc = await client.export(body, { headers: await row.headers({ path: GRPC_PATH, body }) })
@@ -77,11 +77,6 @@ async function sendAll(daemon: Daemon, toon: string, row: Row): Promise<[number,
   return [http.status, grpc.code]
 }
 
-async function freeEndpoint(): Promise<string> {
-  const [port] = await freePorts(1)
-  return `127.0.0.1:${port}`
-}
-
 const ends: (() => unknown)[] = []
 afterAll(async () => {
   for (const end of ends.splice(0).reverse()) await end()
@@ -89,7 +84,6 @@ afterAll(async () => {
 
 describe('keys, signatures and tokens', () => {
   let daemon: Daemon
-  let toon: string
   let identity: IdentityClient
   const keys: Record<string, MadeKey> = {}
   let issuer: Issuer
@@ -97,10 +91,9 @@ describe('keys, signatures and tokens', () => {
   beforeAll(async () => {
     issuer = await Issuer.start()
     ends.push(() => issuer.stop())
-    toon = await freeEndpoint()
     const jwt = `{ issuers: [{ issuer: "${issuer.url}", audience: weir, jwks_url: "${issuer.url}/jwks", algorithms: [ES256, RS256], tenant_claim: tenant }] }`
     daemon = await startDaemon({
-      config: configOf(`{ methods: [api_key, hmac, jwt], jwt: ${jwt} }`, '', toon),
+      config: configOf(`{ methods: [api_key, hmac, jwt], jwt: ${jwt} }`, ''),
     })
     ends.push(() => daemon.stop())
     await daemon.ready()
@@ -388,7 +381,7 @@ describe('keys, signatures and tokens', () => {
   const table = { none, 'API key': apiKey, HMAC: hmac, JWT: jwt }
   for (const [method, rows] of Object.entries(table)) {
     it.each(rows)(`${method}: $is → $answer`, async (row) => {
-      expect(await sendAll(daemon, toon, row)).toEqual(row.answer)
+      expect(await sendAll(daemon, row)).toEqual(row.answer)
     })
   }
 
@@ -401,6 +394,38 @@ describe('keys, signatures and tokens', () => {
     const once = twice.slice(0, 1)
     expect(await bareGrpc(host, Number(grpcPort), once)).toBe('0')
     expect(await bareGrpc(host, Number(grpcPort), twice)).toBe('16')
+  })
+
+  it("takes an event's own signature by its tenant's secret, over the event as it was written, and no other", async () => {
+    const headers = { ...JSON_TYPE, ...bearer(key('api good').secret) }
+    const port = Number(new URL(daemon.endpoints.toon).port)
+    const post = async (path: string, value: object) =>
+      ask(port, {
+        path,
+        headers: headers as Record<string, string>,
+        body: Buffer.from(JSON.stringify(value)),
+      })
+    expect((await post('/v1/runs', { run_id: 'signed', agent_id: 'planner' })).status).toBe(201)
+    const event = {
+      type: 'reasoning',
+      payload: { thought: 'ü', plan: '' },
+      actor: 'agent',
+      t: '2026-01-01T00:00:00.50+01:00',
+      meta: { run_id: 'signed', step: 1 },
+    }
+    const by = (name: string, what: object = event) =>
+      createHmac('sha256', key(`hmac ${name}`).secret)
+        .update(canonicalize(what) ?? '')
+        .digest('hex')
+    const send = (signature: string) =>
+      post('/v1/runs/signed/events', { ...event, meta: { ...event.meta, signature } })
+    expect(
+      await send(by('good')).then(({ status, body: text }) => [status, status === 202 ? '' : String(text)]),
+    ).toEqual([202, ''])
+    for (const bad of [by('other'), by('revoked'), by('good', { ...event, actor: 'user' }), 'nonsense']) {
+      const answer = await send(bad)
+      expect([answer.status, String(answer.body)]).toEqual([401, expect.stringContaining('meta.signature')])
+    }
   })
 
   it('counts decisions by method and outcome, and says nothing of secrets in its log', async () => {
@@ -420,7 +445,6 @@ describe('keys, signatures and tokens', () => {
 
 describe.skipIf(!hasOpenssl)('client certificates (needs the openssl command)', () => {
   let daemon: Daemon
-  let toon: string
   let files: Certificates
 
   beforeAll(async () => {
@@ -434,10 +458,9 @@ describe.skipIf(!hasOpenssl)('client certificates (needs the openssl command)', 
     for (const name of names) files.certificate(name, 'ca', `URI:spiffe://weir/${name},DNS:${name}.example`)
     files.certificate('stranger', 'otherca', 'URI:spiffe://weir/san')
     files.certificate('past', 'ca', 'URI:spiffe://weir/san', -1)
-    toon = await freeEndpoint()
     const at = (name: string) => files.at(name)
     const tls = `, tls: { cert_file: ${at('server.pem')}, key_file: ${at('server.key')}, client_ca_file: ${at('ca.pem')} }`
-    daemon = await startDaemon({ config: configOf('{ methods: [mtls, api_key] }', tls, toon) })
+    daemon = await startDaemon({ config: configOf('{ methods: [mtls, api_key] }', tls) })
     ends.push(() => daemon.stop())
     await daemon.ready()
     const identity = new IdentityClient(daemon.endpoints.api)
@@ -503,8 +526,8 @@ describe.skipIf(!hasOpenssl)('client certificates (needs the openssl command)', 
   })
 
   it('and a server certificate that is replaced is used from the next SIGHUP on, by every receiver', async () => {
-    const { grpc, http } = daemon.endpoints
-    const ports = [Number(grpc.split(':')[1]), Number(new URL(http).port), Number(toon.split(':')[1])]
+    const { grpc, http, toon } = daemon.endpoints
+    const ports = [Number(grpc.split(':')[1]), Number(new URL(http).port), Number(new URL(toon).port)]
     const client = new RawGrpcClient(
       grpc,
       credentials.createSsl(

@@ -1,7 +1,6 @@
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { ask, JSON_TYPE, PROTOBUF, RawGrpcClient, tracesRequest } from '../contract/otlp-clients.ts'
-import { freePorts } from '../../pipeline/net/free-ports.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
 import { IdentityClient, signed, type MadeKey } from '../support/identity.ts'
 import { until } from '../support/until.ts'
@@ -10,8 +9,8 @@ const TENANTS = ['acme', 'acme-2', 'bmce'] as const
 type TenantId = (typeof TENANTS)[number]
 
 const ADMIN = 'an-admin-token-of-the-test'
-const configOf = (toon: string): string => `receivers:
-  toon: { endpoint: ${toon} }
+const config = `receivers:
+  toon: {}
   otlp: { protocols: { grpc: { endpoint: 127.0.0.1:0 }, http: { endpoint: 127.0.0.1:0 } } }
 processors:
   auth: { methods: [api_key, hmac] }
@@ -37,13 +36,10 @@ interface Credentials {
 }
 
 let daemon: Daemon
-let toonPort: number
 const senders = new Map<TenantId, Credentials>()
 
 beforeAll(async () => {
-  const [port] = await freePorts(1)
-  toonPort = port ?? 0
-  daemon = await startDaemon({ config: configOf(`127.0.0.1:${port}`) })
+  daemon = await startDaemon({ config })
   await daemon.ready()
   const identity = new IdentityClient(daemon.endpoints.api, ADMIN)
   for (const tenant of TENANTS) {
@@ -97,9 +93,9 @@ it('nothing of a tenant is seen, stored or swallowed by another', async () => {
         )
       }
     }),
-    { numRuns: 6 },
+    { numRuns: 4 },
   )
-}, 120_000)
+}, 240_000)
 
 async function send({ tenant, claims, body, key, way }: Sent, round: string): Promise<void> {
   const own = senders.get(tenant)
@@ -198,9 +194,9 @@ it("a run is its tenant's, whatever it is called: its events, numbers, keys, ans
         ).toBe(true)
       }
     }),
-    { numRuns: 4 },
+    { numRuns: 3 },
   )
-}, 120_000)
+}, 240_000)
 
 async function toon(
   tenant: TenantId,
@@ -219,7 +215,12 @@ async function toon(
     ...(key !== undefined && { 'idempotency-key': key }),
   }
   const body = value && Buffer.from(JSON.stringify(value))
-  const answer = await ask(toonPort, { method, path, headers, ...(body && { body }) })
+  const answer = await ask(Number(new URL(daemon.endpoints.toon).port), {
+    method,
+    path,
+    headers,
+    ...(body && { body }),
+  })
   expect([tenant, method, path, answer.status, answer.status === status ? '' : String(answer.body)]).toEqual([
     tenant,
     method,
