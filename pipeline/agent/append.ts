@@ -10,7 +10,6 @@ import type { RunView } from './runs.ts'
 import { giveBack, lastOf, numbersOf, take } from './seqs.ts'
 import { eventSpans, type RunLabels } from './spans.ts'
 import { openMark } from './marks.ts'
-import { parseTime } from './time.ts'
 
 /** Events of one run in a request. */
 export interface RunGroup {
@@ -277,8 +276,8 @@ function spanOf(
 ): { readonly fromMs: number; readonly toMs: number } {
   let from = record.fromMs ?? Infinity
   let to = record.toMs ?? -Infinity
-  for (const { event } of events) {
-    const end = Number((parseTime(event.t) ?? 0n) / 1_000_000n)
+  for (const { event, atNs } of events) {
+    const end = Number(atNs / 1_000_000n)
     const latency = event.type === 'action_response' ? (event.payload.latency_ms ?? 0) : 0
     from = Math.min(from, Math.max(0, Math.floor(end - latency)))
     to = Math.max(to, end + 1)

@@ -3,6 +3,8 @@ import type { z } from 'zod'
 import { messageOf } from '../fault.ts'
 import { EventFault, type EventError } from './event-fault.ts'
 import { toonEvent, type ToonEvent } from './event.ts'
+import { KNOWN_META } from './meta.ts'
+import { parseTime } from './time.ts'
 
 /** Contract section 5. */
 export interface EventLimits {
@@ -24,6 +26,8 @@ export interface CheckedEvent {
   readonly event: ToonEvent
   /** Canonical JSON (RFC 8785). */
   readonly payload: string
+  /** `event.t`, Unix ns. */
+  readonly atNs: bigint
 }
 
 const MAX_ERRORS = 20
@@ -76,9 +80,15 @@ function checkEvent(
   const event = value as ToonEvent
   const payload = canonical(event.payload, index, 'payload', errors)
   if (payload === undefined) return undefined
-  if (event.meta !== undefined && canonical(event.meta, index, 'meta', errors) === undefined) return undefined
+  if (hasOtherMeta(event) && canonical(event.meta, index, 'meta', errors) === undefined) return undefined
   if (weight > limits.maxPayloadBytes / WORST) checkSizes(event, payload, index, limits)
-  return { event, payload }
+  return { event, payload, atNs: parseTime(event.t) ?? 0n }
+}
+
+/** What is kept as canonical JSON. */
+function hasOtherMeta({ meta }: ToonEvent): boolean {
+  for (const key in meta) if (!KNOWN_META.has(key)) return true
+  return false
 }
 
 /** Canonical JSON has no form for a lone surrogate. */

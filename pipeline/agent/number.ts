@@ -1,5 +1,4 @@
 import type { CheckedEvent } from './check.ts'
-import { parseTime } from './time.ts'
 
 /** An action_request that no response has answered yet. */
 export interface OpenRequest {
@@ -44,7 +43,7 @@ export function pair(
       opened(state, {
         seq,
         action: toon.payload.action,
-        atMs: Number((parseTime(toon.t) ?? 0n) / 1_000_000n),
+        atMs: Number(event.atNs / 1_000_000n),
       })
     if (toon.type !== 'action_response') return event
     const request = answered(state, toon.meta?.request_seq)

@@ -3,7 +3,7 @@ import { writeRequest, type Attributes, type SpanFields } from '../../proto/otlp
 import { spanIdOf, type RunId } from './ids.ts'
 import type { NumberedEvent, OpenRequest } from './number.ts'
 import type { ToonEvent } from './event.ts'
-import { parseTime } from './time.ts'
+import { KNOWN_META } from './meta.ts'
 
 /** Events of a run as spans, in OTLP protobuf (design section 6). */
 
@@ -80,7 +80,7 @@ function common(run: RunId, labels: RunLabels): Attributes {
 
 function eventSpan(parts: Parts, numbered: NumberedEvent): SpanFields {
   const { event, seq, payload, request } = numbered
-  const endNs = parseTime(event.t) ?? 0n
+  const endNs = numbered.atNs
   const latencyMs = latencyOf(event)
   const outcome = outcomeOf(event)
   return {
@@ -188,16 +188,6 @@ function labelsFor(labels: Attributes, { meta }: ToonEvent): Attributes {
   return [...labels.filter(([key]) => own.every(([name]) => name !== key)), ...own]
 }
 
-/** Keys of `meta` that have a name or a use of their own; the others are kept together. */
-const KNOWN_META: ReadonlySet<string> = new Set([
-  'run_id',
-  'agent_id',
-  'idempotency_key',
-  'request_seq',
-  'session_id',
-  'user_id',
-  'signature',
-])
 const MODEL_META: ReadonlySet<string> = new Set(['model', 'provider', 'usage'])
 
 function metaOf({ meta, type }: ToonEvent): Attributes {
