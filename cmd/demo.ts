@@ -10,6 +10,7 @@ import { retry } from '../pipeline/fault.ts'
 import { freePorts } from '../pipeline/net/free-ports.ts'
 import { verb as cost } from './cost.ts'
 import { runDemoAgent } from './demo-agent.ts'
+import { runToonAgent } from './demo-toon.ts'
 import { verb as query } from './query.ts'
 import { verb as trace } from './trace.ts'
 import type { Io, Verb } from './verb.ts'
@@ -17,7 +18,8 @@ import type { Io, Verb } from './verb.ts'
 const help = `Usage: weir demo [--keep]
 
 Starts a daemon with an embedded WAL and an embedded ClickHouse in a temporary directory, runs an agent
-program that is traced with the OpenTelemetry SDK, and prints what its calls cost and how slow they were.
+program that is traced with the OpenTelemetry SDK and one that sends toon events, and prints what their calls cost
+and how slow they were.
 
   --keep   leave the daemon running until Ctrl-C, to look around with weir query, cost and trace
 `
@@ -57,15 +59,17 @@ interface DemoDaemon {
   readonly api: string
   readonly health: string
   readonly otlp: string
+  readonly toon: string
   readonly log: string
 }
 
 async function startDaemon(directory: string): Promise<DemoDaemon> {
-  const [grpc, http, api, health, metrics] = await freePorts(5)
+  const [grpc, http, toon, api, health, metrics] = await freePorts(6)
   const config = fileURLToPath(new URL('../config/examples/quickstart.yaml', import.meta.url))
   const sets = [
     `receivers.otlp.protocols.grpc.endpoint=127.0.0.1:${grpc}`,
     `receivers.otlp.protocols.http.endpoint=127.0.0.1:${http}`,
+    `receivers.toon.endpoint=127.0.0.1:${toon}`,
     `extensions.api.endpoint=127.0.0.1:${api}`,
     `extensions.health.endpoint=127.0.0.1:${health}`,
     `extensions.state.directory=${join(directory, 'state')}`,
@@ -84,6 +88,7 @@ async function startDaemon(directory: string): Promise<DemoDaemon> {
     api: `http://127.0.0.1:${api}`,
     health: `http://127.0.0.1:${health}`,
     otlp: `127.0.0.1:${grpc}`,
+    toon: `http://127.0.0.1:${toon}`,
   }
 }
 
@@ -91,22 +96,27 @@ async function tell(daemon: DemoDaemon, io: Io): Promise<void> {
   io.out('weir: starting a daemon with an embedded WAL and an embedded ClickHouse …\n')
   await until(READY_MS, 'the daemon to be ready', daemon, () => isReady(daemon))
   const { spans, traceId } = await runDemoAgent(daemon.otlp, Date.now())
+  const toon = await runToonAgent(daemon.toon, Date.now())
   io.out(
-    `An agent program sent ${spans} spans by OTLP gRPC; every one was acknowledged, so every one is in the WAL.\n`,
+    `An agent program sent ${spans} spans by OTLP gRPC, another one run of ${toon.spans} steps as toon events; ` +
+      'every one was acknowledged, so every one is in the WAL.\n',
   )
-  await until(STORED_MS, 'the spans to be stored', daemon, async () => (await storedSpans(daemon)) >= spans)
+  const all = spans + toon.spans
+  await until(STORED_MS, 'the spans to be stored', daemon, async () => (await storedSpans(daemon)) >= all)
   io.out('\nWhat did it cost?  (weir cost --by model)\n\n')
   await cost.run(['--by', 'model', '--endpoint', daemon.api], io)
   io.out('\nHow slow was it?  (weir query "SELECT …")\n\n')
   await query.run([LATENCY, '--endpoint', daemon.api], io)
   io.out(`\nWhat happened in one run?  (weir trace ${traceId})\n\n`)
   await trace.run([traceId, '--endpoint', daemon.api], io)
+  io.out(`\nAnd in the run that came as events?  (weir trace ${toon.runId})\n\n`)
+  await trace.run([toon.runId, '--endpoint', daemon.api], io)
   io.out(NEXT)
 }
 
 const NEXT = `
 Next:
-  npm start                                a daemon that stays, data under ./data; OTLP on 4317 (gRPC) and 4318 (HTTP)
+  npm start                                a daemon that stays, data under ./data; OTLP on 4317 (gRPC) and 4318 (HTTP), toon on 4319
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 <your agent>
   npx weir cost --by agent,model           npx weir query --named 01    npx weir trace <trace id>
   open http://127.0.0.1:13133/status       what runs, and how durable an acknowledgement is
