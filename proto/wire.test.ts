@@ -62,3 +62,14 @@ test('text is written as UTF-8, lone surrogates replaced', () => {
     }),
   )
 })
+
+test('a short message at the very end of the buffer keeps its content', () => {
+  for (let spare = 0; spare < 24; spare++) {
+    const sink = new Sink(32)
+    sink.raw(new Uint8Array(32 - spare))
+    const mark = sink.open(1)
+    sink.raw(Uint8Array.of(1, 2, 3))
+    sink.close(mark)
+    expect([...sink.take().subarray(32 - spare)]).toEqual([0x0a, 3, 1, 2, 3])
+  }
+})

@@ -291,8 +291,9 @@ export class Sink {
   close(mark: number): void {
     const size = this.#length - mark
     const extra = varintSize(size) - 1
+    // Before the length is taken back: a buffer that grows keeps what is below it only.
+    this.#reserve(10)
     if (extra > 0) {
-      this.#reserve(extra)
       this.#buffer.copyWithin(mark + extra, mark, this.#length)
     }
     this.#length = mark - 1
