@@ -10,6 +10,7 @@ export type Verdict = { readonly do: 'retry'; readonly afterMs?: number } | { re
 /** code → one line for the operator. The wire statuses are in `status.ts`. */
 export const FAULTS = {
   BATCH_MALFORMED: 'the request body is not valid OTLP',
+  SANITIZER_FAILED: 'the sanitizer could not check a batch, so it is refused',
   BATCH_TOO_LARGE: 'the request is larger than the limit after decompression',
   SPAN_TOO_LARGE: 'one span is larger than a WAL message may be',
   ENCODING_UNSUPPORTED: 'the Content-Encoding or compression is not supported',

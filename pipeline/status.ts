@@ -29,6 +29,7 @@ export const GRPC = {
 } as const
 
 const REJECT: Partial<Record<FaultCode, readonly [grpc: number, http: number]>> = {
+  SANITIZER_FAILED: [GRPC.INTERNAL, 500],
   BATCH_TOO_LARGE: [GRPC.RESOURCE_EXHAUSTED, 413],
   SPAN_TOO_LARGE: [GRPC.RESOURCE_EXHAUSTED, 413],
   ENCODING_UNSUPPORTED: [GRPC.UNIMPLEMENTED, 415],

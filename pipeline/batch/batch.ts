@@ -1,3 +1,4 @@
+import type { TextEdits } from '../../proto/otlp/rewrite-texts.ts'
 import type { KeyId } from './keys.ts'
 import type { SpanFacts } from './facts.ts'
 
@@ -83,6 +84,12 @@ export interface Batch {
   linkSpanId(link: number): Uint8Array
   linkTraceState(link: number): string
   linkAttrs(link: number): AttrRange
+
+  /**
+   * Rewrites texts where they stand, in every field of every message, unknown ones included, and settles earlier edits.
+   * Rows and drops stay; refs and ranges that were read before are void.
+   */
+  rewriteTexts(edits: TextEdits): void
 
   /** What weir knows of each span's meaning (operation, model, tokens, cost); undefined until computed. */
   facts: SpanFacts | undefined

@@ -1,5 +1,6 @@
 import { fromJson, JsonError } from '../../proto/otlp/from-json.ts'
 import { type Changes, onlyRows, rewrite } from '../../proto/otlp/rewrite.ts'
+import { rewriteTexts, type TextEdits } from '../../proto/otlp/rewrite-texts.ts'
 import { scan } from '../../proto/otlp/scan.ts'
 import { TRACE_REQUEST } from '../../proto/otlp/schema.ts'
 import type { SpanTable } from '../../proto/otlp/table.ts'
@@ -190,6 +191,16 @@ export class OtlpBatch extends TableReader implements Batch {
     }
     const added = this.overlay?.findAdded(row, key) ?? NONE
     if (added !== NONE) this.#edits().remove(added)
+  }
+
+  rewriteTexts(edits: TextEdits): void {
+    const { overlay } = this
+    const edited =
+      overlay?.isEdited === true ? rewrite(this.bytes, this.table, overlay.withoutDrops()) : this.bytes
+    const bytes = rewriteTexts(edited, edits)
+    this.table = scanned(bytes)
+    this.bytes = bytes
+    this.overlay = overlay === undefined || overlay.dropped === 0 ? undefined : overlay.onlyDrops(this.table)
   }
 
   encode(): Uint8Array {

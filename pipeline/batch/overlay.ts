@@ -62,6 +62,26 @@ export class Overlay implements Changes {
     return copy
   }
 
+  /** The edits alone: every row is kept. */
+  withoutDrops(): Overlay {
+    const copy = this.copy()
+    copy.reasons.length = 0
+    copy.drops.clear()
+    copy.dropped = 0
+    copy.leavesOut = false
+    return copy
+  }
+
+  /** The drops alone, over a table of the same rows. */
+  onlyDrops(table: SpanTable): Overlay {
+    const copy = new Overlay(table)
+    copy.reasons.push(...this.reasons)
+    copy.dropped = this.dropped
+    copy.leavesOut = this.leavesOut
+    for (const [reason, count] of this.drops) copy.drops.set(reason, count)
+    return copy
+  }
+
   drop(row: number, reason: DropReason): void {
     if (this.reasons[row] !== undefined) return
     this.reasons[row] = reason

@@ -24,8 +24,8 @@ const DECIMAL = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$/
 /** The reading half of a batch: what the bytes say, before any edit. */
 export class TableReader {
   readonly rows: number
-  readonly bytes: Buffer
-  readonly table: SpanTable
+  bytes: Buffer
+  table: SpanTable
 
   constructor(bytes: Buffer, table: SpanTable) {
     this.bytes = bytes

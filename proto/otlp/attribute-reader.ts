@@ -130,6 +130,7 @@ export class AttributeReader extends FieldReader {
       } else if (this.v === LEN2) {
         p = this.length(p, end)
         const next = p + this.v
+        if (this.vType !== 0 && depth === 0) this.unlisted = true
         this.anyValue(p, next, depth)
         p = next
       } else if (this.v === INT3) p = this.skip(at, p, end)
@@ -154,6 +155,7 @@ export class AttributeReader extends FieldReader {
    */
   anyValue(start: number, end: number, depth: number): void {
     let p = start
+    let members = 0
     while (p < end) {
       const at = p
       p = this.tag(p, end)
@@ -161,6 +163,7 @@ export class AttributeReader extends FieldReader {
       if (tag === LEN1 || tag === LEN7) p = this.length(p, end)
       else if (tag === INT2 || tag === INT3) {
         const value = p
+        if (members++ > 0 && depth === 0) this.unlisted = true
         p = this.varint(p, end)
         this.vLen = p - value
         this.vOff = value
@@ -178,6 +181,7 @@ export class AttributeReader extends FieldReader {
         p = tag === INT8 ? this.skip(at, p, end) : this.other(at, p, end, 8)
         continue
       }
+      if (members++ > 0 && depth === 0) this.unlisted = true
       this.vType = tag >> 3
       this.vOff = p
       this.vLen = this.v

@@ -11,10 +11,13 @@ export class FieldReader {
   b: Uint8Array = NO_BYTES
   view: DataView = NO_VIEW
   v = 0
+  /** Some bytes that may be text are in no record: fields that are unknown, values that a later one replaced. */
+  unlisted = false
 
   open(bytes: Uint8Array): void {
     this.b = bytes
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.unlisted = false
   }
 
   /** Forgets the bytes, so that they may be collected. */
@@ -76,6 +79,7 @@ export class FieldReader {
     const field = Math.floor(this.v / 8)
     if (field <= known)
       throw new WireError(at, `field ${field} has wire type ${this.v % 8}, which it never has`)
+    if (this.v % 8 === 2) this.unlisted = true
     return this.skip(at, pos, end)
   }
 

@@ -76,6 +76,7 @@ class Scanner extends AttributeReader {
       scopes: copyOf(this.scopes, this.nScopes * SCOPE.width),
       resources: copyOf(this.resources, this.nResources * RESOURCE.width),
       hasForeignKeys: this.foreign,
+      hasUnlisted: this.unlisted,
     }
   }
 
@@ -133,6 +134,7 @@ class Scanner extends AttributeReader {
       const size = this.v
       if (tag === LEN1) this.resource(p, p + size)
       else if (tag === LEN3) {
+        if (record[i + RESOURCE.schemaLen] !== 0) this.unlisted = true
         record[i + RESOURCE.schemaOff] = p
         record[i + RESOURCE.schemaLen] = size
       }
@@ -169,6 +171,7 @@ class Scanner extends AttributeReader {
 
   /** EntityRef: string schema_url = 1 · string type = 2 · repeated string id_keys = 3, description_keys = 4. Only checked. */
   entityRef(start: number, end: number): void {
+    this.unlisted = true
     let p = start
     while (p < end) {
       const at = p
@@ -202,6 +205,7 @@ class Scanner extends AttributeReader {
       const size = this.v
       if (tag === LEN1) this.scope(p, p + size, i)
       else if (tag === LEN3) {
+        if (record[i + SCOPE.schemaLen] !== 0) this.unlisted = true
         record[i + SCOPE.schemaOff] = p
         record[i + SCOPE.schemaLen] = size
       }
@@ -234,6 +238,7 @@ class Scanner extends AttributeReader {
       else if (this.v === LEN1 || this.v === LEN2) {
         const field = this.v === LEN1 ? SCOPE.nameOff : SCOPE.versionOff
         p = this.length(p, end)
+        if (record[i + field + 1] !== 0) this.unlisted = true
         record[i + field] = p
         record[i + field + 1] = this.v
         p += this.v
@@ -355,8 +360,10 @@ class Scanner extends AttributeReader {
       p = this.tag(p, end)
       if (this.v === INT3) p = this.enumValue(p, end, record, i + SPAN.status)
       else if (this.v === LEN2) p = this.text(p, end, record, i + SPAN.messageOff)
-      else if (this.v >> 3 === 1) p = this.skip(at, p, end)
-      else p = this.other(at, p, end, 3)
+      else if (this.v >> 3 === 1) {
+        this.unlisted = true
+        p = this.skip(at, p, end)
+      } else p = this.other(at, p, end, 3)
     }
   }
 
@@ -450,6 +457,7 @@ class Scanner extends AttributeReader {
 
   text(pos: number, end: number, record: Int32Array, at: number): number {
     const p = this.length(pos, end)
+    if (record[at + 1] !== 0) this.unlisted = true
     record[at] = p
     record[at + 1] = this.v
     return p + this.v

@@ -21,6 +21,11 @@ export interface SpanTable {
   readonly resources: Int32Array
   /** Some attribute key was not interned: its `ATTR_AT.key` is negative. */
   readonly hasForeignKeys: boolean
+  /**
+   * Some bytes that may be text are in no record: unknown fields, entity references, values that a later one replaced.
+   * Who must see every text walks the messages instead (`rewriteTexts`).
+   */
+  readonly hasUnlisted: boolean
 }
 
 /** One per span. */
