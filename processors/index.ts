@@ -2,6 +2,7 @@ import type { ProcessorFactory } from '../pipeline/factory.ts'
 import { auth } from './auth/factory.ts'
 import { cost } from './cost/factory.ts'
 import { limits } from './limits/factory.ts'
+import { sanitizer } from './sanitizer/factory.ts'
 
 /** The processors that are built in: one line each. */
-export const processors: readonly ProcessorFactory[] = [auth, cost, limits]
+export const processors: readonly ProcessorFactory[] = [auth, cost, limits, sanitizer]
