@@ -402,7 +402,7 @@ describe('keys, signatures and tokens', () => {
     const post = async (path: string, value: object) =>
       ask(port, {
         path,
-        headers: headers as Record<string, string>,
+        headers,
         body: Buffer.from(JSON.stringify(value)),
       })
     expect((await post('/v1/runs', { run_id: 'signed', agent_id: 'planner' })).status).toBe(201)
