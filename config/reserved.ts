@@ -5,10 +5,8 @@ import type { Kind } from '../pipeline/factory.ts'
  * uses one is told "not yet" rather than "unknown". A type that is in the registry wins over its line here.
  */
 const RESERVED: Readonly<Record<Kind, readonly (readonly [type: string, ...aliases: string[]])[]>> = {
-  receiver: [['toon'], ['jsonl', 'filelog', 'file_log']],
+  receiver: [],
   processor: [
-    ['auth'],
-    ['limits', 'memory_limiter'],
     ['sanitizer', 'redaction'],
     ['validators'],
     ['sampling', 'tail_sampling', 'probabilistic_sampler'],
