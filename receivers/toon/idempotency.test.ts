@@ -86,6 +86,7 @@ describe('a repeat', () => {
     ]
     void dead.ask('POST', EVENTS, body, KEY('k')).catch(() => {})
     await expect.poll(() => lost?.rows).toBe(3)
+    expect([lost?.name(1), lost?.name(2)]).toEqual(['execute_tool search', 'execute_tool a'])
     const asked: unknown[] = []
     const alive = await toonRig({
       state,

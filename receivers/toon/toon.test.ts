@@ -114,6 +114,15 @@ describe('a run', () => {
   })
 })
 
+describe('the address', () => {
+  it('may not be one that others reach without TLS or auth', async () => {
+    const config = { endpoint: '0.0.0.0:0' }
+    await expect(toonRig({ config })).rejects.toMatchObject({ code: 'START_FAILED' })
+    const rig = await toonRig({ config: { ...config, insecure_bind: true } })
+    expect(rig.batches).toEqual([])
+  })
+})
+
 describe('what a request may be', () => {
   it.each([
     ['application/json', (events: object[]) => JSON.stringify(events)],
