@@ -1,0 +1,132 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ask, encodeDocument, JSON_TYPE, RawGrpcClient } from '../contract/otlp-clients.ts'
+import { canaryDocument, UNMARKED } from '../support/canaries.ts'
+import { type Daemon, startDaemon } from '../support/daemon.ts'
+import { until } from '../support/until.ts'
+
+/** A secret in every place that can hold a value, by every way in: in none of the places where weir keeps or tells anything. */
+const SPAN_ID = 'eee19b7ec3c1b174'
+
+let daemon: Daemon
+let inbox: string
+
+beforeAll(async () => {
+  // What is tailed has the secrets in it, and is not weir's.
+  inbox = await mkdtemp(join(tmpdir(), 'weir-leak-'))
+  daemon = await startDaemon({
+    config: `
+receivers:
+  otlp: { protocols: { grpc: { endpoint: 127.0.0.1:0 }, http: { endpoint: 127.0.0.1:0 } } }
+  toon: { endpoint: 127.0.0.1:0 }
+  jsonl: { include: ["${inbox}/*.jsonl"], start_at: beginning, poll_interval: 50ms }
+processors:
+  sanitizer: { log_interval: 100ms }
+connectors:
+  wal: { driver: embedded }
+exporters:
+  clickhouse: { endpoint: embedded }
+extensions:
+  state: { driver: embedded }
+  health: {}
+  api: {}
+service:
+  extensions: [state, health, api]
+  pipelines:
+    traces/ingest: { receivers: [otlp, toon, jsonl], processors: [sanitizer], exporters: [wal] }
+    traces/store: { receivers: [wal], exporters: [clickhouse] }
+  telemetry: { logs: { level: debug, encoding: json } }
+`,
+  })
+  await daemon.ready()
+})
+
+afterAll(async () => {
+  await daemon?.stop()
+  await rm(inbox, { recursive: true, force: true })
+})
+
+/** Every run of characters around a canary, in any file under the directory, the log included. */
+function leaksIn(directory: string): string[] {
+  return readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .flatMap((entry) => {
+      const path = join(entry.parentPath, entry.name)
+      return leaks(readFileSync(path, 'latin1')).map((found) => `${path}: ${found}`)
+    })
+}
+
+function leaks(text: string): string[] {
+  return text.replace(UNMARKED, '').match(/.{0,40}canary.{0,40}/gi) ?? []
+}
+
+async function sendToon(): Promise<void> {
+  const call = async (path: string, body: object): Promise<void> => {
+    const answer = await fetch(`${daemon.endpoints.toon}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': path },
+      body: JSON.stringify(body),
+    })
+    expect([answer.status, answer.status < 300 ? '' : await answer.text()]).toEqual([answer.status, ''])
+  }
+  await call('/v1/runs', { run_id: 'leak', agent_id: 'tester' })
+  const event = (type: string, payload: object): object => ({
+    t: new Date().toISOString(),
+    actor: type === 'action_response' ? 'tool' : 'agent',
+    type,
+    payload,
+  })
+  await call('/v1/runs/leak/events', [
+    event('reasoning', {
+      thought: 'ask canary.t1@leak-test.example.org',
+      steps: ['mail canary.t2@leak-test.example.org'],
+    }),
+    event('action_request', {
+      action: 'login',
+      params: { password: 'Canary3x9Q', deep: { api_key: 'Canary4x9Q' } },
+    }),
+    event('action_response', {
+      status: 'error',
+      error: 'no user canary.t5@leak-test.example.org',
+      latency_ms: 5,
+    }),
+    event('error', { error_type: 'E', message: 'm', stack_trace: 'at canary.t6@leak-test.example.org' }),
+    event('final_output', { output: '{"mail": "canary.t7@leak-test.example.org"}' }),
+  ])
+  await call('/v1/runs/leak/finish', { status: 'completed' })
+}
+
+test('no secret is in the WAL, ClickHouse, state, logs or metrics, whatever way it came', async () => {
+  const grpc = new RawGrpcClient(daemon.endpoints.grpc)
+  const document = (prefix: string): object =>
+    canaryDocument(`${prefix}8efff798038103d269b633813fc60c`, SPAN_ID)
+  expect((await grpc.export(encodeDocument(document('a1')))).code).toBe(0)
+  grpc.close()
+  const body = Buffer.from(JSON.stringify(document('b2')))
+  const { port } = new URL(daemon.endpoints.http)
+  expect((await ask(Number(port), { headers: JSON_TYPE, body })).status).toBe(200)
+  await sendToon()
+  await writeFile(join(inbox, 'spans.jsonl'), `${JSON.stringify(document('c3'))}\n`)
+  const stored =
+    "SELECT toString(SpanAttributes['weir.redactions']) FROM otel_traces WHERE SpanAttributes['weir.redactions'] != ''"
+  await until(async () => (await daemon.query(stored)).length >= 8)
+
+  const redactions = (await daemon.query(stored)).map(([count]) => Number(count))
+  expect(redactions.filter((count) => count > 60)).toHaveLength(3)
+  const rows = await daemon.query('SELECT toString(tuple(*)) FROM otel_traces')
+  expect(leaks(JSON.stringify(rows))).toEqual([])
+  expect(JSON.stringify(rows)).toContain('[REDACTED_EMAIL]')
+  const metrics = await (await fetch(daemon.endpoints.metrics)).text()
+  expect(leaks(metrics)).toEqual([])
+  expect(metrics).toMatch(/weir_redactions\{[^}]*type="email"[^}]*\} \d+/)
+  await until(async () => daemon.log().includes('"redacted"'))
+  expect(leaksIn(daemon.directory)).toEqual([])
+  // The look itself works: what was masked is there, uncompressed, in the WAL.
+  const wal = readdirSync(join(daemon.directory, 'wal')).map((name) =>
+    readFileSync(join(daemon.directory, 'wal', name), 'latin1'),
+  )
+  expect(wal.join('')).toContain('[REDACTED_EMAIL]')
+}, 120_000)
