@@ -4,7 +4,7 @@ import type { Finding, Subject } from '../detect/finding.ts'
 import { digitWindows } from '../detect/windows.ts'
 import type { SensitiveKeys } from '../keys.ts'
 import { MASKED, TYPES, WHOLE, type Policy } from '../policy.ts'
-import { applyEdits, type Edit } from './edits.ts'
+import { applyEdits, type Edit, freeOf } from './edits.ts'
 import { base64Edits, escapeEdits, percentEdits } from './encoded.ts'
 import { walkJson } from './json.ts'
 import { insertEdits } from './sql.ts'
@@ -153,20 +153,19 @@ export class Scrubber {
 
   /** Texts in other writings, where nothing was found in the writing itself. */
   #encoded({ text, features }: Subject, edits: Edit[], outcome: Outcome, depth: number): void {
-    const isFree = (start: number, end: number): boolean =>
-      edits.every((edit) => edit.end <= start || edit.start >= end)
     const inner = (decoded: string, key: string): string | undefined =>
       key !== '' && this.#keys.has(key)
         ? this.hide(decoded, 'sensitive_key', outcome)
         : this.#scrub(decoded, key, outcome, depth + 1)
     const add = (more: readonly Edit[]): void => {
-      for (const edit of more) if (isFree(edit.start, edit.end)) edits.push(edit)
+      const isFree = freeOf(edits)
+      edits.push(...more.filter((edit) => isFree(edit.start, edit.end)))
     }
     if ((features & FEATURE.word) !== 0)
       add(insertEdits(text, this.#keys, (value) => this.hide(value, 'sensitive_key', outcome)))
     if (text.includes('%')) add(percentEdits(text, inner))
     if ((features & FEATURE.escape) !== 0) add(escapeEdits(text, inner))
-    if ((features & FEATURE.run) !== 0) add(base64Edits(text, inner, isFree))
+    if ((features & FEATURE.run) !== 0) add(base64Edits(text, inner, freeOf(edits)))
   }
 }
 

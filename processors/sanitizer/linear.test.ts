@@ -1,0 +1,165 @@
+import { describe, expect, it } from 'vitest'
+import { FEATURE } from './detect/features.ts'
+import type { Detector } from './detect/finding.ts'
+import { createDetectors } from './detect/registry.ts'
+import { digitWindows } from './detect/windows.ts'
+import { SensitiveKeys, sensitiveWords } from './keys.ts'
+import { Policy } from './policy.ts'
+import { customDetectors } from './rules.ts'
+import { secretRules } from './secrets/secrets.ts'
+import { Scrubber } from './text/scrubber.ts'
+
+/**
+ * Time is linear in the text: doubling 50 KB of text made to be slow at most multiplies it by 2.3. Noise only adds, so the least
+ * CPU time of several runs counts; what still looks worse is doubled twice, and must stay below the square.
+ */
+const SIZE = 50_000
+const RATIO = 2.3
+const RUNS = 5
+const ATTEMPTS = 5
+/** Below this a doubling cannot be told from noise, and no sender could make a quadratic search of it: 100 KB² is seconds. */
+const NEGLIGIBLE_MS = 4
+
+const keys = new SensitiveKeys()
+const custom = customDetectors([
+  { name: 'nested', pattern: '(?:x+x+)+y', keywords: ['xxx'], ignore_case: false },
+])
+const detectors = createDetectors(keys, custom, [...sensitiveWords([]), 'xxx'])
+
+function filled(unit: string, size: number): string {
+  return unit.repeat(Math.ceil(size / unit.length)).slice(0, size)
+}
+
+function least(run: (text: string) => void, text: string): number {
+  let best = Number.POSITIVE_INFINITY
+  for (let i = 0; i < RUNS; i++) {
+    const start = process.cpuUsage()
+    run(text)
+    const { user, system } = process.cpuUsage(start)
+    best = Math.min(best, (user + system) / 1000)
+  }
+  return best
+}
+
+function ratioOf(run: (text: string) => void, unit: string): number {
+  let best = Number.POSITIVE_INFINITY
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const half = least(run, filled(unit, SIZE))
+    const whole = least(run, filled(unit, 2 * SIZE))
+    if (whole < NEGLIGIBLE_MS) return 1
+    best = Math.min(best, whole / half)
+    if (best <= RATIO) return best
+  }
+  const twice = (): number => least(run, filled(unit, 8 * SIZE)) / least(run, filled(unit, 2 * SIZE))
+  return Math.sqrt(Math.min(twice(), twice(), twice()))
+}
+
+/** What makes naive searches start over at every position. */
+const UNITS = [
+  'a',
+  '1',
+  '0 ',
+  '@',
+  'a@',
+  'a.',
+  'a@a.',
+  '1.',
+  '1-',
+  '(1',
+  '+1 ',
+  ':',
+  'a:',
+  '::a',
+  '=',
+  'key=',
+  'password=',
+  'password: ',
+  'password="',
+  '"password":',
+  '\\"token\\":\\"',
+  '--token ',
+  '<password>',
+  'eyJ',
+  'eyJ.',
+  'eyJhbGciOiJI.eyJ',
+  '-----BEGIN PRIVATE KEY-----',
+  '-----BEGIN PRIVATE KEY-----\nMIIE',
+  '://',
+  'http://a:',
+  '%40',
+  '%',
+  'a%4',
+  '\\u0040',
+  '{"',
+  '{"a":',
+  '{"a":"',
+  '[[',
+  '["',
+  '\\"',
+  'insert into t (password) values (',
+  "insert into t (a, password) values ('b','c'),",
+  'GB82',
+  'GB82 ',
+  '0x',
+  '3J98t1WpEZ73CNmQviecrnyiWrnqRhWN',
+  'YWxpY2VA',
+  'curl -u ',
+  'curl -H "Authorization: ',
+  'curl ',
+  'kind: secret\ndata:\n  a: ',
+  'x',
+  '4111111111111111 ',
+  '411 ',
+  'call ',
+  'call 12 34 56 ',
+]
+
+describe('every detector', () => {
+  const text = detectors.features
+  const cases = detectors.all.map((detector): [string, Detector] => [detector.type, detector])
+  it.each(cases)('%s', (_type, detector) => {
+    const run = (subject: string): void => {
+      const { words } = text.ofText(subject)
+      const windows = digitWindows(subject)
+      detector.find({ text: subject, key: '', features: ALL, words, windows }, [])
+    }
+    for (const unit of UNITS) expect([unit, ratioOf(run, unit) <= RATIO]).toEqual([unit, true])
+  })
+})
+
+const ALL = Object.values(FEATURE).reduce((all, bit) => all | bit, 0)
+
+describe('every secret rule', () => {
+  const { rules } = secretRules()
+  it.each(rules.map((rule): [string, RegExp, readonly string[]] => [rule.id, rule.pattern, rule.keywords]))(
+    '%s',
+    (_id, pattern, keywords) => {
+      const word = keywords[0] ?? 'a'
+      const units = [
+        word,
+        `${word}=`,
+        `${word} : `,
+        `${word}='a`,
+        `${word}_`,
+        `${word.toUpperCase()}-1-`,
+        `${word}aaaaaaaaaaaaaaaa.`,
+      ]
+      const run = (subject: string): void => void Array.from(subject.matchAll(pattern))
+      for (const unit of units) expect([unit, ratioOf(run, unit) <= RATIO]).toEqual([unit, true])
+      for (const tail of ['a', '1', 'A', '-', ' ', '"']) {
+        const started = (subject: string): void => run(`${word}=${subject}`)
+        expect([tail, ratioOf(started, tail) <= RATIO]).toEqual([tail, true])
+      }
+    },
+  )
+})
+
+describe('the whole scrubber', () => {
+  const scrubber = new Scrubber(detectors, keys)
+  const policy = new Policy('mask', {}, Buffer.alloc(32))
+  it.each(UNITS)('%j', (unit) => {
+    const run = (text: string): void =>
+      void scrubber.scrub(text, '', { policy, counts: new Map(), isWhole: false })
+    expect(ratioOf(run, unit)).toBeLessThanOrEqual(RATIO)
+  })
+})
