@@ -13,14 +13,13 @@ export const FEATURE = {
   colons: 1 << 11,
   /** Sixteen base64 characters in a row. */
   run: 1 << 20,
-  at: 1 << 24,
+  at: 1 << 28,
   /** A keyword may be in it. */
   word: 1 << 25,
   /** Escapes that may hide any of the above: `%40`, `\u0040`, a character beyond ASCII that is folded to it. */
   escape: 1 << 26,
 } as const
 
-const AT_CLASS = 32
 /** Class of a character in a four: letters 1..26 in any case, digits 27, `_` 28, `-` 29, `.` 30, `~ @ % \ =` 31, others 0. */
 const CLASS = new Uint8Array(256)
 const KEEP = new Int32Array(256)
@@ -35,7 +34,6 @@ for (let code = 0; code < 256; code++) {
   else if (char === '-') CLASS[code] = 29
   else if (char === '.') CLASS[code] = 30
   else if (/[~@%\\=]/.test(char)) CLASS[code] = 31
-  if (char === '@') CLASS[code] = 31 | AT_CLASS
   // Counters start so that the threshold sets one bit: digits at 2 (+6 = 8), colons at 3 << 8 (+5 = 8 << 8), runs at 0.
   const inDigits = isDigit || /[ ().+/\-\u00a0\u00c2]/.test(char)
   const inColons = /[0-9a-f:-]/i.test(char)
@@ -44,10 +42,14 @@ for (let code = 0; code < 256; code++) {
   ADD[code] =
     (inDigits ? (isDigit || char === '.' ? 1 : 0) : 2) |
     ((inColons ? (char === ':' ? 3 : char === '-' ? 1 : 0) : 3) << 8) |
-    ((inRun ? 1 : 0) << 16)
+    ((inRun ? 1 : 0) << 16) |
+    // In the runs' counter, beyond any run of less than 4096; what follows an `@` may count on from it.
+    (char === '@' ? FEATURE.at : 0)
 }
+/** Taken into locals by the loops: the engine reads a module's variables anew each time. */
+const TABLES = [CLASS, KEEP, ADD] as const
 const START = 2 | (3 << 8)
-const THRESHOLDS = FEATURE.digits | FEATURE.colons | FEATURE.run
+const THRESHOLDS = FEATURE.digits | FEATURE.colons | FEATURE.run | FEATURE.at
 const ESCAPES = ['%40', '%3a', '\\u00', '%2f%2f']
 const ESCAPED = /%40|%3a|%2f%2f|\\u00/i
 
@@ -77,42 +79,38 @@ export class Features {
   /** FEATURE bits of `bytes[start, end)`. `word` is only a suspicion here. */
   ofBytes(bytes: Uint8Array, start: number, end: number): number {
     const bits = this.#bits
+    const [classes, keep, add] = TABLES
     let counters = START
     let seen = 0
     let four = 0
     let hit = 0
-    let classes = 0
     for (let i = start; i < end; i++) {
       const byte = bytes[i]!
-      const kind = CLASS[byte]!
-      classes |= kind
-      four = ((four << 5) | (kind & MASK)) & FOURS
+      four = ((four << 5) | classes[byte]!) & FOURS
       hit |= bits[four >>> 3]! >>> (four & 7)
-      counters = ((counters & KEEP[byte]!) + ADD[byte]!) | 0
+      counters = ((counters & keep[byte]!) + add[byte]!) | 0
       seen |= counters
     }
-    return (seen & THRESHOLDS) | ((classes & AT_CLASS) << 19) | ((hit & 1) << 25)
+    return (seen & THRESHOLDS) | ((hit & 1) << 25)
   }
 
   /** The same of a string; here `word` and `escape` are exact, and say which. */
   ofText(text: string): TextFeatures {
     const bits = this.#bits
+    const [classes, keep, add] = TABLES
     let counters = START
     let seen = 0
     let four = 0
     let hit = 0
-    let classes = 0
     for (let i = 0; i < text.length; i++) {
       const code = text.charCodeAt(i)
       const byte = code < 256 ? code : 0
-      const kind = CLASS[byte]!
-      classes |= kind
-      four = ((four << 5) | (kind & MASK)) & FOURS
+      four = ((four << 5) | classes[byte]!) & FOURS
       hit |= bits[four >>> 3]! >>> (four & 7)
-      counters = ((counters & KEEP[byte]!) + ADD[byte]!) | 0
+      counters = ((counters & keep[byte]!) + add[byte]!) | 0
       seen |= counters
     }
-    const found = (seen & THRESHOLDS) | ((classes & AT_CLASS) << 19)
+    const found = seen & THRESHOLDS
     if ((hit & 1) === 0) return { bits: found, words: NO_WORDS }
     const words = this.words.scan(text)
     const escape = ESCAPED.test(text) ? FEATURE.escape : 0
@@ -120,7 +118,7 @@ export class Features {
   }
 
   #mark(word: string): void {
-    const classes = Array.from(word, (char) => CLASS[char.charCodeAt(0)]! & MASK)
+    const classes = Array.from(word, (char) => CLASS[char.charCodeAt(0)]!)
     if (classes.length >= 4) return this.#mark4(rarest(classes))
     let fours = classes.length === 2 ? pairs() : Array.from({ length: 32 }, (_, before) => [before])
     fours = fours.map((before) => [...before, ...classes])
@@ -160,7 +158,7 @@ const COMMON = new Set(
   )
     .split(' ')
     .flatMap((word) => {
-      const classes = Array.from(` ${word} `, (char) => CLASS[char.charCodeAt(0)]! & MASK)
+      const classes = Array.from(` ${word} `, (char) => CLASS[char.charCodeAt(0)]!)
       return classes.slice(3).map((_, index) => classes.slice(index, index + 4).join())
     }),
 )

@@ -1,5 +1,3 @@
-import { digitWindows } from '../detect/windows.ts'
-
 /** Cheap proofs that what the prefilter saw is nothing: ids in hex, counts, values that were looked at before. */
 
 const RUN = 16
@@ -9,75 +7,101 @@ const RUN = 16
  * token, address or text is written.
  */
 export function hasDullRuns(bytes: Uint8Array, start: number, end: number): boolean {
+  const kinds = KINDS
   let length = 0
-  let isHex = true
-  let isSmall = true
+  let seen = 0
   for (let i = start; i < end; i++) {
-    const byte = bytes[i]!
-    const kind = KIND[byte]!
-    if (kind === OUTSIDE || kind === JOINT) {
-      length = 0
-      isHex = isSmall = true
+    const kind = kinds[bytes[i]!]!
+    if (kind === OUTSIDE) {
+      length = seen = 0
       continue
     }
-    length++
-    if (kind !== HEX_LETTER && kind !== DIGIT) isHex = false
-    if (kind !== HEX_LETTER && kind !== SMALL) isSmall = false
-    if (length >= RUN && !isHex && !isSmall) return false
+    seen |= kind
+    if (++length >= RUN && (seen & NEITHER) === NEITHER) return false
   }
   return true
 }
 
+/** Bit 0: not a small letter; bit 1: not hex; bit 2: in a run. */
+const NEITHER = 3
 const OUTSIDE = 0
-const JOINT = 1
-const DIGIT = 2
-const HEX_LETTER = 3
-const SMALL = 4
-const OTHER = 5
-const KIND = new Uint8Array(256)
+const KINDS = new Uint8Array(256)
 for (let code = 0; code < 256; code++) {
   const char = String.fromCharCode(code)
-  if (/[_-]/.test(char)) KIND[code] = JOINT
-  else if (/\d/.test(char)) KIND[code] = DIGIT
-  else if (/[a-f]/.test(char)) KIND[code] = HEX_LETTER
-  else if (/[g-z]/.test(char)) KIND[code] = SMALL
-  else if (/[A-Z+/=]/.test(char)) KIND[code] = OTHER
+  if (/\d/.test(char)) KINDS[code] = 4 | 1
+  else if (/[a-f]/.test(char)) KINDS[code] = 4
+  else if (/[g-z]/.test(char)) KINDS[code] = 4 | 2
+  else if (/[A-Z+/=]/.test(char)) KINDS[code] = 4 | NEITHER
 }
 
 /** Words that give a bare number a meaning: the detectors' own lists, as one. */
 const CONTEXT =
   /tel|phone|mob|cell|fax|sms|what|call|dial|text|ring|reach|contact|answer|message|hotline|desk|office|line|ext|mail|handy|pager|ssn|social|tin|cpf|aadha|uidai|sin|tfn|tax|bsn|burger|pesel|steuer|idnr|passp|pasap|reisep/i
 
-const CONTEXT_AFTER = /tel|phone|mob|cell|fax|office|desk|home|work|line|ext/i
+/** First letters of the words that may stand right after a number (`AFTER` in detect/digits.ts), as three bytes each. */
+const AFTERWARDS = new Set(
+  'tel pho mob cel fax off des hom wor lan ext'.split(' ').map((word) => Buffer.from(word).readUIntBE(0, 3)),
+)
+const LONGEST_GAP = 8
 
 /** True when the digits are parts of ids, or whole words of 6 to 11 and no word around says what they are. */
-export function hasBareNumbers(text: string): boolean {
-  for (const { start, end } of digitWindows(text)) {
-    if (!isDigits(text, start, end)) return false
-    // Part of an id: no number begins or ends at a small letter. (`\n4111…` is an escape, `555x12` an extension.)
-    if (isSmall(text[start - 1]) && text[start - 2] !== '\\') continue
-    if (isSmall(text[end]) && text[end] !== 'x' && text[end] !== 'e') continue
-    if (end - start > 11) return false
-    if (/[A-Z+]/.test(text[start - 1] ?? '') || /[A-Zxe]/.test(text[end] ?? '')) return false
-    if (
-      CONTEXT.test(text.slice(Math.max(0, start - 60), start)) ||
-      CONTEXT_AFTER.test(text.slice(end, end + 16))
-    )
-      return false
+export function hasBareNumbers(bytes: Buffer, from: number, to: number): boolean {
+  let at = from
+  for (;;) {
+    while (at < to && !isDigit(bytes[at]!)) at++
+    if (at >= to) return true
+    const start = at
+    let last = at
+    let digits = 1
+    for (at++; at < to; at++) {
+      if (isDigit(bytes[at]!)) {
+        last = at
+        digits++
+      } else if (!isSeparator(bytes[at]!)) break
+    }
+    const isWhole = digits === last + 1 - start
+    if (digits >= FEWEST_DIGITS && !(isWhole && isBare(bytes, from, start, last + 1, to))) return false
   }
-  return true
 }
 
-function isSmall(char = ''): boolean {
-  return char >= 'a' && char <= 'z'
+function isDigit(code: number): boolean {
+  return code >= 48 && code <= 57
 }
 
-function isDigits(text: string, start: number, end: number): boolean {
-  for (let i = start; i < end; i++) {
-    const code = text.charCodeAt(i)
-    if (code < 48 || code > 57) return false
-  }
-  return true
+const FEWEST_DIGITS = 6
+const MOST_DIGITS = 11
+
+/** Space, ( ) + - . / and bytes beyond ASCII, which may be the dashes and spaces of typography. */
+function isSeparator(code: number): boolean {
+  return code === 32 || code === 40 || code === 41 || code === 43 || (code >= 45 && code <= 47) || code > 127
+}
+
+function isBare(bytes: Buffer, from: number, start: number, end: number, to: number): boolean {
+  const before = start > from ? bytes[start - 1]! : 0
+  const after = end < to ? bytes[end]! : 0
+  // Part of an id: no number begins or ends at a small letter. (`\n4111…` is an escape, `555x12` an extension.)
+  if (isSmall(before) && bytes[start - 2] !== BACKSLASH) return true
+  if (isSmall(after) && after !== X && after !== E) return true
+  if (end - start > MOST_DIGITS || isCapital(before) || before === PLUS || isCapital(after)) return false
+  if (after === X || after === E) return false
+  if (start - from > 2 && CONTEXT.test(bytes.toString('latin1', Math.max(from, start - 60), start)))
+    return false
+  let at = end
+  while (at < to && at - end < LONGEST_GAP && !isSmall(bytes[at]! | 32)) at++
+  return at + 3 > to || !AFTERWARDS.has(bytes.readUIntBE(at, 3) | 0x202020)
+}
+
+const BACKSLASH = 92
+const PLUS = 43
+const X = 120
+const E = 101
+
+function isSmall(code: number): boolean {
+  return code >= 97 && code <= 122
+}
+
+function isCapital(code: number): boolean {
+  return code >= 65 && code <= 90
 }
 
 const LONGEST = 64

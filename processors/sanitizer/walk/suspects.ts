@@ -158,26 +158,27 @@ export class SuspectFinder {
   #value({ bytes }: RawView, off: number, len: number, isNested: boolean): boolean {
     const features = this.#features.ofBytes(bytes, off, off + len)
     if (features === 0) return false
-    if (features === FEATURE.run && hasDullRuns(bytes, off, off + len)) return false
-    return isNested || this.#isSuspect(bytes, off, len, features)
+    if (isNested) return features !== FEATURE.run || !hasDullRuns(bytes, off, off + len)
+    return this.#isSuspect(bytes, off, len, features)
   }
 
   #isSuspect(bytes: Buffer, off: number, len: number, suspected: number): boolean {
     if (this.#clean.has(bytes, off, len)) return false
+    if (isNothing(bytes, off, len, suspected)) return false
     const text = bytes.toString('utf8', off, off + len)
-    if (!this.#isClean(text, bytes, off, len, suspected) && this.#wouldChange(text, '')) return true
+    const isClean =
+      (suspected & FEATURE.word) !== 0 && isNothing(bytes, off, len, this.#features.ofText(text).bits)
+    if (!isClean && this.#wouldChange(text, '')) return true
     this.#clean.add(bytes, off, len)
     return false
   }
+}
 
-  #isClean(text: string, bytes: Buffer, off: number, len: number, suspected: number): boolean {
-    const isWordy = (suspected & FEATURE.word) !== 0
-    const features = isWordy ? this.#features.ofText(text).bits : suspected
-    if (features === 0) return true
-    if ((features & ~(FEATURE.run | FEATURE.digits)) !== 0) return false
-    if ((features & FEATURE.run) !== 0 && !hasDullRuns(bytes, off, off + len)) return false
-    return (features & FEATURE.digits) === 0 || hasBareNumbers(text)
-  }
+/** What the prefilter saw is digits that are bare, and runs that are dull. */
+function isNothing(bytes: Buffer, off: number, len: number, features: number): boolean {
+  if ((features & ~(FEATURE.run | FEATURE.digits)) !== 0) return false
+  if ((features & FEATURE.run) !== 0 && !hasDullRuns(bytes, off, off + len)) return false
+  return (features & FEATURE.digits) === 0 || hasBareNumbers(bytes, off, off + len)
 }
 
 function foreignName(view: RawView, key: number): string {
