@@ -151,6 +151,29 @@ describe.skipIf(!hasOpenssl)('TlsFront (needs the openssl command)', () => {
     expect(await peerNames(port)).toContain('renewed')
   })
 
+  it.each([
+    ['cert_file', 'server.pem'],
+    ['key_file', 'server.key'],
+    ['client_ca_file', 'ca.pem'],
+  ])(
+    'takes an empty %s for what it is, a file half written, at the start and when it reloads',
+    async (key, name) => {
+      const file = at(`half-${name}`)
+      const block = { ...files(), client_ca_file: at('ca.pem'), [key]: file }
+      writeFileSync(file, '')
+      await expect(serve(block)).rejects.toMatchObject({
+        code: 'START_FAILED',
+        message: expect.stringContaining(`tls.${key}`),
+      })
+      writeFileSync(file, read(name))
+      const { front, port } = await serve(block)
+      writeFileSync(file, '\n')
+      expect(await front.reload()).toBe(false)
+      const client = { cert: read('client.pem'), key: read('client.key') }
+      expect((await dial(port, client)).names).toContain('DNS:agent.acme')
+    },
+  )
+
   it('reads the files again by itself every reload_interval', async () => {
     writeFileSync(at('poll.pem'), read('server.pem'))
     writeFileSync(at('poll.key'), read('server.key'))
@@ -166,7 +189,11 @@ describe.skipIf(!hasOpenssl)('TlsFront (needs the openssl command)', () => {
 
   it.each([
     [{ cert_file: '/nowhere/x.pem', key_pem: 'k' }, /tls\.cert_file: cannot read \/nowhere\/x\.pem/],
-    [{ cert_pem: 'not a certificate', key_pem: 'k' }, /tls: the certificate or key is not usable/],
+    [{ cert_pem: 'not a certificate', key_pem: 'k' }, /tls\.cert_pem holds nothing in PEM form/],
+    [
+      { cert_pem: '-----BEGIN CERTIFICATE-----', key_pem: '-----BEGIN PRIVATE KEY-----' },
+      /tls: the certificate or key is not usable/,
+    ],
   ])('refuses to start with %o', async (block, message) => {
     await expect(serve(block)).rejects.toMatchObject({
       code: 'START_FAILED',

@@ -97,7 +97,15 @@ export async function secureContextOptions(tls: ServerTls): Promise<SecureContex
   }
 }
 
+/** Node takes an empty text for none: no CA would be every public one, and a file is empty while it is being written. */
 async function pem(key: string, file: string | undefined, inline?: string | Secret): Promise<string> {
+  const text = await textOf(key, file, inline)
+  if (text.includes('-----BEGIN ')) return text
+  const where = inline === undefined ? `${key}: ${file}` : key.replace('file', 'pem')
+  throw reject('START_FAILED', `tls.${where} holds nothing in PEM form`)
+}
+
+async function textOf(key: string, file: string | undefined, inline?: string | Secret): Promise<string> {
   if (inline !== undefined) return typeof inline === 'string' ? inline : inline.reveal()
   try {
     return await readFile(file ?? '', 'utf8')
