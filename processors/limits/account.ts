@@ -69,9 +69,9 @@ export class Account {
     this.#open--
   }
 
-  /** False: over the limit of bytes in flight. One request larger than the whole limit passes when alone. */
-  hold(bytes: number): boolean {
-    if (this.#inFlight > 0 && this.#inFlight + bytes > this.limits.in_flight_bytes) return false
+  /** False: over the limit of bytes in flight. A request, which has `held` of them, passes a lower limit when alone. */
+  hold(bytes: number, held: number): boolean {
+    if (this.#inFlight > held && this.#inFlight + bytes > this.limits.in_flight_bytes) return false
     this.#inFlight += bytes
     return true
   }

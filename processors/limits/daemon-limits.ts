@@ -27,7 +27,7 @@ export function daemonRefusal(
   return inFlight(facts, bytes) ?? backlog(facts) ?? letters(facts, tenant, nowMs)
 }
 
-/** The same for `bytes` of a request that is being read; the intake gate holds them already. */
+/** The same for a request that is being read, of which the intake gate holds `bytes` already. */
 export function sheds({ memory, config, intake }: DaemonFacts, bytes: number): Refusal | undefined {
   if (memory.state === 'hard') return overloaded('memory', 'the daemon is short of memory', RETRY_MS)
   const alone = intake.held === bytes

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import pino from 'pino'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Batch } from '../../pipeline/batch/batch.ts'
@@ -283,6 +284,26 @@ describe.each(['grpc', 'http'] as const)('over %s', (transport) => {
     down = false
     expect((await rig.send[transport](spans(9))).code).toBe(OK[transport])
     expect(rig.usage.of('default', NOON).spans).toBe(9)
+  })
+})
+
+describe('one request alone, in several pieces', () => {
+  const gzip = { 'content-encoding': 'gzip' }
+
+  it.each([
+    ['tenant.in_flight_bytes', { default: { in_flight_bytes: 300 } }],
+    ['in_flight_bytes', { in_flight_bytes: 300 }],
+  ])('may be larger than %s: nobody would ever be through with it', async (_, settings) => {
+    const rig = await start(settings)
+    expect((await rig.send.http(gzipSync(spans(50)), gzip)).code).toBe(200)
+    expect(rig.stored).toHaveLength(50)
+    await vi.waitFor(() => expect(rig.intake.held).toBe(0))
+  })
+
+  it('is given up for good once it is over request_bytes whatever its encoding', async () => {
+    const rig = await start({ default: { in_flight_bytes: 300, request_bytes: 300 } })
+    expect(await rig.send.http(gzipSync(spans(50)), gzip)).toMatchObject({ code: 413, afterMs: undefined })
+    await vi.waitFor(() => expect(rig.intake.held).toBe(0))
   })
 })
 

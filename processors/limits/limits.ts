@@ -13,6 +13,9 @@ import { MemoryGuard } from './memory.ts'
 import { Refusals } from './refusals.ts'
 import { SpanRules } from './spans.ts'
 
+/** A request is held as it was sent, and inflated. */
+const FORMS = 2
+
 /** What a batch was charged, and how many spans of it were rejected here. */
 interface Charge {
   readonly amount: Amount
@@ -70,12 +73,16 @@ export class LimitsProcessor implements Processor {
 
   #admitted(accounts: readonly Account[], tenant: string, declaredBytes: number | undefined): Admission {
     const open = accounts.map((account) => ({ account, estimate: account.open(declaredBytes), held: 0 }))
+    let all = 0
     return {
       hold: (bytes) => {
-        const refusal = sheds(this.#facts, bytes)
+        all += bytes
+        const refusal = sheds(this.#facts, all)
         if (refusal !== undefined) throw this.#refusals.fault(refusal, tenant)
         for (const one of open) {
-          if (!one.account.hold(bytes)) throw this.#refusals.fault(inFlightRefusal(one.account), tenant)
+          const { account, held } = one
+          if (all > FORMS * account.limits.request_bytes) throw this.#tooLarge(account, tenant)
+          if (!account.hold(bytes, held)) throw this.#refusals.fault(inFlightRefusal(account), tenant)
           one.held += bytes
         }
       },
