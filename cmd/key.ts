@@ -21,7 +21,7 @@ A secret is printed once, by create and rotate, and cannot be shown again.
 
   --kind KIND        api (default), hmac or certificate
   --tenant T         whose data it sends; only admins over all tenants do without
-  --project P        its data is this project's
+  --project P        its data is this project's; role ingest only
   --agent A          it is this agent's
   --role ROLE        ingest (default), read or admin; repeatable
   --env ENV          stands in the key, for people: live (default), test, …

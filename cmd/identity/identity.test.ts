@@ -6,7 +6,8 @@ import { ApiExtension } from '../../extensions/api/api.ts'
 import { config } from '../../extensions/api/config.ts'
 import { IdentityCache } from '../../pipeline/identity/cache.ts'
 import { Directory } from '../../pipeline/identity/directory.ts'
-import { Keyring } from '../../pipeline/identity/keyring.ts'
+import { isInForce, Keyring } from '../../pipeline/identity/keyring.ts'
+import { keyKey } from '../../pipeline/identity/records.ts'
 import { judgeToken } from '../../pipeline/identity/verify.ts'
 import { Vault } from '../../pipeline/identity/vault.ts'
 import { Secret } from '../../pipeline/secret.ts'
@@ -46,6 +47,13 @@ afterEach(async () => {
   await state.close()
   await rm(home, { recursive: true })
 })
+
+/** Of the same state store. */
+const offlineConfig = (keys = '') => `receivers: { otlp: { protocols: { grpc: {} } } }
+exporters: { stdout: {} }
+extensions: { state: { driver: embedded, directory: ${home}/state, ${keys} } }
+service: { extensions: [state], pipelines: { traces: { receivers: [otlp], exporters: [stdout] } } }
+`
 
 interface Ran {
   readonly code: number
@@ -182,6 +190,39 @@ describe('weir key', () => {
     await until(() => judgeToken(identity, second.secret, nowMs) === 'unknown')
   })
 
+  it('rotates a key once: its successor is the one to rotate, and lives as long as the first was to', async () => {
+    await json(['tenant', 'create', 'acme'])
+    const first = await json(['key', 'create', '--tenant', 'acme'])
+    const second = await json(['key', 'rotate', first.key.id, '--overlap', '1h'])
+    expect(await weir(['key', 'rotate', first.key.id])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining(second.key.id),
+    })
+    const third = await json(['key', 'rotate', second.key.id])
+    expect(third.key['expires']).toBeNull()
+  })
+
+  it('keeps 8 HMAC secrets of a tenant in force, rotated ones too', async () => {
+    await json(['tenant', 'create', 'acme'])
+    const hmac = () => json(['key', 'create', '--tenant', 'acme', '--kind', 'hmac'])
+    const { key } = await hmac()
+    for (let more = 1; more < 8; more++) await hmac()
+    expect((await weir(['key', 'rotate', key.id])).err).toContain('CONFLICT')
+    const ended = await json(['key', 'rotate', key.id, '--overlap', '0'])
+    const records = [...identity.keys()].filter((each) => isInForce(each, Date.now()))
+    expect(records).toHaveLength(8)
+    expect(records.map(({ id }) => id)).toContain(ended.key.id)
+  })
+
+  it('gives the key of a project no say over the rest of its tenant', async () => {
+    await json(['tenant', 'create', 'acme'])
+    await json(['project', 'create', 'shop', '--tenant', 'acme'])
+    for (const role of ['read', 'admin']) {
+      const argv = ['key', 'create', '--tenant', 'acme', '--project', 'shop', '--role', role]
+      expect((await weir(argv)).err).toContain('REQUEST_INVALID')
+    }
+  })
+
   it('opens sealed secrets again only with the key and the record they were made for; reseal moves them', async () => {
     await json(['tenant', 'create', 'acme'])
     await json(['tenant', 'create', 'bmce'])
@@ -202,11 +243,7 @@ describe('weir key', () => {
 
   it('works on the state store alone with --config, and reseals there after the master key was changed', async () => {
     const file = join(home, 'weir.yaml')
-    const text = (keys: string) => `receivers: { otlp: { protocols: { grpc: {} } } }
-exporters: { stdout: {} }
-extensions: { state: { driver: embedded, directory: ${home}/state, ${keys} } }
-service: { extensions: [state], pipelines: { traces: { receivers: [otlp], exporters: [stdout] } } }
-`
+    const text = offlineConfig
     await writeFile(file, text(`master_key: "${MASTER}"`))
     const offline = (...argv: string[]) => json([...argv, '--config', file])
     await offline('tenant', 'create', 'acme')
@@ -239,6 +276,25 @@ describe('who may do it', () => {
     expect((await weir(['tenant', 'ls'])).err).toContain('UNAUTHENTICATED')
     expect((await weir(['tenant', 'ls'], admin.secret)).err).toContain('UNAUTHENTICATED')
     await json(['key', 'ls'], tenantAdmin.secret)
+  })
+
+  it('does not ask nobody again because the last admin key was forgotten, or cannot be read', async () => {
+    const file = join(home, 'weir.yaml')
+    await writeFile(file, offlineConfig())
+    const admin = await json(['key', 'create', '--role', 'admin'])
+    await json(['key', 'revoke', admin.key.id], admin.secret)
+    await until(() => identity.key(admin.key.id)?.revoked_ms !== undefined)
+    expect(await weir(['key', 'rm', admin.key.id, '--config', file])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('CONFLICT'),
+    })
+    expect((await weir(['tenant', 'ls'])).err).toContain('UNAUTHENTICATED')
+    const next = await json(['key', 'create', '--role', 'admin', '--config', file])
+    await until(() => identity.key(next.key.id) !== undefined)
+    await json(['key', 'rm', admin.key.id], next.secret)
+    await state.put(keyKey(next.key.id), Buffer.from('{"v":2}'))
+    await until(() => identity.key(next.key.id) === undefined)
+    expect((await weir(['tenant', 'ls'])).err).toContain('UNAUTHENTICATED')
   })
 
   it('shows and changes for the admin of a tenant that tenant only, and not its tier', async () => {

@@ -49,12 +49,13 @@ export class Authenticator {
 
   /**
    * False: everybody on this machine is admin. That ends with the first key of an admin over all tenants, and does not
-   * come back when it expires or is revoked.
+   * come back when it expires, is revoked, or cannot be read.
    */
   get asksForTokens(): boolean {
-    if (this.#tokens.length > 0 || !this.#known.loopback) return true
-    for (const key of this.#known.identity.keys()) if (key.tenant === undefined) return true
-    return false
+    const { identity, loopback } = this.#known
+    if (this.#tokens.length > 0 || !loopback) return true
+    for (const key of identity.keys()) if (key.tenant === undefined) return true
+    return !identity.isWhole()
   }
 
   /** Throws UNAUTHENTICATED. Tokens are compared by digest, in constant time, all of them. */

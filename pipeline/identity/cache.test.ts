@@ -93,6 +93,20 @@ describe('the identity cache', () => {
     await until(() => cache.bound('san:DNS:a.example') === undefined)
   })
 
+  it('binds a certificate to the key that lasts longest, in whatever order they are read', async () => {
+    const state = await embedded()
+    await state.put(keyKey('a1'), json({ ...certificate, id: 'a1', expires_ms: 10 }))
+    await state.put(keyKey('b2'), json({ ...certificate, id: 'b2' }))
+    await state.put(keyKey('c3'), json({ ...certificate, id: 'c3', expires_ms: 20 }))
+    const cache = await cacheOn(state)
+    const bound = () => cache.bound('san:DNS:a.example')?.id
+    expect(bound()).toBe('b2')
+    await state.delete(keyKey('b2'))
+    await until(() => bound() === 'c3')
+    await state.delete(keyKey('c3'))
+    await until(() => bound() === 'a1')
+  })
+
   it('asks the store at once when it was stopped for long, rather than letting nobody in', async () => {
     const state = await embedded()
     await state.put(tenantKey('acme'), json(acme))

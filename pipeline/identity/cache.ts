@@ -91,6 +91,10 @@ export class IdentityCache implements IdentityView {
     return this.#tables.keys.values()
   }
 
+  isWhole(): boolean {
+    return this.#tables.unreadable.size === 0
+  }
+
   async ensureFresh(): Promise<void> {
     if (this.#isFresh()) return
     // A process that was stopped or busy for long may be behind although the store is well: ask it.

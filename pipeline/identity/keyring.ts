@@ -63,6 +63,11 @@ export class Keyring {
     if (!isInForce(old, nowMs)) {
       throw reject('CONFLICT', `key ${id} is revoked or expired: create a new one`)
     }
+    if (old.successor !== undefined) {
+      // Its own end is that of the overlap: a second successor would inherit a short life.
+      throw reject('CONFLICT', `key ${id} was replaced by ${old.successor}: rotate that, or create a new one`)
+    }
+    if (old.kind === 'hmac' && overlapMs > 0) await this.#checkRoom(old.tenant ?? '')
     const { kind, env, name, roles, tenant, project, agent } = old
     const made = await this.#store({
       kind,
@@ -78,6 +83,7 @@ export class Keyring {
     await changeRecord(this.#state, placeOf(id), (record) => ({
       ...record,
       expires_ms: Math.min(record.expires_ms ?? endMs, endMs),
+      successor: made.key.id,
     }))
     return made
   }
@@ -94,6 +100,7 @@ export class Keyring {
   async remove(id: string): Promise<Key> {
     const record = await this.read(id)
     if (isInForce(record, this.#clock())) throw reject('CONFLICT', `key ${id} is in force: revoke it first`)
+    if (record.tenant === undefined) await this.#checkOthers(id)
     await this.#state.delete(keyKey(id))
     await this.#state.delete(usedKey(id))
     return record
@@ -159,6 +166,16 @@ export class Keyring {
     )
   }
 
+  /** Without any such record everybody who reaches the API from this machine would be admin again. */
+  async #checkOthers(id: string): Promise<void> {
+    const records = await this.#records()
+    if (records.some((other) => other.tenant === undefined && other.id !== id)) return
+    throw reject(
+      'CONFLICT',
+      `key ${id} is the last one of an admin over all tenants: create another one first`,
+    )
+  }
+
   /** All that can be read. */
   async #records(): Promise<Key[]> {
     const entries = await this.#state.list(stateKey('identity', 'key'))
@@ -188,9 +205,13 @@ export function usedKey(id: string) {
   return stateKey('identity_used', id)
 }
 
-function checkScope({ kind, tenant, roles, binding }: NewKey): void {
+function checkScope({ kind, tenant, project, roles, binding }: NewKey): void {
   if (tenant === undefined && roles.some((role) => role !== 'admin')) {
     throw reject('REQUEST_INVALID', 'only a key with no role but admin may do without a tenant')
+  }
+  // The API knows no rights over one project: its key would see and change the whole tenant.
+  if (project !== undefined && roles.some((role) => role !== 'ingest')) {
+    throw reject('REQUEST_INVALID', 'a key of a project has the role ingest only')
   }
   if (kind !== 'api' && roles.some((role) => role !== 'ingest')) {
     throw reject('REQUEST_INVALID', `a key of kind ${kind} has the role ingest only: the API takes API keys`)

@@ -92,6 +92,8 @@ const credential = {
   created_ms: time,
   expires_ms: time.optional(),
   revoked_ms: time.optional(),
+  /** The key that replaces it. */
+  successor: z.string().optional(),
 }
 
 export const key = z.discriminatedUnion('kind', [

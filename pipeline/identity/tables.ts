@@ -30,6 +30,8 @@ export class Tables {
   readonly bindings = new Map<string, Key>()
   /** HMAC secrets by tenant. */
   readonly secrets = new Map<string, readonly HmacKey[]>()
+  /** Records that are there and cannot be used. */
+  readonly unreadable = new Set<StateKey>()
   readonly #known = new Map<StateKey, Known>()
   readonly #trouble: Trouble
   #revision = 0
@@ -64,7 +66,7 @@ export class Tables {
     for (const entry of entries) this.apply(entry)
   }
 
-  #add(stateKey: StateKey, value: Uint8Array): (() => void) | undefined {
+  #add(stateKey: StateKey, value: Uint8Array): () => void {
     try {
       const record: unknown = JSON.parse(Buffer.from(value).toString())
       if ((record as { v?: unknown }).v !== VERSION)
@@ -72,7 +74,8 @@ export class Tables {
       return this.#put(stateKey.split('.')[1] ?? '', record)
     } catch (error) {
       this.#trouble(stateKey, messageOf(error))
-      return undefined
+      this.unreadable.add(stateKey)
+      return () => this.unreadable.delete(stateKey)
     }
   }
 
@@ -94,10 +97,10 @@ export class Tables {
   #putKey(record: Key): () => void {
     const remove = put(this.keys, record, ({ id }) => id)
     if (record.kind === 'hmac') return this.#putSecret(record, remove)
-    // Of several for one certificate only one is in force: a revoked one leaves the place to the others.
+    // Of several for one certificate only one is in force: a revoked or expired one leaves the place to the others.
     if (record.kind !== 'certificate' || record.revoked_ms !== undefined) return remove
     const { binding } = record
-    this.bindings.set(binding, record)
+    this.#bind(record, binding)
     return () => {
       remove()
       if (this.bindings.get(binding) === record) this.#rebind(binding)
@@ -120,9 +123,14 @@ export class Tables {
     this.bindings.delete(binding)
     for (const other of this.keys.values()) {
       if (other.kind === 'certificate' && other.binding === binding && other.revoked_ms === undefined) {
-        this.bindings.set(binding, other)
+        this.#bind(other, binding)
       }
     }
+  }
+
+  #bind(record: Key, binding: string): void {
+    const bound = this.bindings.get(binding)
+    if (bound === undefined || outlasts(record, bound)) this.bindings.set(binding, record)
   }
 }
 
@@ -132,6 +140,14 @@ function put<T>(map: Map<string, T>, record: T, idOf: (record: T) => string): ()
   return () => {
     if (map.get(id) === record) map.delete(id)
   }
+}
+
+/** For every daemon the same, in whatever order it reads them. */
+function outlasts(a: Key, b: Key): boolean {
+  const more = (a.expires_ms ?? Infinity) - (b.expires_ms ?? Infinity)
+  // Two without an end: NaN.
+  if (more !== 0 && !Number.isNaN(more)) return more > 0
+  return a.created_ms === b.created_ms ? a.id > b.id : a.created_ms > b.created_ms
 }
 
 /** A tenant's id holds no slash. */

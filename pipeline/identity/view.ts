@@ -16,6 +16,8 @@ export interface IdentityView {
   projects(): Iterable<Project>
   agents(): Iterable<Agent>
   keys(): Iterable<Key>
+  /** False: the store holds records that this weir cannot read, which `keys` and the others leave out. */
+  isWhole(): boolean
   /** Rejects with Fault STATE_UNAVAILABLE (retry) when the store is silent for so long that a revocation may be unknown here. */
   ensureFresh(): Promise<void>
 }
@@ -32,5 +34,6 @@ export const NOBODY_KNOWN: IdentityView = {
   projects: () => [],
   agents: () => [],
   keys: () => [],
+  isWhole: () => true,
   ensureFresh: () => Promise.resolve(),
 }
