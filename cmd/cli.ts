@@ -52,23 +52,18 @@ export const VERBS: readonly VerbEntry[] = [
     summary: 'API keys, HMAC secrets, certificates: create, ls, show, rotate, revoke',
     load: () => import('./key.ts'),
   },
+  {
+    name: 'pseudonym',
+    summary: 'which pseudonym a value has',
+    load: () => import('./pseudonym.ts'),
+  },
   { name: 'demo', summary: 'everything in one go on this machine', load: () => import('./demo.ts') },
   { name: 'bench', summary: 'load generator and benchmarks', load: () => import('./bench.ts') },
 ]
 
 /** Verbs of the specification that a later version builds. */
 const LATER = ['tail', 'runs', 'replay', 'dlq', 'audit', 'consent']
-const LATER_TOO = [
-  'pseudonym',
-  'redact',
-  'erase',
-  'certificate',
-  'job',
-  'reprice',
-  'cursor',
-  'doctor',
-  'test',
-]
+const LATER_TOO = ['redact', 'erase', 'certificate', 'job', 'reprice', 'cursor', 'doctor', 'test']
 
 /** argv without node and script → exit code: 0 ok, 1 failed, 2 usage. Never throws. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {

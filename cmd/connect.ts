@@ -11,6 +11,7 @@ import { NO_USAGE } from '../pipeline/usage/usage.ts'
 import { ListenerPool } from '../pipeline/net/listener-pool.ts'
 import { createStateStore } from '../pipeline/state/create.ts'
 import { createLogger } from '../pipeline/telemetry/logger.ts'
+import { Pseudonyms } from '../pipeline/privacy/pseudonyms.ts'
 import { createMeter } from '../pipeline/telemetry/prom-meter.ts'
 
 /** Whether one thing that a config depends on can be reached. */
@@ -46,6 +47,7 @@ export async function probeAll(config: Config, registry: Registry): Promise<Conn
     pressure: new Pressure(),
     usage: NO_USAGE,
     tracing: undefined,
+    pseudonyms: new Pseudonyms(),
     onAppended: () => undefined,
   }
   const results = [

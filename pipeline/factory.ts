@@ -5,6 +5,7 @@ import type { Entry, Lookback } from './admission.ts'
 import type { StateStore } from './state/state.ts'
 import type { IdentityView } from './identity/view.ts'
 import type { Vault } from './identity/vault.ts'
+import type { Pseudonyms } from './privacy/pseudonyms.ts'
 import type { Log } from './telemetry/log.ts'
 import type { Meter } from './telemetry/meter.ts'
 import type { Listeners } from './net/listeners.ts'
@@ -32,6 +33,8 @@ export interface Context {
   readonly identity: IdentityView
   /** Seals secrets that must be read again; absent without a master key (`master_key` of the state extension). */
   readonly vault?: Vault | undefined
+  /** Which pseudonyms values have in this process. */
+  readonly pseudonyms?: Pseudonyms
   /** Bound sockets; a reload hands them over without refusing a connection. */
   readonly listeners: Listeners
   /** Bytes of request bodies in flight, over all receivers. */

@@ -15,6 +15,7 @@ import { Authenticator, refuseBrowsers, requireRole, type Principal } from './pr
 import { problemOf } from './problem.ts'
 import { QueryRoute } from './query.ts'
 import { paramsOf, type Reply, type Route } from './route.ts'
+import { pseudonymRoute } from './pseudonym.ts'
 import { routesOf } from './routes.ts'
 
 const RELOAD = '/-/reload'
@@ -46,6 +47,7 @@ export class ApiExtension implements Extension {
     this.routes = [
       ...routesOf(host, new QueryRoute(host, options.query), context.clock),
       ...identityRoutes(context),
+      pseudonymRoute(context.pseudonyms),
     ]
   }
 

@@ -7,6 +7,7 @@ import { IdentityCache } from '../identity/cache.ts'
 import { within } from '../net/within.ts'
 import { Pressure } from '../pressure.ts'
 import { createStateStore, createVault, DEFAULT_STATE, type StateConfig } from '../state/create.ts'
+import { Pseudonyms } from '../privacy/pseudonyms.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { createMeter, type PromMeter } from '../telemetry/prom-meter.ts'
 import { createTracing, INSTANCE_ID, type Tracing } from '../telemetry/tracing.ts'
@@ -56,6 +57,7 @@ export async function processServices(
     state,
     identity,
     vault: createVault(stored),
+    pseudonyms: new Pseudonyms(),
     listeners: new ListenerPool({ log }),
     intake,
     pressure: new Pressure(),

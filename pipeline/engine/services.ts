@@ -8,6 +8,7 @@ import type { Usage } from '../usage/usage.ts'
 import type { StateStore } from '../state/state.ts'
 import type { IdentityView } from '../identity/view.ts'
 import type { Vault } from '../identity/vault.ts'
+import type { Pseudonyms } from '../privacy/pseudonyms.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import type { Meter } from '../telemetry/meter.ts'
@@ -21,6 +22,7 @@ export interface Services {
   readonly state: StateStore
   readonly identity: IdentityView
   readonly vault?: Vault | undefined
+  readonly pseudonyms: Pseudonyms
   readonly listeners: Listeners
   readonly intake: ByteGate
   readonly pressure: Pressure
@@ -43,6 +45,7 @@ export function contextFor(services: Services, kind: Kind, id: string): Context 
     state: services.state,
     identity: services.identity,
     vault: services.vault,
+    pseudonyms: services.pseudonyms,
     listeners: services.listeners,
     intake: services.intake,
     pressure: services.pressure,

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { duration, secret } from '../../pipeline/schema.ts'
-import { MODES, TYPES } from './policy.ts'
+import { TYPES } from '../../pipeline/privacy/pseudonyms.ts'
+import { MODES } from './policy.ts'
 
 const mode = z.enum(MODES)
 

@@ -1,29 +1,9 @@
 import { createHmac } from 'node:crypto'
+import { pseudonym, wordOf } from '../../pipeline/privacy/pseudonyms.ts'
 
 /** What is done with what was found. */
 export const MODES = ['mask', 'hash', 'remove', 'full', 'none'] as const
 export type Mode = (typeof MODES)[number]
-
-/** Every kind of finding, the most telling first: where two overlap, the first names the whole. Value: the word in the mask. */
-export const WORDS = {
-  marked: '',
-  private_key: 'PRIVATE_KEY',
-  jwt: 'JWT',
-  secret: 'SECRET',
-  url_credentials: 'CREDENTIALS',
-  email: 'EMAIL',
-  card: 'CARD',
-  iban: 'IBAN',
-  ssn: 'SSN',
-  national_id: 'NATIONAL_ID',
-  crypto: 'CRYPTO',
-  ip: 'IP',
-  mac: 'MAC',
-  phone: 'PHONE',
-  sensitive_key: '',
-} as const
-export type BuiltInType = keyof typeof WORDS
-export const TYPES = Object.keys(WORDS) as BuiltInType[]
 
 /** A value that is gone whole; what was masked or given a pseudonym before is not touched again. */
 export const WHOLE = '[REDACTED_ALL]'
@@ -59,13 +39,8 @@ export class Policy {
     return word === '' ? '[REDACTED]' : `[REDACTED_${word}]`
   }
 
-  /** The same value of the same tenant always has the same: joins still work, and nobody without the salt can guess. */
   pseudonym(type: string, value: string): string {
-    const word = wordOf(type) || 'SECRET'
-    const digest = createHmac('sha256', this.#salt)
-      .update(`${word}\0${normalised(type, value)}`)
-      .digest('hex')
-    return `<${word}:${digest.slice(0, 16)}>`
+    return pseudonym(this.#salt, type, value)
   }
 
   /** A keyed hash over what was there before, in order: equal for equal originals. */
@@ -74,18 +49,4 @@ export class Policy {
     for (const value of values) hmac.update(`${Buffer.byteLength(value)}\0`).update(value)
     return hmac.digest('hex').slice(0, 32)
   }
-}
-
-/** A custom rule's name is its type. */
-function wordOf(type: string): string {
-  if (Object.hasOwn(WORDS, type)) return WORDS[type as BuiltInType]
-  return type.toUpperCase().replace(/[^A-Z0-9]+/g, '_')
-}
-
-/** One spelling for what is the same address or number. */
-function normalised(type: string, value: string): string {
-  if (type === 'email' || type === 'mac' || type === 'ip') return value.toLowerCase()
-  if (type === 'card' || type === 'ssn') return value.replace(/\D/g, '')
-  if (type === 'phone') return value.replace(/(?!^\+)\D/g, '')
-  return type === 'iban' || type === 'national_id' ? value.replace(/[^A-Za-z0-9]/g, '').toUpperCase() : value
 }

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { Context } from '../../pipeline/factory.ts'
 import { reject } from '../../pipeline/fault.ts'
 import type { Secret } from '../../pipeline/secret.ts'
@@ -41,9 +41,4 @@ export async function openSalt(
 interface Stored {
   readonly plain?: string
   readonly sealed?: Parameters<NonNullable<Context['vault']>['open']>[0]
-}
-
-/** Each tenant's own: pseudonyms of one say nothing about another's. */
-export function tenantSalt(salt: Buffer, tenant: string): Buffer {
-  return createHmac('sha256', salt).update(`tenant\0${tenant}`).digest()
 }

@@ -3,6 +3,7 @@ import { rawView } from '../../pipeline/batch/raw.ts'
 import type { Processor } from '../../pipeline/component.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { Fault, reject } from '../../pipeline/fault.ts'
+import { tenantSalt } from '../../pipeline/privacy/pseudonyms.ts'
 import type { Counter } from '../../pipeline/telemetry/meter.ts'
 import type { SanitizerConfig } from './config.ts'
 import { createDetectors } from './detect/registry.ts'
@@ -10,7 +11,7 @@ import { SensitiveKeys, sensitiveWords } from './keys.ts'
 import { type Mode, Policy } from './policy.ts'
 import { RedactionLog } from './redaction-log.ts'
 import { customDetectors } from './rules.ts'
-import { openSalt, tenantSalt } from './salt.ts'
+import { openSalt } from './salt.ts'
 import { Scrubber } from './text/scrubber.ts'
 import { scrubFacts } from './walk/facts.ts'
 import { Editor, type Redaction } from './walk/editor.ts'
@@ -22,7 +23,7 @@ const MOST_POLICIES = 10_000
 /** Replaces personal data and secrets wherever they stand; a batch that it cannot check does not pass. */
 export class Sanitizer implements Processor {
   readonly #config: SanitizerConfig
-  readonly #context: Pick<Context, 'state' | 'vault'>
+  readonly #context: Pick<Context, 'state' | 'vault' | 'pseudonyms'>
   readonly #keys: SensitiveKeys
   readonly #scrubber: Scrubber
   readonly #finder: SuspectFinder
@@ -35,7 +36,7 @@ export class Sanitizer implements Processor {
 
   constructor(
     config: SanitizerConfig,
-    context: Pick<Context, 'state' | 'vault' | 'log' | 'meter' | 'counts'>,
+    context: Pick<Context, 'state' | 'vault' | 'pseudonyms' | 'log' | 'meter' | 'counts'>,
   ) {
     this.#config = config
     this.#context = context
@@ -54,6 +55,7 @@ export class Sanitizer implements Processor {
 
   async start(): Promise<void> {
     this.#salt = await openSalt(this.#config.salt, this.#context)
+    this.#context.pseudonyms?.use(this.#salt)
     this.#log.start()
   }
 

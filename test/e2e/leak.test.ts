@@ -1,11 +1,13 @@
+import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ask, encodeDocument, JSON_TYPE, RawGrpcClient } from '../contract/otlp-clients.ts'
 import { canaryDocument, UNMARKED } from '../support/canaries.ts'
-import { type Daemon, startDaemon } from '../support/daemon.ts'
+import { dist, type Daemon, startDaemon } from '../support/daemon.ts'
 import { until } from '../support/until.ts'
 
 /** A secret in every place that can hold a value, by every way in: in none of the places where weir keeps or tells anything. */
@@ -130,3 +132,21 @@ test('no secret is in the WAL, ClickHouse, state, logs or metrics, whatever way 
   )
   expect(wal.join('')).toContain('[REDACTED_EMAIL]')
 }, 120_000)
+
+test('whoever has the salt can find somebody again', async () => {
+  const weir = join(dist, 'cmd/main.js')
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    weir,
+    'pseudonym',
+    'Ada@example.org',
+    '--type',
+    'email',
+    '--json',
+    '--endpoint',
+    daemon.endpoints.api,
+  ])
+  const answer = JSON.parse(stdout) as { pseudonyms: { pseudonym: string }[] }
+  expect(answer.pseudonyms.map(({ pseudonym }) => pseudonym)).toEqual([
+    expect.stringMatching(/^<EMAIL:[0-9a-f]{16}>$/),
+  ])
+})
