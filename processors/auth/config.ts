@@ -54,7 +54,9 @@ const issuer = z
       .regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/)
       .optional()
       .describe('A word that `scope` (or `scp`) must hold.'),
-    max_lifetime: duration().prefault('1h').describe('A token that is good for longer is refused.'),
+    max_lifetime: duration()
+      .prefault('1h')
+      .describe('A token that is good for longer is refused: from `iat`, where it says that, to `exp`.'),
     clock_skew: duration().prefault('60s').describe('How far the clocks may be apart.'),
   })
   .refine((value) => (value.jwks_url === undefined) !== (value.jwks_file === undefined), {

@@ -35,7 +35,7 @@ export class Jwks {
     const nowMs = performance.now()
     const ageMs = nowMs - this.#fetchedMs
     if (this.#keys === undefined || ageMs > STALE_MS) await this.#refresh(RETRY_MS)
-    else if (ageMs > this.#cacheMs) void this.#refresh(COOL_MS)
+    else if (ageMs > this.#cacheMs) await this.#refresh(COOL_MS)
     if (this.#keys !== undefined && performance.now() - this.#fetchedMs <= STALE_MS) return this.#keys
     throw retry('AUTH_UNAVAILABLE', 'the keys to check this token with cannot be had now', RETRY_MS)
   }

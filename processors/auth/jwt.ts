@@ -47,7 +47,8 @@ export class JwtMethod implements Method {
 
   #proofOf(payload: JWTPayload, config: Issuer, nowMs: number): Proof | Refused {
     const endMs = (payload.exp ?? Infinity) * 1000
-    if (endMs > nowMs + config.max_lifetime + config.clock_skew) return { denial: 'lifetime' }
+    const fromMs = typeof payload.iat === 'number' ? Math.min(nowMs, payload.iat * 1000) : nowMs
+    if (endMs > fromMs + config.max_lifetime + config.clock_skew) return { denial: 'lifetime' }
     if (!hasScope(payload, config.required_scope)) return { denial: 'scope' }
     const tenant = config.tenant ?? textOf(payload, config.tenant_claim)
     if (tenant === undefined || !TENANT.test(tenant)) return { denial: 'tenant' }
