@@ -103,6 +103,38 @@ ${bad}:2:15 extensions.apy: unknown extension type "apy"; did you mean "api"?
   })
 })
 
+describe('validate of a receiver in several pipelines', () => {
+  const errors = async (first: string, second: string): Promise<string> => {
+    const folder = configFolder({
+      'two.yaml': `receivers: { otlp: { protocols: { http: {} } } }
+processors: { auth: {}, auth/other: { methods: [mtls] }, limits: {} }
+exporters: { stdout: {} }
+service:
+  pipelines:
+    traces/a: { receivers: [otlp], processors: [${first}], exporters: [stdout] }
+    traces/b: { receivers: [otlp], processors: [${second}], exporters: [stdout] }
+`,
+    })
+    const { err } = await weir(['validate', '--config', join(folder, 'two.yaml')])
+    return err.replaceAll(/^notice: .*\n/gm, '')
+  }
+
+  it.each([
+    ['', 'auth'],
+    ['auth', ''],
+    ['auth', 'auth/other'],
+  ])('refuses [%s] beside [%s]: the first would admit for both', async (first, second) => {
+    expect(await errors(first, second)).toMatch(/two\.yaml:7:29 service.*"otlp" asks its senders/)
+  })
+
+  it.each([
+    ['', 'limits'],
+    ['auth', 'auth, limits'],
+  ])('takes [%s] beside [%s]', async (first, second) => {
+    expect(await errors(first, second)).toBe('')
+  })
+})
+
 describe('validate --connect', () => {
   const sets = (folder: string): string[] => [
     `connectors.wal.directory=${folder}/wal`,

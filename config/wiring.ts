@@ -77,6 +77,7 @@ export function checkWiring(graph: Graph, components: Parsed): Wiring {
   }
   checkAmbiguous(components, wiring)
   checkConnectors(graph, components, wiring)
+  checkAuth(graph, components, wiring)
   checkCycles(graph, components, wiring)
   noticeUnused(graph, components, wiring)
   return wiring
@@ -152,6 +153,24 @@ function checkConnectors(graph: Graph, components: Parsed, wiring: Wiring): void
       ? 'is written to, but no pipeline here reads from it: what it takes in waits until some daemon does'
       : 'is read from, but no pipeline here writes to it: another daemon must'
     wiring.notices.push({ path: ['connectors', id], at: 'key', message })
+  }
+}
+
+/** A receiver's first pipeline asks its senders for all of them: another answer would count where `auth` is meant to stand. */
+function checkAuth(graph: Graph, components: Parsed, wiring: Wiring): void {
+  const asking = ({ refs }: GraphPipeline) => (refs.processors ?? []).filter((id) => typeOf(id) === 'auth')
+  for (const id of components.defined.receivers) {
+    const [first, ...others] = graph.pipelines.filter(({ refs }) => refs.receivers?.includes(id))
+    if (first === undefined) continue
+    const wanted = asking(first)
+    for (const other of others) {
+      if (asking(other).join() === wanted.join()) continue
+      const at = other.refs.receivers?.indexOf(id) ?? 0
+      wiring.problems.push({
+        path: ['service', 'pipelines', other.id, 'receivers', at],
+        message: `"${id}" asks its senders who they are once, as ${first.id} says: the auth processors of both must be the same`,
+      })
+    }
   }
 }
 
