@@ -163,7 +163,9 @@ function seconds(flag: string, text: string): number {
 
 function expiry(text: string): string {
   if (/^\d{4}-/.test(text)) return text
-  return new Date(Date.now() + seconds('--expires', text) * 1000).toISOString()
+  const end = new Date(Date.now() + seconds('--expires', text) * 1000)
+  if (Number.isNaN(end.getTime())) throw new UsageError(`--expires ${text} is too far away`)
+  return end.toISOString()
 }
 
 function spkiOf(file: string): string {

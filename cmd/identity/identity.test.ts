@@ -190,6 +190,11 @@ describe('weir key', () => {
     await until(() => judgeToken(identity, second.secret, nowMs) === 'unknown')
   })
 
+  it('takes no end that lies beyond all calendars', async () => {
+    const argv = ['key', 'create', '--tenant', 'acme', '--expires', '999999999999d']
+    expect(await weir(argv)).toMatchObject({ code: 2, err: expect.stringContaining('--expires') })
+  })
+
   it('rotates a key once: its successor is the one to rotate, and lives as long as the first was to', async () => {
     await json(['tenant', 'create', 'acme'])
     const first = await json(['key', 'create', '--tenant', 'acme'])
