@@ -6,7 +6,7 @@ const [port, path, key, connections, base64] = process.argv.slice(2)
 const body = Buffer.from(base64, 'base64')
 const agent = new Agent({ keepAlive: true, maxSockets: Number(connections) })
 const answers = {}
-let going = true
+const ending = new AbortController()
 
 function once() {
   return new Promise((resolve) => {
@@ -30,13 +30,12 @@ function once() {
 }
 
 async function go() {
-  while (going) await once()
+  while (!ending.signal.aborted) await once()
 }
 
-process.once('message', async () => {
-  going = false
-  await Promise.all(running)
-  process.send(answers, () => process.exit(0))
+process.once('message', () => {
+  ending.abort()
+  void Promise.all(running).then(() => process.send(answers, () => process.exit(0)))
 })
 process.once('disconnect', () => process.exit(0))
 const running = Array.from({ length: Number(connections) }, go)
