@@ -199,7 +199,7 @@ function reserve(view: RunView, plan: Plan): { readonly record?: RunRecord; read
   const numbers = numbersOf(group.events, base)
   const taken = take(record.taken, numbers, group.indexes)
   const numbered = group.events.map((event, at) => ({ ...event, seq: numbers[at] ?? 0 }))
-  const { open, early, used } = pair(numbered, record.open, record.early)
+  const { open, early, used, usedEarly } = pair(numbered, record.open, record.early)
   const made: KeyEntry = {
     key: ids.key,
     body: ids.body,
@@ -209,7 +209,7 @@ function reserve(view: RunView, plan: Plan): { readonly record?: RunRecord; read
     duplicates: group.duplicates,
     atMs: plan.nowMs,
     ...(plan.request.once === true && { once: true }),
-    pending: { position: plan.position, base, used },
+    pending: { position: plan.position, base, used, early: usedEarly },
   }
   const next: RunRecord = {
     ...record,
@@ -251,7 +251,7 @@ function begun({ request, group, nowMs, receiver }: Plan): RunRecord {
 function released(record: RunRecord, group: RunGroup, key: string): RunRecord {
   const entry = record.keys.find((candidate) => candidate.key === key)
   if (entry?.pending === undefined) return record
-  const { base, used } = entry.pending
+  const { base, used, early = [] } = entry.pending
   const numbers = new Set(numbersOf(group.events, base))
   const opened = record.open.filter(({ seq }) => !numbers.has(seq))
   return {
@@ -259,6 +259,7 @@ function released(record: RunRecord, group: RunGroup, key: string): RunRecord {
     events: record.events - numbers.size,
     taken: giveBack(record.taken, [...numbers]),
     open: [...opened, ...used].sort((a, b) => a.seq - b.seq),
+    early: [...record.early, ...early],
     keys: record.keys.filter((candidate) => candidate !== entry),
   }
 }
@@ -266,7 +267,7 @@ function released(record: RunRecord, group: RunGroup, key: string): RunRecord {
 function numberedOf(events: readonly CheckedEvent[], pending: Pending | undefined): readonly NumberedEvent[] {
   const numbers = numbersOf(events, pending?.base ?? 0)
   const numbered = events.map((event, at) => ({ ...event, seq: numbers[at] ?? 0 }))
-  return pair(numbered, pending?.used ?? []).events
+  return pair(numbered, pending?.used ?? [], pending?.early).events
 }
 
 /** When the run's events began and ended. */

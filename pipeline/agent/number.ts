@@ -21,8 +21,9 @@ export interface Numbered {
   readonly open: readonly OpenRequest[]
   /** Numbers of requests that were answered before they came. */
   readonly early: readonly number[]
-  /** Of the open requests given, those that were answered: with them alone the same events get the same parents. */
+  /** What was used up of the open and early ones given: with it alone the same events get the same parents. */
   readonly used: readonly OpenRequest[]
+  readonly usedEarly: readonly number[]
 }
 
 /** More pairs than that are under way in no run; what leaves is the oldest, whose response then hangs under the root. */
@@ -35,22 +36,28 @@ export function pair(
   early: readonly number[] = [],
 ): Numbered {
   const state = { open: [...open], early: [...early] }
-  const given = new Set(open)
-  const used: OpenRequest[] = []
+  const used = new Set<unknown>()
+  const usedEarly: number[] = []
   const numbered = events.map((event): NumberedEvent => {
     const { event: toon, seq } = event
-    if (toon.type === 'action_request')
-      opened(state, {
-        seq,
-        action: toon.payload.action,
-        atMs: Number(event.atNs / 1_000_000n),
-      })
+    if (toon.type === 'action_request') {
+      const { action } = toon.payload
+      if (opened(state, { seq, action, atMs: Number(event.atNs / 1_000_000n) })) return event
+      if (early.includes(seq)) usedEarly.push(seq)
+    }
     if (toon.type !== 'action_response') return event
     const request = answered(state, toon.meta?.request_seq)
-    if (request !== undefined && 'atMs' in request && given.has(request)) used.push(request)
+    used.add(request)
     return { ...event, request }
   })
-  return { events: numbered, open: state.open.slice(-MAX_OPEN), early: state.early.slice(-MAX_OPEN), used }
+  return {
+    events: numbered,
+    open: state.open.slice(-MAX_OPEN),
+    early: state.early.slice(-MAX_OPEN),
+    // In the order they were opened: the latest is answered first.
+    used: open.filter((request) => used.has(request)),
+    usedEarly,
+  }
 }
 
 interface Pairs {
@@ -58,10 +65,12 @@ interface Pairs {
   readonly early: number[]
 }
 
-function opened({ open, early }: Pairs, request: OpenRequest): void {
+/** False when it was answered before it came. */
+function opened({ open, early }: Pairs, request: OpenRequest): boolean {
   const at = early.indexOf(request.seq)
   if (at < 0) open.push(request)
   else early.splice(at, 1)
+  return at < 0
 }
 
 function answered(

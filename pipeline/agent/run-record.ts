@@ -41,6 +41,7 @@ export interface Pending {
   /** With these the batch gets the same numbers and parents again. */
   readonly base: number
   readonly used: readonly OpenRequest[]
+  readonly early?: readonly number[]
 }
 
 export interface RunRecord {

@@ -7,6 +7,28 @@ import { attribute, reasoning, T, toonRig } from '../../test/support/toon-rig.ts
 const KEY = (key: string) => ({ 'idempotency-key': key })
 
 describe('a run', () => {
+  it('hangs responses under the latest open requests, of batches before and of requests that came late, too', async () => {
+    const rig = await toonRig()
+    await rig.ask('POST', '/v1/runs', { run_id: 'r', agent_id: 'a' })
+    const request = (action: string, rest: object = {}) => ({
+      ...{ t: T, actor: 'agent', type: 'action_request', payload: { action } },
+      ...rest,
+    })
+    const response = (meta?: object) => ({
+      ...{ t: T, actor: 'tool', type: 'action_response', payload: { status: 'success' } },
+      ...(meta && { meta }),
+    })
+    const send = (events: readonly object[], key: string) =>
+      rig.ask('POST', '/v1/runs/r/events', events, KEY(key))
+    await send([request('a'), request('b'), response({ request_seq: 9 })], '1')
+    await send([request('late', { seq: 9 }), response(), response()], '2')
+    const [first, second] = rig.batches
+    const parent = (row: number) => Buffer.from(second?.parentSpanId(row) ?? [])
+    expect([1, 2].map((row) => second?.name(row))).toEqual(['execute_tool b', 'execute_tool a'])
+    expect(parent(1).equals(first?.spanId(1) ?? Buffer.alloc(0))).toBe(true)
+    expect(parent(2).equals(first?.spanId(0) ?? Buffer.alloc(0))).toBe(true)
+  })
+
   it('is started, filled, read and finished, and becomes a trace', async () => {
     const rig = await toonRig()
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
