@@ -83,10 +83,23 @@ export interface Lookback {
   stored(tenant: string, digest: Uint8Array, since: string, signal: AbortSignal): Promise<readonly RowRange[]>
 }
 
-/** Rows `[first, end)` of a batch as it reached the WAL. */
+/** Rows `[first, end)` of a batch as it reached the WAL: those that processors took out are not counted. */
 export interface RowRange {
   readonly first: number
   readonly end: number
+  /** The batch ends here. */
+  readonly last: boolean
+}
+
+/** Whether that is all of a batch: without a gap from its first row to its last. */
+export function isWhole(stored: readonly RowRange[]): boolean {
+  let end = 0
+  for (const range of stored) {
+    if (range.first > end) return false
+    if (range.last) return true
+    end = Math.max(end, range.end)
+  }
+  return false
 }
 
 /** Tenant ids become subjects and paths. */

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import type { Lookback, Standing } from '../admission.ts'
+import { isWhole, type Lookback, type Standing } from '../admission.ts'
 import type { BatchMeta } from '../batch/batch.ts'
 import { decodeBatch } from '../batch/otlp-batch.ts'
 import type { Consumer, Outcome } from '../consumer.ts'
@@ -48,7 +48,7 @@ export async function publish(services: RunServices, publication: Publication): 
   if (since !== undefined && next.lookback !== undefined) {
     const stored = await next.lookback.stored(sender.tenant, digest, since, signal)
     // A part that is missing comes again with the parts that are there, which the reader drops.
-    if (stored.length > 0 && isWhole(stored)) return ACCEPTED
+    if (isWhole(stored)) return ACCEPTED
   }
   const meta: BatchMeta = {
     signal: 'traces',
@@ -61,16 +61,6 @@ export async function publish(services: RunServices, publication: Publication): 
     whole: publication.whole,
   }
   return next.consume(decodeBatch(publication.spans(), meta), signal)
-}
-
-/** Without a gap from the first row on. (The end cannot be told: processors may have dropped rows.) */
-function isWhole(stored: readonly { readonly first: number; readonly end: number }[]): boolean {
-  let end = 0
-  for (const range of stored) {
-    if (range.first > end) return false
-    end = Math.max(end, range.end)
-  }
-  return true
 }
 
 /** First 128 bits of SHA-256. */

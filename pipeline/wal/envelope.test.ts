@@ -8,6 +8,7 @@ const member: fc.Arbitrary<Member> = fc.record({
   digest: fc.uint8Array({ minLength: 16, maxLength: 16 }),
   part: fc.nat(),
   firstRow: fc.nat(),
+  last: fc.boolean(),
   principal: text,
   project: text,
   source: text,

@@ -16,7 +16,7 @@ import { reject } from '../fault.ts'
  *    24  strings: u32 length, UTF-8
  *        members, 48 bytes each:
  *          0 digest (16) · 16 f64 receive time, Unix ms · 24 u32 part · 28 u32 first row of the part
- *         32 u32 spans · 36 u32 length · 40 u16 principal · 42 u16 project · 44 u16 source · 46 u16 0
+ *         32 u32 spans · 36 u32 length · 40 u16 principal · 42 u16 project · 44 u16 source · 46 u16 1: last part
  *        OTLP bytes
  *
  * principal, project and source are indexes into the strings.
@@ -37,6 +37,8 @@ export interface Member {
   readonly part: number
   /** Rows of the request before this part: with `spans` it says exactly what the part holds. */
   readonly firstRow: number
+  /** The request's last part: with all before it the request is whole. */
+  readonly last: boolean
   readonly principal: string
   readonly project: string
   readonly source: string
@@ -93,6 +95,7 @@ function writeMember(
   out.writeUInt16LE(principal, at + 40)
   out.writeUInt16LE(project, at + 42)
   out.writeUInt16LE(source, at + 44)
+  out.writeUInt16LE(Number(member.last), at + 46)
 }
 
 /** Upper bound of what an envelope of one such member adds to its bytes: UTF-8 has at most 3 bytes per UTF-16 unit. */
@@ -139,6 +142,7 @@ function readMembers(bytes: Buffer): Member[] {
       receivedAtMs: bytes.readDoubleLE(at + 16),
       part: bytes.readUInt32LE(at + 24),
       firstRow: bytes.readUInt32LE(at + 28),
+      last: bytes.readUInt16LE(at + 46) === 1,
       spans: bytes.readUInt32LE(at + 32),
       principal: strings[bytes.readUInt16LE(at + 40)] ?? '',
       project: strings[bytes.readUInt16LE(at + 42)] ?? '',

@@ -50,6 +50,6 @@ async function storedRows(
   return found.sort((a, b) => a.first - b.first)
 }
 
-function rangeOf({ firstRow, spans }: Member): RowRange {
-  return { first: firstRow, end: firstRow + spans }
+function rangeOf({ firstRow, spans, last }: Member): RowRange {
+  return { first: firstRow, end: firstRow + spans, last }
 }

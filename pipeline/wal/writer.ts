@@ -89,10 +89,11 @@ export class WalWriter implements Consumer {
     const { meta } = batch
     const bytes = batch.encode()
     const room = this.#options.driver.maxMessageBytes - envelopeOverhead(meta)
-    if (bytes.length <= room) return [memberOf(meta, bytes, batch.live, 0, 0)]
+    if (bytes.length <= room) return [memberOf(meta, bytes, batch.live, { part: 0, firstRow: 0, last: true })]
     let firstRow = 0
-    return batch.split(room).map((part, index) => {
-      const member = memberOf(meta, part.encode(), part.live, index, firstRow)
+    return batch.split(room).map((part, index, { length }) => {
+      const place = { part: index, firstRow, last: index === length - 1 }
+      const member = memberOf(meta, part.encode(), part.live, place)
       firstRow += part.live
       return member
     })
@@ -183,9 +184,14 @@ export class WalWriter implements Consumer {
   }
 }
 
-function memberOf(meta: BatchMeta, bytes: Uint8Array, spans: number, part: number, firstRow: number): Member {
+function memberOf(
+  meta: BatchMeta,
+  bytes: Uint8Array,
+  spans: number,
+  place: Pick<Member, 'part' | 'firstRow' | 'last'>,
+): Member {
   const { digest, principal, project, source, receivedAtMs } = meta
-  return { digest, part, firstRow, principal, project, source, receivedAtMs, spans, bytes }
+  return { ...place, digest, principal, project, source, receivedAtMs, spans, bytes }
 }
 
 async function allOf(parts: readonly Promise<void>[]): Promise<void> {

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import type { AgentRuns } from '../../pipeline/agent/agent-runs.ts'
 import type { CheckedEvent } from '../../pipeline/agent/check.ts'
 import { groupByRun } from '../../pipeline/agent/group.ts'
-import type { Admitted, Entry, Head, RowRange } from '../../pipeline/admission.ts'
+import { isWhole, type Admitted, type Entry, type Head, type RowRange } from '../../pipeline/admission.ts'
 import type { Batch, BatchMeta } from '../../pipeline/batch/batch.ts'
 import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
@@ -129,7 +129,9 @@ export class Publisher {
   async publish(parcel: Parcel, admitted: Admitted, signal: AbortSignal): Promise<Outcome> {
     const batch = decodeBatch(parcel.bytes, this.#meta(parcel, admitted))
     if (batch.rows === 0) return ACCEPTED
-    for (const stored of await this.#stored(parcel, admitted, signal)) leaveOut(batch, stored)
+    const stored = await this.#stored(parcel, admitted, signal)
+    if (isWhole(stored)) return ACCEPTED
+    for (const range of stored) leaveOut(batch, range)
     return batch.live === 0 ? ACCEPTED : this.#next.consume(batch, signal)
   }
 

@@ -386,6 +386,22 @@ describe('a pipeline that does not take data', () => {
     await stored(5)
   })
 
+  it('repeats no line of a range of which a processor rejects some, when its answer was lost', async () => {
+    rig.pipeline.before = ({ rows }) => (rows < 5 ? undefined : { rejected: [{ rows: [1], reason: 'no' }] })
+    let answers = 0
+    rig.pipeline.after = () => {
+      if (++answers === 1) throw retry('WAL_UNAVAILABLE', 'no answer', 60_000)
+    }
+    await writeFile(rig.path('a.jsonl'), lines('a', 0, 5))
+    await rig.start()
+    await until(() => answers === 1)
+    await rig.stop()
+    await appendFile(rig.path('a.jsonl'), lines('a', 5, 6))
+    await rig.start()
+    await stored(5)
+    expect(rig.pipeline.names).toEqual(['a0', 'a2', 'a3', 'a4', 'a5'])
+  })
+
   it('repeats exactly the range that was under way, once the WAL was asked for it', async () => {
     let answers = 0
     rig.pipeline.after = () => {

@@ -1,8 +1,15 @@
 import { pino } from 'pino'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Batch } from '../../pipeline/batch/batch.ts'
+import { retry } from '../../pipeline/fault.ts'
 import { createStateStore, stateSchema } from '../../pipeline/state/create.ts'
 import type { StateStore } from '../../pipeline/state/state.ts'
+import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
+import type { OutgoingMessage } from '../../pipeline/wal/driver.ts'
+import { decodeEnvelope } from '../../pipeline/wal/envelope.ts'
+import { lookbackOf } from '../../pipeline/wal/lookback.ts'
+import { WalWriter } from '../../pipeline/wal/writer.ts'
+import { MemoryDriver, MemoryLog } from '../../test/contract/wal-memory.ts'
 import { NatsServer } from '../../test/nats.ts'
 import { attribute, openState, reasoning, toonRig, type ToonRig } from '../../test/support/toon-rig.ts'
 
@@ -94,7 +101,7 @@ describe('a repeat', () => {
         position: async () => '50',
         stored: async (tenant, digest, since) => {
           asked.push([tenant, Buffer.from(digest).equals(Buffer.from(lost?.meta.digest ?? [])), since])
-          return published === 0 ? [{ first: 0, end: 3 }] : []
+          return published === 0 ? [{ first: 0, end: 3, last: true }] : []
         },
       },
     })
@@ -112,6 +119,30 @@ describe('a repeat', () => {
     if (published > 0) expect(alive.batches[0]?.encode()).toEqual(lost?.encode())
     expect((await alive.ask('POST', EVENTS, body, KEY('k'))).text).toBe(answer.text)
     expect(alive.batches).toHaveLength(published)
+  })
+
+  it('of a batch of which the WAL took only a part stores the rest', async () => {
+    const log = new MemoryLog()
+    const driver = new (class extends MemoryDriver {
+      #appends = 0
+      override append(message: OutgoingMessage): Promise<number> {
+        return ++this.#appends === 2 ? Promise.reject(retry('WAL_FULL', 'full')) : super.append(message)
+      }
+    })(log, 1500)
+    const onAppended = () => {}
+    const limits = { connector: 'wal', maxPendingBytes: 1e6, onAppended }
+    const writer = new WalWriter({ driver, meter: createMeter(), ...limits })
+    const consume = (batch: Batch) => writer.consume(batch, new AbortController().signal)
+    const rig = await toonRig({ consume, lookback: lookbackOf(driver) })
+    await begin(rig)
+    const body = [reasoning('x'.repeat(800)), reasoning('y'.repeat(800))]
+    expect(await rig.ask('POST', EVENTS, body, KEY('k'))).toMatchObject({ status: 429 })
+    expect(await rig.ask('POST', EVENTS, body, KEY('k'))).toMatchObject({ status: 202 })
+    const parts = log.messages.flatMap(({ bytes, seq }) => decodeEnvelope(bytes, seq))
+    expect(new Set(parts.map(({ part }) => part))).toEqual(new Set([0, 1]))
+    const known = log.messages.length
+    expect(await rig.ask('POST', EVENTS, body, KEY('k'))).toMatchObject({ status: 202 })
+    expect(log.messages).toHaveLength(known)
   })
 
   it('is known when the record has given its oldest keys to pages', async () => {

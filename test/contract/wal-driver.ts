@@ -296,6 +296,7 @@ function lookingBack(using: Using): void {
       digest: key,
       part: 0,
       firstRow,
+      last: firstRow === 3,
       spans,
       principal: '',
       project: '',
@@ -316,10 +317,10 @@ function lookingBack(using: Using): void {
       await wal.append(part('other', 5, 9))
       await wal.append(part('acme', 0, 9, Buffer.alloc(16, 8)))
       expect(await back.stored('acme', digest, empty, soon())).toEqual([
-        { first: 0, end: 3 },
-        { first: 3, end: 5 },
+        { first: 0, end: 3, last: false },
+        { first: 3, end: 5, last: true },
       ])
-      expect(await back.stored('acme', digest, between, soon())).toEqual([{ first: 3, end: 5 }])
+      expect(await back.stored('acme', digest, between, soon())).toEqual([{ first: 3, end: 5, last: true }])
       expect(await back.stored('acme', digest, await back.position(), soon())).toEqual([])
     }))
 

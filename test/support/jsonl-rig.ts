@@ -12,7 +12,7 @@ import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
 import { jsonl } from '../../receivers/jsonl/factory.ts'
 import { receiverContext } from '../contract/receiver.ts'
 
-/** Remembers by digest, as the WAL does; `before` may refuse. */
+/** Remembers by digest and rows, as the WAL does; `before` may refuse, and rejects rows as a processor does. */
 export class MemoryPipeline implements Entry {
   readonly names: string[] = []
   readonly metas: BatchMeta[] = []
@@ -30,7 +30,7 @@ export class MemoryPipeline implements Entry {
     stored: async (_tenant, digest) => {
       this.lookups++
       const rows = this.#digests.get(Buffer.from(digest).toString('hex'))
-      return rows === undefined ? [] : [{ first: 0, end: rows }]
+      return rows === undefined ? [] : [{ first: 0, end: rows, last: true }]
     },
   }
 
@@ -47,13 +47,15 @@ export class MemoryPipeline implements Entry {
   async consume(batch: Batch): Promise<Outcome> {
     const outcome = (await this.before(batch)) ?? ACCEPTED
     const rejected = new Set(outcome.rejected.flatMap(({ rows }) => rows))
-    const key = Buffer.from(batch.meta.digest).toString('hex')
-    if (!this.#digests.has(key)) {
-      this.#digests.set(key, batch.rows)
+    const digest = Buffer.from(batch.meta.digest).toString('hex')
+    const alive = Array.from({ length: batch.rows }, (_, row) => batch.isLive(row) && !rejected.has(row))
+    const rows = alive.filter(Boolean).length
+    if (this.#digests.get(digest) !== rows) {
+      this.#digests.set(digest, rows)
       this.metas.push(batch.meta)
       this.batches.push(batch)
       for (let row = 0; row < batch.rows; row++) {
-        if (batch.isLive(row) && !rejected.has(row)) this.names.push(batch.name(row))
+        if (alive[row] === true) this.names.push(batch.name(row))
       }
     }
     this.after(batch)
