@@ -7,6 +7,8 @@ import { open } from 'lmdb'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { fill, message, take } from '../../test/contract/wal-driver.ts'
 import { EmbeddedWal } from './embedded.ts'
+import { encodeEnvelope } from './envelope.ts'
+import { lookbackOf } from './lookback.ts'
 
 const MIB = 1024 * 1024
 
@@ -87,6 +89,22 @@ it('reports a message that fails its checksum once, and reads on behind it', asy
     message: expect.stringContaining('WAL message 2') as string,
   })
   expect((await take(port, 1)).map(({ seq }) => seq)).toEqual([3])
+  await wal.close()
+})
+
+it('finds what is stored behind damaged messages', async () => {
+  const digest = Buffer.alloc(16, 7)
+  const names = { principal: '', project: '', source: 's', receivedAtMs: 1 }
+  const member = { digest, part: 0, firstRow: 0, last: true, spans: 2, bytes: Buffer.from('otlp'), ...names }
+  await filled(['no envelope', `second ${'y'.repeat(50_000)}`])
+  const fd = openSync(file, 'r+')
+  writeSync(fd, 'SECOND', readFileSync(file).indexOf('second yyyy'))
+  closeSync(fd)
+  const wal = make()
+  await wal.open()
+  await wal.append({ ...message('', 'acme'), parts: encodeEnvelope([member]) })
+  const found = await lookbackOf(wal).stored('acme', digest, '', AbortSignal.timeout(10_000))
+  expect(found).toEqual([{ first: 0, end: 2, last: true }])
   await wal.close()
 })
 

@@ -1,6 +1,6 @@
 import type { Lookback, RowRange } from '../admission.ts'
-import { retry } from '../fault.ts'
-import type { WalDriver } from './driver.ts'
+import { faultOf, retry } from '../fault.ts'
+import type { WalDriver, WalMessage, WalPort } from './driver.ts'
 import { decodeEnvelope, type Member } from './envelope.ts'
 import { withDeadline } from './reader-deadline.ts'
 
@@ -15,7 +15,8 @@ export function lookbackOf(driver: WalDriver): Lookback {
       return String((await driver.info()).lastSeq)
     },
     stored: (tenant, digest, since, signal) =>
-      storedRows(driver, tenant, digest, Number.parseInt(since, 10) + 1, signal),
+      // Noted before there was a WAL: ''.
+      storedRows(driver, tenant, digest, Number(since) + 1, signal),
   }
 }
 
@@ -33,13 +34,21 @@ async function storedRows(
   const port = driver.reader(from)
   try {
     for (let seq = from - 1; seq < lastSeq;) {
-      const messages = await withDeadline(signal, PURGED_MS, (limit) => port.next(READ_BYTES, limit))
+      const messages = await withDeadline(signal, PURGED_MS, (limit) => readOn(port, limit))
       if (signal.aborted) throw retry('WAL_UNAVAILABLE', 'the write-ahead log was not read to its end')
-      if (messages.length === 0) break
+      if (messages === 'damaged') {
+        seq++
+        continue
+      }
+      if (messages.length === 0) {
+        // Silence is an end only of a log that answers.
+        await driver.info()
+        break
+      }
       for (const message of messages) {
         seq = message.seq
         if (message.tenant !== tenant || seq > lastSeq) continue
-        for (const member of decodeEnvelope(message.bytes, seq)) {
+        for (const member of membersOf(message)) {
           if (wanted.equals(member.digest)) found.push(rangeOf(member))
         }
       }
@@ -48,6 +57,25 @@ async function storedRows(
     await port.close()
   }
   return found.sort((a, b) => a.first - b.first)
+}
+
+/** What is damaged stores nothing of the batch, and ends no search. */
+async function readOn(port: WalPort, limit: AbortSignal): Promise<readonly WalMessage[] | 'damaged'> {
+  try {
+    return await port.next(READ_BYTES, limit)
+  } catch (error) {
+    if (faultOf(error)?.code === 'WAL_CORRUPT') return 'damaged'
+    throw error
+  }
+}
+
+function membersOf({ bytes, seq }: WalMessage): readonly Member[] {
+  try {
+    return decodeEnvelope(bytes, seq)
+  } catch (error) {
+    if (faultOf(error)?.code === 'WAL_CORRUPT') return []
+    throw error
+  }
 }
 
 function rangeOf({ firstRow, spans, last }: Member): RowRange {
