@@ -87,10 +87,11 @@ export class Appender {
 
   async #run(request: AppendRequest, ids: Ids): Promise<readonly Appended[]> {
     const reservations = await this.#reserve(request, ids)
-    const pending = reservations.filter(({ entry }) => entry.pending !== undefined)
-    if (pending.length > 0) {
-      await this.#publish(request, reservations, ids)
-      for (const { run } of request.groups) this.#services.store.noteAnswered(run, ids.key)
+    // All runs of a batch are published at once: what one of them knows to be there is there.
+    const isStored = reservations.some(({ entry }) => entry.pending === undefined)
+    if (!isStored) await this.#publish(request, reservations, ids)
+    for (const [at, { run }] of request.groups.entries()) {
+      if (reservations[at]?.entry.pending !== undefined) this.#services.store.noteAnswered(run, ids.key)
     }
     return request.groups.map(({ run }, at) => answerOf(run, reservations[at]?.entry))
   }
@@ -151,8 +152,9 @@ export class Appender {
       const outcome = await publish(this.#services, { ...publication, spans: () => eventSpans(runs) })
       if (outcome.rejected.length > 0) throw refusedBy(outcome, request.groups)
     } catch (error) {
-      // Nothing of it is stored, nor ever will be: its numbers are free again.
-      if (faultOf(error)?.verdict.do === 'reject') await this.#release(request.groups, ids)
+      // Nothing of it is stored, nor ever will be: its numbers are free again. An earlier attempt may still land.
+      if (since === undefined && faultOf(error)?.verdict.do === 'reject')
+        await this.#release(request.groups, ids)
       throw error
     }
   }

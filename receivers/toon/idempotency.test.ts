@@ -145,6 +145,21 @@ describe('a repeat', () => {
     expect(log.messages).toHaveLength(known)
   })
 
+  it('of a batch of several runs is known by each of them', async () => {
+    const state = await openState()
+    const dead = await toonRig({ state })
+    for (const id of ['r', 's']) await dead.ask('POST', '/v1/runs', { run_id: id, agent_id: 'a' })
+    await dead.ask('POST', EVENTS, [reasoning('1'), reasoning('2')], KEY('before'))
+    const body = ['r', 's'].map((id) => reasoning(id, { meta: { run_id: id } }))
+    const answer = await dead.ask('POST', '/v1/events', body, KEY('k'))
+    // Its next change makes one run's answer durable; the daemon dies before it notes the other's.
+    await dead.ask('POST', EVENTS, [reasoning('3'), reasoning('4')], KEY('after'))
+    const lookback = { position: async () => '9', stored: async () => [] }
+    const alive = await toonRig({ state, lookback })
+    expect((await alive.ask('POST', '/v1/events', body, KEY('k'))).text).toBe(answer.text)
+    expect(alive.batches).toEqual([])
+  })
+
   it('is known when the record has given its oldest keys to pages', async () => {
     const state = await openState()
     const first = await toonRig({ state })
