@@ -7,7 +7,17 @@ import type { Member } from './envelope.ts'
 function member(fields: Partial<Member>): Member {
   const digest = new Uint8Array(16)
   const names = { principal: '', project: '', source: '' }
-  return { digest, part: 0, firstRow: 0, last: true, ...names, receivedAtMs: 0, spans: 1, bytes: digest, ...fields }
+  return {
+    digest,
+    part: 0,
+    firstRow: 0,
+    last: true,
+    ...names,
+    receivedAtMs: 0,
+    spans: 1,
+    bytes: digest,
+    ...fields,
+  }
 }
 
 /** Members whose keys collide in the table: the first word of their digests is the same. */

@@ -22,7 +22,15 @@ afterEach(async () => {
 function member(names: readonly string[], fields: Partial<Member> = {}): Member {
   const bytes = fields.bytes ?? spansRequest(names)
   const { digest } = requestBatch(names).meta
-  const common = { part: 0, firstRow: 0, last: true, principal: 'p', project: '', source: 's', receivedAtMs: 7 }
+  const common = {
+    part: 0,
+    firstRow: 0,
+    last: true,
+    principal: 'p',
+    project: '',
+    source: 's',
+    receivedAtMs: 7,
+  }
   return { digest, ...common, spans: names.length, ...fields, bytes }
 }
 

@@ -27,6 +27,8 @@ export interface Checkpoint {
   readonly tail: string
   readonly seenMs: number
   readonly frozen?: Frozen
+  /** Spans of lines before this offset are stored; toon events between them were refused and are tried in halves. */
+  readonly spansUntil?: number
 }
 
 export interface Stored {

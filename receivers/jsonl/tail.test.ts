@@ -342,6 +342,31 @@ describe('toon events', () => {
     expect(rig.pipeline.lookups).toBe(1)
   })
 
+  it.each(['alive', 'dead'])('that are refused do not repeat the spans between them (%s)', async (daemon) => {
+    const numbered = (seq: number) => event('r1', seq).replace('{', `{"seq":${seq},`)
+    const refused = event('r1', 9).replace('{', '{"seq":1,')
+    const mixed = [numbered(1), lines('a', 0, 1), refused, lines('a', 1, 2), numbered(3)].join('')
+    await writeFile(rig.path('a.jsonl'), mixed)
+    let halves = 0
+    rig.pipeline.after = (batch) => {
+      // All of the first half: the daemon dies with its answer.
+      if (daemon === 'dead' && batch.name(0).startsWith('execute_tool') && ++halves === 1)
+        throw retry('WAL_UNAVAILABLE', 'no answer', 60_000)
+    }
+    await rig.start()
+    if (daemon === 'dead') {
+      await until(() => halves === 1)
+      await rig.stop()
+      await appendFile(rig.path('a.jsonl'), lines('a', 2, 3))
+      await rig.start()
+      await until(() => rig.pipeline.names.includes('a2'))
+    }
+    await until(async () => (await rig.letters()).length === 1 && seqs().includes('r1/3'))
+    expect(seqs()).toEqual(['r1/1', 'r1/3'])
+    expect(rig.pipeline.names.filter((name) => name === 'a0')).toHaveLength(1)
+    expect(rig.pipeline.names.filter((name) => name === 'a1')).toHaveLength(1)
+  })
+
   it('that are none, or name no run, are dead-lettered', async () => {
     const nameless = event('r1', 0).replace('"run_id":"r1"', '"agent_id":1')
     await writeFile(

@@ -144,7 +144,9 @@ export class Tail {
       return true
     }
     if (next.what === 'rest' && !final && !this.#isRipe(next.bytes)) return false
-    await this.#pass(new Range(this.#offset, next.bytes, this.#encoding), signal)
+    const { spansUntil = 0 } = this.#stored.checkpoint
+    const most = spansUntil > this.#offset ? spansUntil - this.#offset : Infinity
+    await this.#pass(new Range(this.#offset, next.bytes.subarray(0, most), this.#encoding), signal)
     return true
   }
 
@@ -199,7 +201,8 @@ export class Tail {
       const receivedAtMs = current?.receivedAtMs ?? context.clock()
       const place = { tenant: admitted.tenant, fileId: this.id, path: this.path, receivedAtMs }
       const decoded = range.decode(decoder, place)
-      if (outcome === undefined && decoded.bytes.length > 0) {
+      const areStored = range.end <= (this.#stored.checkpoint.spansUntil ?? 0)
+      if (outcome === undefined && decoded.bytes.length > 0 && !areStored) {
         current ??= await this.#freeze(range, await publisher.position(), receivedAtMs)
         const parcel = {
           bytes: decoded.bytes,
@@ -210,18 +213,18 @@ export class Tail {
         }
         outcome = await publisher.publish(parcel, admitted, signal)
       }
+      await this.#bury(range.linesOf(outcome?.rejected ?? [], decoder, place), admitted)
       if (decoded.events.length > 0) {
         // Frozen too: the key names the range, so a repeat must have the same one.
         current ??= await this.#freeze(range, undefined, receivedAtMs)
-        await publisher.append(
-          decoded.events,
-          `${this.id}:${range.offset}-${range.end}`,
-          range.bytes,
-          admitted,
-        )
+        const key = `${this.id}:${range.offset}-${range.end}`
+        await publisher.append(decoded.events, key, range.bytes, admitted).catch(async (error: unknown) => {
+          // The halves must not bring the spans again.
+          if (isVerdict(error) && !areStored) await this.#write({ spansUntil: range.end })
+          throw error
+        })
       }
       await this.#bury(decoded.unreadable, admitted)
-      await this.#bury(range.linesOf(outcome?.rejected ?? [], decoder, place), admitted)
     })
   }
 

@@ -11,11 +11,17 @@ describe('a run', () => {
     const rig = await toonRig()
     await rig.ask('POST', '/v1/runs', { run_id: 'r', agent_id: 'a' })
     const request = (action: string, rest: object = {}) => ({
-      ...{ t: T, actor: 'agent', type: 'action_request', payload: { action } },
+      t: T,
+      actor: 'agent',
+      type: 'action_request',
+      payload: { action },
       ...rest,
     })
     const response = (meta?: object) => ({
-      ...{ t: T, actor: 'tool', type: 'action_response', payload: { status: 'success' } },
+      t: T,
+      actor: 'tool',
+      type: 'action_response',
+      payload: { status: 'success' },
       ...(meta && { meta }),
     })
     const send = (events: readonly object[], key: string) =>
