@@ -215,6 +215,7 @@ describe('what is not read', () => {
     await writeFile(rig.path('a.jsonl'), lines('a', 0, 5))
     await writeFile(rig.path('b.jsonl'), lines('b', 0, 5))
     await rig.start({ exclude: [rig.path('b*')] })
+    await stored(5)
     await marker('end')
     expect(sorted()).toEqual([...names('a', 0, 5), 'marker-end'])
   })
