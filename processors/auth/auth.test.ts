@@ -22,6 +22,7 @@ import { signed, type MadeKey, type ToSign } from '../../test/support/identity.t
 import { until } from '../../test/support/until.ts'
 import { AuthProcessor } from './auth.ts'
 import { config } from './config.ts'
+import { Nonces } from './nonces.ts'
 
 const log = pino({ level: 'silent' })
 const vault = new Vault(new Secret('ab'.repeat(32)))
@@ -142,6 +143,18 @@ describe('nonces', () => {
     site.clock.ms = 45 * 60_000
     await site.auth({ methods: ['hmac'] })
     await until(async () => (await nonces()).length === 0)
+  })
+
+  it('of a flood leave those of others their share', async () => {
+    const { site } = await embedded()
+    const nonces = new Nonces(site.state, log, Date.now, 30)
+    let count = 0
+    const use = (tenant: string) => nonces.use({ tenant, id: 'k' }, Date.now(), String(count++))
+    for (let n = 0; n < 30; n++) await use('flood')
+    await expect(use('flood')).rejects.toEqual(code('RATE_LIMITED'))
+    for (let n = 0; n < 15; n++) expect(await use('acme')).toBe(true)
+    await expect(use('acme')).rejects.toEqual(code('RATE_LIMITED'))
+    await expect(use('flood')).rejects.toEqual(code('RATE_LIMITED'))
   })
 
   it('are not used up by who does not know the secret', async () => {

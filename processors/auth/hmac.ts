@@ -67,7 +67,8 @@ export class HmacMethod implements Method {
     if (Math.abs(nowMs - timeMs) > maxAgeMs) return { denial: 'stale', detail }
     if (!key.roles.includes('ingest')) return { denial: 'role', detail }
     // Last, and only for who knows the secret: others cannot fill the store, nor use up a sender's nonces.
-    if (!(await nonces.use(key.id, timeMs, signed.nonce))) return { denial: 'replayed', detail }
+    const signer = { tenant: key.tenant, id: key.id }
+    if (!(await nonces.use(signer, timeMs, signed.nonce))) return { denial: 'replayed', detail }
     usage.note(key.id, nowMs)
     return {
       tenant: key.tenant,

@@ -13,22 +13,34 @@ const RING = 8
 /** A signature is good for 10 minutes either way at most, so 3 slots are needed; one more for clocks that disagree. */
 const LIVE = [-2, -1, 0, 1]
 const SWEEP_MS = 60_000
-/** New ones per slot and daemon: about 1,600 signed requests a second. */
+/**
+ * New ones per slot and daemon: about 1,600 signed requests a second. Over that only a tenant with less than its share
+ * of them gets more, so that nobody's flood shuts others out; never more than twice as many in all.
+ */
 const MAX_PER_SLOT = 1_000_000
 const EMPTY = new Uint8Array()
+
+interface Signer {
+  readonly tenant: string
+  /** Of the secret. */
+  readonly id: string
+}
 
 export class Nonces {
   readonly #state: StateStore
   readonly #log: Log
   readonly #clock: () => number
   #timer: NodeJS.Timeout | undefined
+  readonly #maxPerSlot: number
   #slot = 0
   #used = 0
+  readonly #usedBy = new Map<string, number>()
 
-  constructor(state: StateStore, log: Log, clock: () => number) {
+  constructor(state: StateStore, log: Log, clock: () => number, maxPerSlot = MAX_PER_SLOT) {
     this.#state = state
     this.#log = log
     this.#clock = clock
+    this.#maxPerSlot = maxPerSlot
   }
 
   start(): void {
@@ -41,8 +53,8 @@ export class Nonces {
   }
 
   /** False: it was used before. Rejects with a Fault (retry) when the store does not answer, or too many are in use. */
-  async use(key: string, timeMs: number, nonce: string): Promise<boolean> {
-    this.#count()
+  async use({ tenant, id: key }: Signer, timeMs: number, nonce: string): Promise<boolean> {
+    this.#count(tenant)
     const id = hash('sha256', `${key}\0${timeMs}\0${nonce}`, 'hex')
     const place = stateKey('nonce', ringOf(slotOf(timeMs)), id)
     return (await this.#state.create(place, EMPTY)) !== undefined
@@ -61,15 +73,21 @@ export class Nonces {
     }
   }
 
-  #count(): void {
+  #count(tenant: string): void {
     const slot = slotOf(this.#clock())
     if (slot !== this.#slot) {
       this.#slot = slot
       this.#used = 0
+      this.#usedBy.clear()
     }
-    if (++this.#used > MAX_PER_SLOT) {
+    const own = this.#usedBy.get(tenant) ?? 0
+    this.#usedBy.set(tenant, own)
+    const [max, used] = [this.#maxPerSlot, this.#used]
+    if (used >= 2 * max || (used >= max && own >= max / this.#usedBy.size)) {
       throw retry('RATE_LIMITED', 'too many signed requests: send larger batches', SWEEP_MS)
     }
+    this.#used++
+    this.#usedBy.set(tenant, own + 1)
   }
 }
 
