@@ -114,6 +114,33 @@ describe('weir tenant, project, agent', () => {
     expect((await weir(['project', 'ls', '--tenant', 'acme'])).out).toContain('shop')
   })
 
+  it('leaves room for other tenants in the memory of the daemons', async () => {
+    await json(['tenant', 'create', 'acme'])
+    const common = { v: 1, tenant: 'acme', name: '', status: 'active', created_ms: 1 }
+    const fill = (count: number, kind: 'agent' | 'project') =>
+      Promise.all(
+        Array.from({ length: count }, (_, n) => {
+          const record = { ...common, id: `n${n}`, version: '', capabilities: [] }
+          return state.put(stateKey('identity', kind, 'acme', record.id), Buffer.from(JSON.stringify(record)))
+        }),
+      )
+    await fill(1000, 'agent')
+    await fill(999, 'project')
+    const full = { code: 1, err: expect.stringContaining('which is the most') }
+    expect(await weir(['agent', 'create', 'x', '--tenant', 'acme'])).toMatchObject(full)
+    await json(['project', 'create', 'x', '--tenant', 'acme'])
+    expect(await weir(['project', 'create', 'y', '--tenant', 'acme'])).toMatchObject(full)
+    await json(['tenant', 'create', 'bmce'])
+    const many = Array.from({ length: 256 }, (_, n) => ['--capability', String(n).padEnd(256, 'x')])
+    const big = ['agent', 'create', 'x', '--tenant', 'bmce', ...many.flat()]
+    expect(await weir(big)).toMatchObject({ code: 1, err: expect.stringContaining('bytes') })
+    const key = { ...common, roles: ['ingest'], kind: 'certificate' }
+    const keys = Array.from({ length: 10_000 }, (_, n) => ({ ...key, id: `k${n}`, binding: `san:DNS:${n}` }))
+    await Promise.all(keys.map((each) => state.put(keyKey(each.id), Buffer.from(JSON.stringify(each)))))
+    expect(await weir(['key', 'create', '--tenant', 'acme'])).toMatchObject(full)
+    await json(['key', 'create', '--tenant', 'bmce'])
+  })
+
   it('says what is wrong, and with which exit code', async () => {
     await json(['tenant', 'create', 'acme'])
     expect(await weir(['tenant', 'create', 'acme'])).toMatchObject({

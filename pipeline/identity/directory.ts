@@ -1,5 +1,5 @@
 import { reject } from '../fault.ts'
-import type { StateStore } from '../state/state.ts'
+import { stateKey, type StateStore } from '../state/state.ts'
 import {
   agent,
   agentKey,
@@ -20,6 +20,9 @@ export type TenantFields = Partial<Pick<Tenant, 'name' | 'tier' | 'status'>> & {
 }
 export type ProjectFields = Partial<Pick<Project, 'name' | 'status'>> & { readonly limits?: Limits | null }
 export type AgentFields = Partial<Pick<Agent, 'name' | 'version' | 'capabilities' | 'status'>>
+
+/** Every daemon keeps all records in memory, and a tenant's own admin makes these. */
+const MAX_PER_TENANT = 1000
 
 /** Writes tenants, and the projects and agents below them. All of it also works without a daemon. */
 export class Directory {
@@ -56,6 +59,7 @@ export class Directory {
 
   async createProject(tenant: string, id: string, fields: ProjectFields): Promise<Project> {
     await this.tenant(tenant)
+    await this.#checkRoom('project', tenant)
     const { limits, ...rest } = fields
     return createRecord(this.#state, projectPlace(tenant, id), {
       v: VERSION,
@@ -79,6 +83,7 @@ export class Directory {
 
   async createAgent(tenant: string, id: string, fields: AgentFields): Promise<Agent> {
     await this.tenant(tenant)
+    await this.#checkRoom('agent', tenant)
     return createRecord(this.#state, agentPlace(tenant, id), {
       v: VERSION,
       tenant,
@@ -98,6 +103,12 @@ export class Directory {
 
   agent(tenant: string, id: string): Promise<Agent> {
     return readRecord(this.#state, agentPlace(tenant, id))
+  }
+
+  async #checkRoom(kind: 'project' | 'agent', tenant: string): Promise<void> {
+    const { length } = await this.#state.list(stateKey('identity', kind, tenant))
+    if (length < MAX_PER_TENANT) return
+    throw reject('CONFLICT', `tenant ${tenant} has ${MAX_PER_TENANT} ${kind}s, which is the most`)
   }
 
   /** Throws REQUEST_INVALID naming what a key would belong to and is not there. */

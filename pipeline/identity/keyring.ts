@@ -28,6 +28,8 @@ export interface Made {
 
 /** A signature of one event names no secret: each one in force is tried. */
 const MAX_HMAC_SECRETS = 8
+/** Of a tenant: every daemon keeps them in memory, and the tenant's own admin makes them. */
+const MAX_KEYS = 10_000
 
 /** Makes, replaces and revokes what proves who somebody is. */
 export class Keyring {
@@ -46,7 +48,7 @@ export class Keyring {
   async create(wanted: NewKey): Promise<Made> {
     checkScope(wanted)
     await this.#directory.checkOwner(wanted)
-    if (wanted.kind === 'hmac') await this.#checkRoom(wanted.tenant ?? '')
+    await this.#checkRoom(wanted.kind, wanted.tenant ?? '')
     return this.#store(wanted)
   }
 
@@ -67,7 +69,7 @@ export class Keyring {
       // Its own end is that of the overlap: a second successor would inherit a short life.
       throw reject('CONFLICT', `key ${id} was replaced by ${old.successor}: rotate that, or create a new one`)
     }
-    if (old.kind === 'hmac' && overlapMs > 0) await this.#checkRoom(old.tenant ?? '')
+    await this.#checkRoom(overlapMs > 0 ? old.kind : 'api', old.tenant ?? '')
     const { kind, env, name, roles, tenant, project, agent } = old
     const made = await this.#store({
       kind,
@@ -155,11 +157,17 @@ export class Keyring {
     return { key: await createRecord(this.#state, placeOf(id), { ...common, env, ...proof }), secret }
   }
 
-  async #checkRoom(tenant: string): Promise<void> {
-    const own = (await this.#records()).filter(
-      (record) => record.kind === 'hmac' && record.tenant === tenant && isInForce(record, this.#clock()),
-    )
-    if (own.length < MAX_HMAC_SECRETS) return
+  async #checkRoom(kind: KeyKind, tenant: string): Promise<void> {
+    if (tenant === '') return
+    const own = (await this.#records()).filter((record) => record.tenant === tenant)
+    if (own.length >= MAX_KEYS) {
+      throw reject(
+        'CONFLICT',
+        `tenant ${tenant} has ${MAX_KEYS} keys, which is the most: remove old ones first`,
+      )
+    }
+    const secrets = own.filter((record) => record.kind === 'hmac' && isInForce(record, this.#clock()))
+    if (kind !== 'hmac' || secrets.length < MAX_HMAC_SECRETS) return
     throw reject(
       'CONFLICT',
       `tenant ${tenant} has ${MAX_HMAC_SECRETS} HMAC secrets in force, which is the most: revoke one first`,

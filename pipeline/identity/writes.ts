@@ -11,6 +11,8 @@ export interface Place<S extends z.ZodType> {
 }
 
 const TRIES = 20
+/** Every daemon keeps all records in memory. */
+const MAX_BYTES = 16 * 1024
 
 /** Throws CONFLICT when there is one already, REQUEST_INVALID when a field is not as it must be. */
 export async function createRecord<S extends z.ZodType>(
@@ -52,7 +54,10 @@ export async function changeRecord<S extends z.ZodType>(
 
 function checkedRecord<S extends z.ZodType>(place: Place<S>, record: z.input<S>): z.output<S> {
   const result = place.schema.safeParse(record)
-  if (result.success) return result.data
+  if (result.success) {
+    if (encode(result.data).length <= MAX_BYTES) return result.data
+    throw reject('REQUEST_INVALID', `${place.what} would have more than ${MAX_BYTES} bytes`)
+  }
   const [issue] = result.error.issues
   throw reject(
     'REQUEST_INVALID',
