@@ -48,15 +48,12 @@ export class Vault {
   /** Throws SECRET_UNREADABLE when the key is not here, or anything was changed. */
   open(sealed: Sealed, context: readonly string[]): Buffer {
     const data = Buffer.from(sealed.data, 'base64')
-    const decipher = createDecipheriv(
-      'aes-256-gcm',
-      this.#key(sealed.kek),
-      Buffer.from(sealed.nonce, 'base64'),
-      { authTagLength: TAG_BYTES },
-    )
-    decipher.setAAD(aad(context))
-    decipher.setAuthTag(data.subarray(-TAG_BYTES))
+    const key = this.#key(sealed.kek)
     try {
+      const nonce = Buffer.from(sealed.nonce, 'base64')
+      const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
+      decipher.setAAD(aad(context))
+      decipher.setAuthTag(data.subarray(-TAG_BYTES))
       return Buffer.concat([decipher.update(data.subarray(0, -TAG_BYTES)), decipher.final()])
     } catch (error) {
       throw reject('SECRET_UNREADABLE', 'a sealed secret was changed, or belongs to another record', {

@@ -57,14 +57,21 @@ class Site {
     return site
   }
 
-  async auth(settings: object, vaultOfIt: Vault | undefined = vault): Promise<AuthProcessor> {
+  async auth(
+    settings: object,
+    vaultOfIt: Vault | undefined = vault,
+    lines?: string[],
+  ): Promise<AuthProcessor> {
     const processor = new AuthProcessor(config.parse(settings), {
       id: 'auth',
       identity: this.identity,
       state: this.state,
       vault: vaultOfIt,
       clock: () => Date.now() + this.clock.ms,
-      log,
+      log:
+        lines === undefined
+          ? log
+          : pino({ level: 'info' }, { write: (line: string) => void lines.push(line) }),
       meter: createMeter(),
     })
     await processor.start()
@@ -270,6 +277,37 @@ describe('what else is judged', () => {
       code: 'AUTH_UNAVAILABLE',
       verdict: { do: 'retry' },
     })
+  })
+
+  it("checks an event's signature by the secrets that can be opened, and else asks to come again without saying why", async () => {
+    const { site } = await embedded()
+    const { secret } = await site.key({ kind: 'api' })
+    const lost = new Keyring(site.state, site.directory, new Vault(new Secret('cd'.repeat(32))), Date.now)
+    const { key: sealed } = await lost.create({ kind: 'hmac', tenant: 'acme', roles: ['ingest'] })
+    await until(() => site.identity.key(sealed.id) !== undefined)
+    const lines: string[] = []
+    const auth = await site.auth({ methods: ['api_key', 'hmac'] }, vault, lines)
+    const admission = await auth.admit(headOf({ authorization: `Bearer ${secret}` }))
+    const bytes = Buffer.from('{}')
+    const good = await site.key()
+    const signature = createHmac('sha256', good.secret).update(bytes).digest('hex')
+    expect(() => admission.verifyEvent?.(bytes, signature)).not.toThrow()
+    for (let n = 0; n < 5; n++) {
+      expect(() => admission.verifyEvent?.(Buffer.from('[]'), signature)).toThrow(
+        expect.objectContaining({
+          code: 'AUTH_UNAVAILABLE',
+          verdict: expect.objectContaining({ do: 'retry' }),
+          message: expect.not.stringContaining('master'),
+        }),
+      )
+    }
+    expect(lines.filter((line) => line.includes('cannot be opened'))).toHaveLength(1)
+    const damaged = { kek: '', nonce: 'AAAA', data: 'AAAA' }
+    expect(() => vault.open({ ...vault.seal(bytes, []), data: 'AAAA' }, [])).toThrow(
+      code('SECRET_UNREADABLE'),
+    )
+    expect(() => vault.open(damaged, [])).toThrow(code('SECRET_UNREADABLE'))
+    expect(() => vault.open({ ...vault.seal(bytes, []), nonce: '' }, [])).toThrow(code('SECRET_UNREADABLE'))
   })
 
   it('answers anything with 401 or 403 and nothing else', async () => {

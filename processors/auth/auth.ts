@@ -17,6 +17,14 @@ import { Nonces } from './nonces.ts'
 type Needed = Pick<Context, 'id' | 'identity' | 'state' | 'vault' | 'clock' | 'log' | 'meter'>
 
 const UNAVAILABLE_MS = 10_000
+/** Whoever knows the id of such a secret must not fill the log. */
+const TELL_EVERY_MS = 10_000
+
+interface SignedEvent {
+  readonly tenant: string
+  readonly canonical: Uint8Array
+  readonly signature: string
+}
 
 interface Judged {
   readonly name: MethodName
@@ -31,6 +39,7 @@ export class AuthProcessor implements Processor {
   readonly #hmac: HmacMethod | undefined
   readonly #methods: readonly Method[]
   readonly #decisions: Counter
+  #toldMs = -Infinity
 
   constructor(config: AuthConfig, context: Needed) {
     const { identity, state, vault, clock, log } = context
@@ -106,12 +115,20 @@ export class AuthProcessor implements Processor {
     try {
       return await method.judge(head, nowMs)
     } catch (error) {
-      this.#decisions.add(1, { method: method.name, outcome: 'unavailable' })
-      if (faultOf(error)?.code !== 'SECRET_UNREADABLE') throw error
-      // The operator's to mend; the sender's secret may be perfectly good, so it should try again.
-      this.#context.log.error({ error: messageOf(error) }, 'auth: a secret cannot be opened')
-      throw retry('AUTH_UNAVAILABLE', 'credentials cannot be checked now', UNAVAILABLE_MS, { cause: error })
+      throw this.#unavailable(method.name, error)
     }
+  }
+
+  #unavailable(method: MethodName | 'event', error: unknown): unknown {
+    this.#decisions.add(1, { method, outcome: 'unavailable' })
+    if (faultOf(error)?.code !== 'SECRET_UNREADABLE') return error
+    // The operator's to mend; the sender's secret may be perfectly good, so it should try again.
+    const nowMs = performance.now()
+    if (nowMs - this.#toldMs >= TELL_EVERY_MS) {
+      this.#toldMs = nowMs
+      this.#context.log.error({ error: messageOf(error) }, 'auth: a secret cannot be opened')
+    }
+    return retry('AUTH_UNAVAILABLE', 'credentials cannot be checked now', UNAVAILABLE_MS, { cause: error })
   }
 
   #checkAgreement(found: readonly Judged[], proofs: readonly Proof[], head: Head): void {
@@ -148,14 +165,18 @@ export class AuthProcessor implements Processor {
     throw unauthenticated()
   }
 
-  #verifyEvent(
-    hmac: HmacMethod,
-    event: { readonly tenant: string; readonly canonical: Uint8Array; readonly signature: string },
-  ): void {
-    const { tenant, canonical, signature } = event
-    const isGood = hmac.hasSigned(tenant, canonical, signature, this.#context.clock())
+  #verifyEvent(hmac: HmacMethod, event: SignedEvent): void {
+    const isGood = this.#hasSigned(hmac, event)
     this.#decisions.add(1, { method: 'event', outcome: isGood ? 'accepted' : 'wrong' })
     if (!isGood) throw unauthenticated()
+  }
+
+  #hasSigned(hmac: HmacMethod, { tenant, canonical, signature }: SignedEvent): boolean {
+    try {
+      return hmac.hasSigned(tenant, canonical, signature, this.#context.clock())
+    } catch (error) {
+      throw this.#unavailable('event', error)
+    }
   }
 
   /** Counted and logged with the reason; said without. */

@@ -1,6 +1,6 @@
 import { createHmac, createSecretKey, timingSafeEqual, type KeyObject } from 'node:crypto'
 import type { Head } from '../../pipeline/admission.ts'
-import { reject } from '../../pipeline/fault.ts'
+import { faultOf, reject, type Fault } from '../../pipeline/fault.ts'
 import { sealContext } from '../../pipeline/identity/keyring.ts'
 import type { HmacKey } from '../../pipeline/identity/records.ts'
 import type { KeyUsage } from '../../pipeline/identity/usage.ts'
@@ -79,14 +79,26 @@ export class HmacMethod implements Method {
     }
   }
 
-  /** True when some HMAC secret of the tenant that is in force has signed these bytes. */
+  /**
+   * True when some HMAC secret of the tenant that is in force has signed these bytes. Throws SECRET_UNREADABLE when none
+   * did of those that can be opened, and another cannot.
+   */
   hasSigned(tenant: string, bytes: Uint8Array, signature: string, nowMs: number): boolean {
     const given = signatureBytes(signature)
     if (given === undefined) return false
     const { identity } = this.#parts
-    return identity
-      .secretsOf(tenant)
-      .some((key) => failureOf(identity, key, nowMs) === undefined && this.#matches(key, bytes, given))
+    const inForce = identity.secretsOf(tenant).filter((key) => failureOf(identity, key, nowMs) === undefined)
+    let unreadable: Fault | undefined
+    for (const key of inForce) {
+      try {
+        if (this.#matches(key, bytes, given)) return true
+      } catch (error) {
+        unreadable = faultOf(error)
+        if (unreadable === undefined) throw error
+      }
+    }
+    if (unreadable !== undefined) throw unreadable
+    return false
   }
 
   #matches(key: HmacKey, text: string | Uint8Array, signature: Buffer): boolean {
