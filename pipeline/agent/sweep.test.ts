@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { openState } from '../../test/support/toon-rig.ts'
 import type { Batch } from '../batch/batch.ts'
 import { keyId } from '../batch/keys.ts'
+import { retry } from '../fault.ts'
 import { stateKey, type StateStore } from '../state/state.ts'
 import { Appender } from './append.ts'
 import { checkEvents } from './check.ts'
@@ -23,6 +24,8 @@ class World {
   nowMs = Date.UTC(2026, 2, 1, 12)
   readonly batches: Batch[] = []
   down = false
+  /** A tenant of which the pipeline takes nothing. */
+  refused = ''
   readonly forgotten: number[] = []
   readonly services: RunServices
   readonly state: StateStore
@@ -35,6 +38,7 @@ class World {
       next: {
         consume: async (batch) => {
           if (this.down) throw new Error('the daemon dies here')
+          if (batch.meta.tenant === this.refused) throw retry('RATE_LIMITED', 'come tomorrow')
           this.batches.push(batch)
           return { rejected: [] }
         },
@@ -46,10 +50,10 @@ class World {
     }
   }
 
-  begin(id = 'r') {
+  begin(id = 'r', tenant = 'acme') {
     const started = {
-      sender,
-      run: runIdOf('acme', id),
+      sender: { ...sender, tenant },
+      run: runIdOf(tenant, id),
       made: id,
       labels: { agentId: 'a' },
       info: { attributes: [] },
@@ -112,6 +116,19 @@ describe('looking after runs', () => {
     await expect(endRun(at.services, { run, status: 'completed' })).rejects.toMatchObject({
       code: 'RUN_CLOSED',
     })
+  })
+
+  it('goes on with the runs of others when one cannot be closed now', async () => {
+    const at = await world()
+    for (const tenant of ['acme', 'big', 'corp']) await at.begin('r', tenant)
+    at.nowMs += HOUR + 1
+    at.refused = 'big'
+    await at.sweep()
+    expect(at.batches.map(({ meta }) => meta.tenant)).toEqual(['acme', 'corp'])
+    at.refused = ''
+    at.nowMs += HOUR
+    await at.sweep()
+    expect(at.batches.map(({ meta }) => meta.tenant)).toEqual(['acme', 'corp', 'big'])
   })
 
   it('writes the root span of a run whose daemon died after closing it', async () => {

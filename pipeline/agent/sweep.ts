@@ -1,4 +1,4 @@
-import { messageOf } from '../fault.ts'
+import { faultOf, messageOf } from '../fault.ts'
 import { sleep } from '../sleep.ts'
 import { acquireLease } from '../state/lease.ts'
 import { stateKey, type StateEntry } from '../state/state.ts'
@@ -66,9 +66,17 @@ export async function sweepOnce(options: SweepOptions, signal: AbortSignal): Pro
   const keys = new Map<string, number>()
   for (const entry of open) {
     if (signal.aborted) return
-    await lookAt(options, runOf(entry), keys)
+    // One tenant's that the pipeline does not take now must not hold up the others.
+    await lookAt(options, runOf(entry), keys).catch((error: unknown) => {
+      if (isStateFault(error)) throw error
+      options.log.warn({ run: String(entry.key), error: messageOf(error) }, 'a run was not closed; next time')
+    })
   }
   await forgetOld(options, signal, keys)
+}
+
+function isStateFault(error: unknown): boolean {
+  return faultOf(error)?.code === 'STATE_UNAVAILABLE'
 }
 
 async function lookAt(options: SweepOptions, run: RunId, keys: Map<string, number>): Promise<void> {
