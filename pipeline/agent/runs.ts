@@ -40,13 +40,15 @@ interface Known {
   /** Keys in pages `[read.first, read.end)`. */
   readonly older: Map<string, KeyEntry>
   read: { first: number; end: number }
+  /** What of it counts as held. */
+  weight: number
 }
 
 export interface RunStoreOptions {
   readonly state: () => StateStore
   /** How long an answer may be known to this daemon only. Until then a repeat elsewhere looks into the WAL. */
   readonly noteAfterMs?: number
-  /** Keys and runs held in memory, in units of one key. */
+  /** Keys, open requests and runs held in memory, in units of one key. */
   readonly maxHeld?: number
 }
 
@@ -123,6 +125,7 @@ export class RunStore {
       answered: new Set(),
       older: new Map(),
       read: { first: 0, end: 0 },
+      weight: 1,
     }
     this.#known.set(id, made)
     this.#held++
@@ -135,7 +138,7 @@ export class RunStore {
     for (const [id, known] of this.#known) {
       if (this.#held <= max) return
       if (known.writing !== undefined || known.answered.size > 0) continue
-      this.#held -= 1 + known.older.size
+      this.#held -= known.weight
       this.#known.delete(id)
     }
   }
@@ -153,6 +156,9 @@ export class RunStore {
       }
     }
     known.writing = undefined
+    const weight = weightOf(known)
+    this.#held += weight - known.weight
+    known.weight = weight
     this.#evict()
   }
 
@@ -195,14 +201,9 @@ export class RunStore {
     for (let page = known.read.end; page < end; page++) {
       const entry = await state.get(pageKey(known.run, page))
       for (const key of entry === undefined ? [] : (decode(entry.value) as KeyEntry[]))
-        this.#remember(known, key)
+        known.older.set(key.key, key)
       known.read.end = page + 1
     }
-  }
-
-  #remember(known: Known, entry: KeyEntry): void {
-    if (!known.older.has(entry.key)) this.#held++
-    known.older.set(entry.key, entry)
   }
 
   async #store(known: Known, record: RunRecord, state: StateStore): Promise<boolean> {
@@ -234,11 +235,17 @@ export class RunStore {
     if (base.keys.length < 2 * MAX_KEYS && oldest.some(({ pending }) => pending !== undefined)) return record
     const [first, end] = base.pages
     await state.create(pageKey(known.run, end), encode(oldest))
-    for (const entry of oldest) this.#remember(known, entry)
+    for (const entry of oldest) known.older.set(entry.key, entry)
     known.read.end = end + 1
     const moved = new Set(oldest.map(({ key }) => key))
     return { ...record, keys: record.keys.filter(({ key }) => !moved.has(key)), pages: [first, end + 1] }
   }
+}
+
+function weightOf({ record, older }: Known): number {
+  const { keys = [], open = [], taken = [] } = record ?? {}
+  const pending = keys.reduce((sum, key) => sum + (key.pending?.used.length ?? 0), 0)
+  return 1 + older.size + keys.length + pending + open.length + taken.length
 }
 
 interface Applied {
