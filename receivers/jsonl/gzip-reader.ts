@@ -5,6 +5,8 @@ import { reject } from '../../pipeline/fault.ts'
 import type { Source } from './source.ts'
 
 const CHUNK = 64 * 1024
+/** Who reads whole lines comes back for the one that was cut: this much is given again without beginning anew. */
+const KEPT = 64 * 1024
 
 /**
  * An archive from its start to its end, forwards: a position before the present one begins anew, and so does an archive
@@ -16,6 +18,8 @@ export class GzipReader implements Source {
   #chunks: AsyncIterator<Buffer> | undefined
   #rest: Buffer = Buffer.alloc(0)
   #position = 0
+  /** The bytes before `#position`. */
+  #kept: Buffer = Buffer.alloc(0)
   /** Compressed size when the end was reached. */
   #endedAt: number | undefined
   #failed: Error | undefined
@@ -36,7 +40,10 @@ export class GzipReader implements Source {
   /** Throws BATCH_MALFORMED (reject) where the archive is damaged; what came before it is still read. */
   async read(position: number, into: Buffer): Promise<number> {
     const grew = this.#endedAt !== undefined && (await this.#handle.stat()).size !== this.#endedAt
-    if (this.#chunks === undefined || position < this.#position || grew) this.#begin()
+    const isBefore = position < this.#position - this.#kept.length
+    if (this.#chunks === undefined || isBefore || grew) this.#begin()
+    else this.#goBack(position)
+    if (this.#position < position) this.#kept = Buffer.alloc(0)
     while (this.#position < position) {
       if ((await this.#take(undefined, position - this.#position)) > 0) continue
       if (this.#failed !== undefined) throw this.#failed
@@ -48,8 +55,17 @@ export class GzipReader implements Source {
       if (taken === 0) break
       filled += taken
     }
+    if (filled > 0) this.#kept = Buffer.from(into.subarray(Math.max(0, filled - KEPT), filled))
     if (filled === 0 && this.#failed !== undefined) throw this.#failed
     return filled
+  }
+
+  #goBack(position: number): void {
+    if (position >= this.#position) return
+    const again = this.#kept.subarray(position - this.#position)
+    this.#rest = Buffer.concat([again, this.#rest])
+    this.#position = position
+    this.#kept = this.#kept.subarray(0, this.#kept.length - again.length)
   }
 
   #begin(): void {
@@ -64,6 +80,7 @@ export class GzipReader implements Source {
     this.#gunzip = gunzip
     this.#chunks = gunzip[Symbol.asyncIterator]() as AsyncIterator<Buffer>
     this.#rest = Buffer.alloc(0)
+    this.#kept = Buffer.alloc(0)
     this.#position = 0
     this.#endedAt = undefined
     this.#failed = undefined
