@@ -36,10 +36,10 @@ export async function startRun(services: RunServices, request: StartRequest): Pr
   const present = await store.change(run, ({ record }) => ({ result: record }))
   if (present !== undefined) return same(present, made)
   await openMark(state(), receiver, run)
-  await state().put(infoKey(run), encode(request.info))
+  await state().put(infoKey(run, made), encode(request.info))
   const nowMs = clock()
-  return store.change(run, ({ record }) => {
-    if (record !== undefined) return { result: same(record, made) }
+  const record = await store.change(run, ({ record: other }) => {
+    if (other !== undefined) return { result: other }
     const begun: RunRecord = {
       v: RECORD_VERSION,
       id: run.id,
@@ -61,6 +61,9 @@ export async function startRun(services: RunServices, request: StartRequest): Pr
     }
     return { record: begun, result: begun }
   })
+  // Another request was first.
+  if (record.made !== made) await state().delete(infoKey(run, made))
+  return same(record, made)
 }
 
 function same(record: RunRecord, made: string): RunRecord {
@@ -130,7 +133,7 @@ export async function writeEnd(
 ): Promise<void> {
   const { store, state } = services
   if (record.closed === undefined || record.status === 'running') return
-  const entry = await state().get(infoKey(run))
+  const entry = await state().get(infoKey(run, record.made))
   const info: RunInfo = entry === undefined ? { attributes: [] } : (decode(entry.value) as RunInfo)
   const end = endOf(run, record, info)
   await publish(services, {

@@ -8,7 +8,7 @@ import type { RunLabels } from './spans.ts'
 /**
  * What state knows of runs, all JSON:
  *   run.<tenant>.<trace>               RunRecord: what every batch changes, by one compare-and-set
- *   run-info.<tenant>.<trace>          RunInfo: what the run was created with; written before the record
+ *   run-info.<tenant>.<trace>.<made>   RunInfo: what the run was created with; written before the record, by each who tries
  *   run-keys.<tenant>.<trace>.<n>      idempotency keys that the record had no room for, KEYS_PER_PAGE each; written once
  *   run-open.<receiver>.<tenant>.<trace>  RunMark: until the root span is in the WAL
  *  run-done.<receiver>.<day>.<tenant>.<trace>  RunMark: ended on that day (since 1970), to be forgotten
@@ -95,7 +95,8 @@ export interface RunMark {
 }
 
 export const recordKey = (run: RunId): StateKey => stateKey('run', run.tenant, run.trace)
-export const infoKey = (run: RunId): StateKey => stateKey('run-info', run.tenant, run.trace)
+export const infoKey = (run: RunId, made: string): StateKey =>
+  stateKey('run-info', run.tenant, run.trace, made)
 export const pageKey = (run: RunId, page: number): StateKey =>
   stateKey('run-keys', run.tenant, run.trace, String(page))
 export const openKey = (receiver: string, run: RunId): StateKey =>

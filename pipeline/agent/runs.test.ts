@@ -15,7 +15,15 @@ it('holds as many keys in memory as it may, those of records too', async () => {
   })()
   const store = new RunStore({ state: () => state, maxHeld: 100 })
   const [a, b] = [runIdOf('acme', 'a'), runIdOf('acme', 'b')]
-  const key = (n: number) => ({ key: `${n}`, body: '', first: n, last: n, accepted: 1, duplicates: 0, atMs: 1 })
+  const key = (n: number) => ({
+    key: `${n}`,
+    body: '',
+    first: n,
+    last: n,
+    accepted: 1,
+    duplicates: 0,
+    atMs: 1,
+  })
   const keys = Array.from({ length: 60 }, (_, n) => key(n))
   const record = { v: 1, keys, pages: [0, 0], taken: [], open: [], early: [] } as unknown as RunRecord
   const look = { result: undefined }

@@ -164,7 +164,7 @@ async function forget({ state, store, receiver }: RunServices, entry: StateEntry
   // A run of the same id that was begun anew is not the one that ended.
   if (record?.closed !== undefined) {
     for (let page = record.pages[0]; page < record.pages[1]; page++) await state().delete(pageKey(run, page))
-    await state().delete(infoKey(run))
+    await state().delete(infoKey(run, record.made))
     await state().delete(recordKey(run))
   }
   if (record === undefined || record.closed !== undefined) await state().delete(openKey(receiver, run))

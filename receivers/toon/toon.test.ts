@@ -2,7 +2,9 @@ import { gzipSync } from 'node:zlib'
 import { encode } from '@toon-format/toon'
 import { describe, expect, it } from 'vitest'
 import { reject, retry } from '../../pipeline/fault.ts'
-import { attribute, reasoning, T, toonRig } from '../../test/support/toon-rig.ts'
+import type { Batch } from '../../pipeline/batch/batch.ts'
+import { stateKey } from '../../pipeline/state/state.ts'
+import { attribute, openState, reasoning, T, toonRig } from '../../test/support/toon-rig.ts'
 
 const KEY = (key: string) => ({ 'idempotency-key': key })
 
@@ -33,6 +35,21 @@ describe('a run', () => {
     expect([1, 2].map((row) => second?.name(row))).toEqual(['execute_tool b', 'execute_tool a'])
     expect(parent(1).equals(first?.spanId(1) ?? Buffer.alloc(0))).toBe(true)
     expect(parent(2).equals(first?.spanId(0) ?? Buffer.alloc(0))).toBe(true)
+  })
+
+  it('that two start at once is the one of the first, with all that it said', async () => {
+    const state = await openState()
+    const rig = await toonRig({ state })
+    const start = (team: string) =>
+      rig.ask('POST', '/v1/runs', { run_id: 'r', agent_id: team, metadata: { team } })
+    const answers = await Promise.all(['red', 'blue', 'green'].map(start))
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, 409, 409])
+    await rig.ask('POST', '/v1/runs/r/finish')
+    const [root] = rig.batches as [Batch]
+    const winner = ['red', 'blue', 'green'].find((_, at) => answers[at]?.status === 201)
+    expect(attribute(root, 0, 'gen_ai.agent.id')).toBe(winner)
+    expect(attribute(root, 0, 'agent.run.metadata.team')).toBe(winner)
+    expect(await state.list(stateKey('run-info'))).toHaveLength(1)
   })
 
   it('is started, filled, read and finished, and becomes a trace', async () => {
