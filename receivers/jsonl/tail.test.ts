@@ -9,6 +9,7 @@ import {
   unlink,
   writeFile,
 } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { tmpdir } from 'node:os'
@@ -452,8 +453,15 @@ it('deletes what it has read, if told to', async () => {
   await writeFile(rig.path('b.jsonl.gz'), gzipSync(lines('b', 0, 10)))
   await rig.start({ delete_after_read: true })
   await stored(20)
-  const { existsSync } = await import('node:fs')
   await until(() => !existsSync(rig.path('a.jsonl')) && !existsSync(rig.path('b.jsonl.gz')))
+})
+
+it('does not delete an archive that ends within a line', async () => {
+  await writeFile(rig.path('a.jsonl.gz'), gzipSync(`${lines('a', 0, 3)}{"n":"ha`))
+  await rig.start({ delete_after_read: true, force_flush_period: '1ms' })
+  await stored(3)
+  for (const name of ['1', '2', '3']) await marker(name)
+  expect(existsSync(rig.path('a.jsonl.gz'))).toBe(true)
 })
 
 it.each(['utf-16le', 'utf-16be', 'utf-16', 'latin1'] as const)('reads %s', async (encoding) => {

@@ -83,6 +83,11 @@ export class Tail {
     return this.#rest !== undefined && !this.#rest.tried
   }
 
+  /** Nothing stands behind what was taken. */
+  get isAtEnd(): boolean {
+    return this.#rest === undefined
+  }
+
   /** Notes that the file cannot be read on from here. */
   async buryDamage(reason: string): Promise<void> {
     const letter = { offset: this.#offset, length: 0, lines: 1, reason, sha256: '' }

@@ -149,7 +149,7 @@ export class Watch {
     if (final) await this.#roster.close(known)
     // A rest without newline waits for its time.
     else if (!tail.hasRest) known.finishedAt = stamp
-    if (!this.#config.delete_after_read || found === undefined || tail.hasRest) return
+    if (!this.#config.delete_after_read || found === undefined || !tail.isAtEnd) return
     if (await removeRead(found, tail, this.#finder)) await this.#roster.close(known)
   }
 
