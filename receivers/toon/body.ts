@@ -12,6 +12,8 @@ const FORMATS: Readonly<Record<string, Format>> = {
   'application/x-jsonlines': 'ndjson',
   'text/toon': 'toon',
 }
+/** Each is a turn of a loop, and a few bytes of an archive hold millions. */
+const MAX_BLANK_LINES = 1000
 const TYPES = 'application/json, application/x-ndjson, text/toon'
 
 /** Throws a Refusal, 415, for a media type that is not taken. A request without a body needs none. */
@@ -61,11 +63,14 @@ function textOf(bytes: Uint8Array): string {
 /** One line more than a request may have is enough to be refused by number. */
 function linesOf(text: string, maxEvents: number): unknown[] {
   const values: unknown[] = []
+  let blank = 0
   for (let at = 0, number = 1; at < text.length && values.length <= maxEvents; number++) {
     const found = text.indexOf('\n', at)
     const end = found < 0 ? text.length : found
     const line = text.slice(at, end)
     if (line.trim() !== '') values.push(parse(line, ` in line ${number}`))
+    else if (++blank > MAX_BLANK_LINES)
+      throw reject('BATCH_MALFORMED', `over ${MAX_BLANK_LINES} lines of the body are blank`)
     at = end + 1
   }
   return values

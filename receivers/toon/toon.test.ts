@@ -37,6 +37,16 @@ describe('a run', () => {
     expect(parent(2).equals(first?.spanId(0) ?? Buffer.alloc(0))).toBe(true)
   })
 
+  it('takes some blank lines, not millions of them', async () => {
+    const rig = await toonRig()
+    await rig.ask('POST', '/v1/runs', { run_id: 'r', agent_id: 'a' })
+    const type = { 'content-type': 'application/x-ndjson' }
+    const send = (blank: number) =>
+      rig.ask('POST', '/v1/runs/r/events', `${'\n'.repeat(blank)}${JSON.stringify(reasoning('x'))}`, type)
+    expect(await send(1000)).toMatchObject({ status: 202 })
+    expect(await send(1001)).toMatchObject({ status: 400, json: { type: 'urn:weir:batch-malformed' } })
+  })
+
   it('that two start at once is the one of the first, with all that it said', async () => {
     const state = await openState()
     const rig = await toonRig({ state })
