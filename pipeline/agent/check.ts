@@ -30,6 +30,9 @@ export interface CheckedEvent {
   readonly atNs: bigint
 }
 
+/** Of a key that no event has: `field` is then the sender's text. */
+export const UNKNOWN_KEY = 'is not a key here'
+
 const MAX_ERRORS = 20
 /** A character of a string is at most six bytes of JSON. */
 const WORST = 6
@@ -121,7 +124,7 @@ function errorsOf(issue: z.core.$ZodIssue, index: number): EventError[] {
     return issue.keys.map((key) => ({
       index,
       field: shorten([...path, key].join('.')),
-      message: 'is not a key here',
+      message: UNKNOWN_KEY,
     }))
   }
   return [{ index, field: shorten(path.join('.')), message: issue.message }]

@@ -217,6 +217,19 @@ describe('lines of other kinds', () => {
     expect(() => decode([line])).toThrow(reason)
   })
 
+  it('of a key of a toon event that is none is refused without the key', () => {
+    const line = {
+      t: '2026-01-01T00:00:00Z',
+      actor: 'agent',
+      type: 'reasoning',
+      payload: {},
+      'bob@corp.io': 1,
+    }
+    expect(() => decode([JSON.stringify({ ...line, meta: { run_id: 'r' } })])).toThrow(
+      /^toon event: it has a key/,
+    )
+  })
+
   it('a line of logs is refused by the format otlp_json too', () => {
     expect(() => decode(['{"resourceMetrics":[]}'], { format: 'otlp_json' })).toThrow(/resourceMetrics/)
   })

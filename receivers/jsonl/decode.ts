@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import { checkEvents, type CheckedEvent } from '../../pipeline/agent/check.ts'
+import { checkEvents, UNKNOWN_KEY, type CheckedEvent } from '../../pipeline/agent/check.ts'
 import { EventFault } from '../../pipeline/agent/event-fault.ts'
 import { EVENT_TYPES } from '../../pipeline/agent/event.ts'
 import { fromJson, JsonError } from '../../proto/otlp/from-json.ts'
@@ -152,6 +152,7 @@ function toon(value: Fields): CheckedEvent {
   } catch (error) {
     if (!(error instanceof EventFault)) throw error
     const [first] = error.errors
+    if (first?.message === UNKNOWN_KEY) throw new LineError('toon event: it has a key that no event has')
     throw new LineError(`toon event: ${first?.field ?? ''}: ${first?.message ?? 'is not one'}`)
   }
 }
