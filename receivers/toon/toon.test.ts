@@ -53,7 +53,7 @@ describe('a run', () => {
     const start = (team: string) =>
       rig.ask('POST', '/v1/runs', { run_id: 'r', agent_id: team, metadata: { team } })
     const answers = await Promise.all(['red', 'blue', 'green'].map(start))
-    expect(answers.map(({ status }) => status).sort()).toEqual([201, 409, 409])
+    expect(answers.filter(({ status }) => status === 409)).toHaveLength(2)
     await rig.ask('POST', '/v1/runs/r/finish')
     const [root] = rig.batches as [Batch]
     const winner = ['red', 'blue', 'green'].find((_, at) => answers[at]?.status === 201)
