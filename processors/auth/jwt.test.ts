@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -46,6 +47,10 @@ class Issuer {
     this.#sign = (token) => token.setProtectedHeader({ alg: 'ES256', kid }).sign(privateKey)
   }
 
+  publish(...keys: JWK[]): void {
+    this.#published = keys
+  }
+
   method(more: object = {}): JwtMethod {
     const { port } = this.#server.address() as AddressInfo
     const one = { issuer: 'idp', audience: 'weir', tenant: 'acme', jwks_url: `http://127.0.0.1:${port}/` }
@@ -86,6 +91,20 @@ describe('tokens', () => {
 })
 
 describe('the keys of an issuer', () => {
+  it.each([
+    ['too short', generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({ format: 'jwk' })],
+    ['damaged', { kty: 'RSA', n: '', e: 'AQAB' }],
+    ['none at all', { kty: 'EC', crv: 'P-256', x: 1, y: {} }],
+  ])('that are %s let nobody in, and are no error of ours', async (_, jwk) => {
+    const alg = jwk.kty === 'RSA' ? 'RS256' : 'ES256'
+    issuer.publish({ ...jwk, kid: 'odd' } as JWK)
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const exp = Math.floor(Date.now() / 1000) + MINUTE_S
+    const token = `${part({ alg, kid: 'odd' })}.${part({ iss: 'idp', aud: 'weir', exp })}.${'A'.repeat(86)}`
+    const judged = await issuer.method().judge(bearing(token), Date.now())
+    expect(judged).toMatchObject({ denial: expect.stringMatching(/wrong|malformed/) })
+  })
+
   it('are not used past cache_duration when they can be had, not even once', async () => {
     vi.useFakeTimers({ toFake: ['performance'] })
     const exp = Math.floor(Date.now() / 1000) + HOUR_S

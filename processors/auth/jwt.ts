@@ -1,5 +1,6 @@
 import { decodeJwt, errors, jwtVerify, type JWTPayload } from 'jose'
 import { TENANT, type Head } from '../../pipeline/admission.ts'
+import { faultOf, messageOf } from '../../pipeline/fault.ts'
 import { partId } from '../../pipeline/identity/records.ts'
 import type { IdentityView } from '../../pipeline/identity/view.ts'
 import type { Log } from '../../pipeline/telemetry/log.ts'
@@ -36,13 +37,16 @@ export class JwtMethod implements Method {
     if (claimed === undefined) return { denial: 'malformed' }
     const trusted = this.#issuers.get(claimed)
     if (trusted === undefined) return { denial: 'issuer' }
+    let payload: JWTPayload
     try {
-      const payload = await verified(token, trusted, nowMs)
-      return this.#proofOf(payload, trusted.config, nowMs)
+      payload = await verified(token, trusted, nowMs)
     } catch (error) {
+      if (faultOf(error) !== undefined) throw error
       if (error instanceof errors.JOSEError) return { denial: denialOf(error), detail: error.code }
-      throw error
+      // A key of the issuer's that is too short or damaged: whoever names it has proved nothing.
+      return { denial: 'wrong', detail: messageOf(error) }
     }
+    return this.#proofOf(payload, trusted.config, nowMs)
   }
 
   #proofOf(payload: JWTPayload, config: Issuer, nowMs: number): Proof | Refused {
