@@ -135,6 +135,7 @@ describe('api: who may do what', () => {
       'POST /v1/keys/{key}/revoke admin',
       'DELETE /v1/keys/{key} admin',
       'POST /v1/secrets/reseal admin',
+      'POST /v1/pseudonym admin',
     ])
     for (const { method, path, role } of api.routes) {
       const as = async (headers: Record<string, string>) =>
