@@ -5,7 +5,7 @@ import pino from 'pino'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { EmbeddedState } from '../state/embedded.ts'
 import { UsageBook } from './book.ts'
-import { usagePrefix } from './record.ts'
+import { encodeUsage, usageKey, usagePrefix } from './record.ts'
 import { dayOf, nextDayMs } from './usage.ts'
 
 const NOON = Date.UTC(2026, 10, 21, 12)
@@ -54,6 +54,18 @@ it('counts what it added at once, and finds it again after a restart', async () 
   const second = await book()
   await second.usage.follow()
   expect(second.usage.of('acme', NOON).spans).toBe(7)
+})
+
+it('counts a damaged record as nothing, and the others as before', async () => {
+  const { usage, state } = await book()
+  await usage.follow()
+  const [damaged, whole] = [usageKey(dayOf(NOON), 'bmce', 0), usageKey(dayOf(NOON), 'acme', 0)]
+  await state.put(damaged, Buffer.from('{'))
+  await state.put(whole, encodeUsage({ spans: 5, picoUsd: 0n }))
+  await vi.waitFor(() => expect(usage.of('acme', NOON).spans).toBe(5))
+  const { usage: later } = await book()
+  await later.follow()
+  expect([later.of('acme', NOON).spans, later.of('bmce', NOON).spans]).toEqual([5, 0])
 })
 
 it('forgets the days that are over', async () => {

@@ -123,7 +123,8 @@ export class UsageBook implements Usage {
     const { state } = this.#options
     for (let attempt = 0; attempt < TRIES; attempt++) {
       const entry = await state.get(key)
-      const sum = plus(entry === undefined ? NOTHING_SPENT : decodeUsage(key, entry.value), spent)
+      const before = entry === undefined ? undefined : decodeUsage(key, entry.value)
+      const sum = plus(before ?? NOTHING_SPENT, spent)
       const value = encodeUsage(sum)
       const revision = await (entry === undefined
         ? state.create(key, value)
@@ -145,7 +146,7 @@ export class UsageBook implements Usage {
         try {
           next ??= await this.#begin()
           for await (const { key, value, revision } of next) {
-            if (value !== undefined) this.#see(key, { revision, spent: decodeUsage(key, value) })
+            if (value !== undefined) this.#read(key, value, revision)
           }
         } catch (error) {
           this.#options.log.debug({ error: messageOf(error) }, 'Usage could not be followed')
@@ -160,9 +161,15 @@ export class UsageBook implements Usage {
     const { state, clock } = this.#options
     const changes = state.watch(usagePrefix(), this.#ending.signal)
     for (const { key, value, revision } of await state.list(usagePrefix(dayOf(clock())))) {
-      this.#see(key, { revision, spent: decodeUsage(key, value) })
+      this.#read(key, value, revision)
     }
     return changes
+  }
+
+  #read(key: StateKey, value: Uint8Array, revision: number): void {
+    const spent = decodeUsage(key, value)
+    if (spent !== undefined) this.#see(key, { revision, spent })
+    else this.#options.log.warn({ key }, 'A record of usage is damaged: it counts as nothing')
   }
 
   #see(key: StateKey, seen: Seen): void {

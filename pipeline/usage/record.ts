@@ -34,10 +34,20 @@ export function encodeUsage({ spans, picoUsd }: Spent): Uint8Array {
   return Buffer.from(JSON.stringify(stored))
 }
 
-export function decodeUsage(key: StateKey, value: Uint8Array): Spent {
-  const stored = JSON.parse(Buffer.from(value).toString()) as StoredUsage
+/** Undefined for what is damaged: one counter must not keep a daemon from starting, or the others from being read. */
+export function decodeUsage(key: StateKey, value: Uint8Array): Spent | undefined {
+  const stored = parsed(value)
+  if (stored === undefined) return undefined
   if (stored.v !== 1) {
     throw reject('STATE_VERSION', `${key} has format ${String(stored.v)}; this weir reads up to 1`)
   }
   return { spans: stored.spans, picoUsd: BigInt(stored.picoUsd) }
+}
+
+function parsed(value: Uint8Array): StoredUsage | undefined {
+  try {
+    return JSON.parse(Buffer.from(value).toString()) as StoredUsage
+  } catch {
+    return undefined
+  }
 }
