@@ -1,4 +1,4 @@
-import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -7,21 +7,24 @@ import { GzipReader } from './gzip-reader.ts'
 
 const CONTENT = Buffer.from(Array.from({ length: 400_000 }, (_, n) => `${n}\n`).join(''))
 
-async function reader() {
+async function reader(content = CONTENT) {
   const directory = await mkdtemp(join(tmpdir(), 'weir-gzip-'))
   const file = join(directory, 'a.gz')
-  await writeFile(file, gzipSync(CONTENT))
+  await writeFile(file, gzipSync(content))
   const handle = await open(file)
   let beginnings = 0
+  let ends = 0
   const counted = new Proxy(handle, {
     get(target, name) {
       if (name !== 'read') {
         const value: unknown = Reflect.get(target, name)
         return typeof value === 'function' ? (value.bind(target) as unknown) : value
       }
-      return (into: Buffer, offset: number, length: number, position: number) => {
+      return async (into: Buffer, offset: number, length: number, position: number) => {
         if (position === 0) beginnings++
-        return target.read(into, offset, length, position)
+        const result = await target.read(into, offset, length, position)
+        if (result.bytesRead === 0) ends++
+        return result
       }
     },
   })
@@ -30,7 +33,7 @@ async function reader() {
     await gzip.close()
     await rm(directory, { recursive: true, force: true })
   })
-  return { gzip, beginnings: () => beginnings }
+  return { gzip, file, beginnings: () => beginnings, ends: () => ends }
 }
 
 it('goes back to the beginning of a line without inflating all before it again', async () => {
@@ -54,4 +57,14 @@ it('reads from any position, in any order', async () => {
     const read = await gzip.read(position, into)
     expect(into.subarray(0, read).equals(CONTENT.subarray(position, position + into.length))).toBe(true)
   }
+})
+
+it('reads what was appended before it gave the last of what it had', async () => {
+  const { gzip, file, ends } = await reader(Buffer.from('one\ntwo'))
+  const into = Buffer.alloc(100)
+  expect(await gzip.read(0, into.subarray(0, 4))).toBe(4)
+  await expect.poll(ends).toBe(1)
+  await appendFile(file, gzipSync('2\n'))
+  const read = await gzip.read(4, into)
+  expect(into.toString('utf8', 0, read)).toBe('two2\n')
 })

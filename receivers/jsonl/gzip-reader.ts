@@ -22,6 +22,8 @@ export class GzipReader implements Source {
   #kept: Buffer = Buffer.alloc(0)
   /** Compressed size when the end was reached. */
   #endedAt: number | undefined
+  /** Where the file ended when it was read for the present `#gunzip`, which may be long before that gives its last. */
+  #fileEnd: { at?: number } = {}
   #failed: Error | undefined
 
   constructor(handle: FileHandle) {
@@ -39,7 +41,17 @@ export class GzipReader implements Source {
 
   /** Throws BATCH_MALFORMED (reject) where the archive is damaged; what came before it is still read. */
   async read(position: number, into: Buffer): Promise<number> {
-    const grew = this.#endedAt !== undefined && (await this.#handle.stat()).size !== this.#endedAt
+    const filled = await this.#read(position, into)
+    // What was inflated may have been read before the file grew; who asked notes the file as it is now.
+    return filled < into.length && (await this.#hasGrown()) ? this.#read(position, into) : filled
+  }
+
+  async #hasGrown(): Promise<boolean> {
+    return this.#endedAt !== undefined && (await this.#handle.stat()).size !== this.#endedAt
+  }
+
+  async #read(position: number, into: Buffer): Promise<number> {
+    const grew = await this.#hasGrown()
     const isBefore = position < this.#position - this.#kept.length
     if (this.#chunks === undefined || isBefore || grew) this.#begin()
     else this.#goBack(position)
@@ -70,8 +82,9 @@ export class GzipReader implements Source {
 
   #begin(): void {
     this.#gunzip?.destroy()
+    const fileEnd = (this.#fileEnd = {})
     const gunzip = createGunzip({ chunkSize: CHUNK, finishFlush: constants.Z_SYNC_FLUSH })
-    const file = Readable.from(this.#compressed(), { objectMode: false, highWaterMark: CHUNK })
+    const file = Readable.from(this.#compressed(fileEnd), { objectMode: false, highWaterMark: CHUNK })
     file.on('error', (error) => gunzip.destroy(error))
     gunzip.on('close', () => file.destroy())
     // The iterator reports it; without a listener it would end the process when nobody reads just then.
@@ -86,11 +99,14 @@ export class GzipReader implements Source {
     this.#failed = undefined
   }
 
-  async *#compressed(): AsyncGenerator<Buffer> {
+  async *#compressed(fileEnd: { at?: number }): AsyncGenerator<Buffer> {
     for (let position = 0; ;) {
       const into = Buffer.allocUnsafe(CHUNK)
       const { bytesRead } = await this.#handle.read(into, 0, CHUNK, position)
-      if (bytesRead === 0) return
+      if (bytesRead === 0) {
+        fileEnd.at = position
+        return
+      }
       position += bytesRead
       yield into.subarray(0, bytesRead)
     }
@@ -112,7 +128,7 @@ export class GzipReader implements Source {
       const { size } = await this.#handle.stat()
       const next = await this.#chunks?.next()
       if (next === undefined || next.done === true) {
-        this.#endedAt = size
+        this.#endedAt = this.#fileEnd.at ?? size
         return false
       }
       this.#rest = next.value

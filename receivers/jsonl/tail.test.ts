@@ -456,6 +456,15 @@ it('deletes what it has read, if told to', async () => {
   await until(() => !existsSync(rig.path('a.jsonl')) && !existsSync(rig.path('b.jsonl.gz')))
 })
 
+it('reads the rest of a line that a small archive gets later', async () => {
+  await writeFile(rig.path('a.jsonl.gz'), gzipSync(`${lines('a', 0, 3)}{"n":"ha`))
+  await rig.start({ force_flush_period: '1ms' })
+  await stored(3)
+  for (const name of ['1', '2', '3']) await marker(name)
+  await appendFile(rig.path('a.jsonl.gz'), gzipSync('lf"}\n'))
+  await until(() => rig.pipeline.names.includes('half'))
+})
+
 it('does not delete an archive that ends within a line', async () => {
   await writeFile(rig.path('a.jsonl.gz'), gzipSync(`${lines('a', 0, 3)}{"n":"ha`))
   await rig.start({ delete_after_read: true, force_flush_period: '1ms' })
