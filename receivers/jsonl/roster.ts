@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { TAIL_BYTES, begins, fingerprintOf } from './fingerprint.ts'
+import { TAIL_BYTES, beginner, fingerprintOf } from './fingerprint.ts'
 import type { Checkpoint, Stored } from './checkpoint.ts'
 import type { Finder, Found } from './find.ts'
 import { sourceOf, type Source } from './source.ts'
@@ -193,7 +193,8 @@ export class Roster {
       return false
     }
     if (head.length === 0) return false
-    const alike = [...this.#known].filter((known) => begins(head, known.stored.checkpoint.fingerprint))
+    const isAlike = beginner(head)
+    const alike = [...this.#known].filter((known) => isAlike(known.stored.checkpoint.fingerprint))
     if (await this.#continues(alike, file, source)) return true
     for (const known of alike) {
       const verdict = isRead(known) ? await this.#compare(file, source, head, known) : 'other'
