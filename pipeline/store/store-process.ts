@@ -139,6 +139,8 @@ export class StoreProcess {
     const child = fork(this.#modulePath, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      // Batches live for one range: with V8's 16 MiB they are moved to the old space first (5 % of this process's CPU).
+      execArgv: ['--max-semi-space-size=64', ...process.execArgv],
       // Statements of embedded ClickHouse each hold a thread of libuv's pool while they run: 4 would let queries block inserts.
       env: { UV_THREADPOOL_SIZE: '8', ...process.env },
     })
