@@ -191,7 +191,9 @@ function memberOf(
   place: Pick<Member, 'part' | 'firstRow' | 'last'>,
 ): Member {
   const { digest, principal, project, source, receivedAtMs } = meta
-  return { ...place, digest, principal, project, source, receivedAtMs, spans, bytes }
+  const { part, firstRow, last } = place
+  // Not spread: that took 6 % of the CPU of 1-span requests (measured).
+  return { digest, part, firstRow, last, principal, project, source, receivedAtMs, spans, bytes }
 }
 
 async function allOf(parts: readonly Promise<void>[]): Promise<void> {
