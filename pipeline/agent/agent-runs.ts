@@ -62,8 +62,8 @@ export class AgentRuns {
   }
 
   /** The run as state has it. Throws NOT_FOUND. */
-  read(run: RunId): Promise<RunRecord> {
-    return readRun(this.#services, run)
+  read(run: RunId, project: string): Promise<RunRecord> {
+    return readRun(this.#services, run, project)
   }
 
   /** Begins to look after open runs. */

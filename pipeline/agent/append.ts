@@ -188,9 +188,9 @@ interface Plan {
 }
 
 function reserve(view: RunView, plan: Plan): { readonly record?: RunRecord; readonly result: Reservation } {
-  const { record, find } = view
+  const { find } = view
   const { group, ids } = plan
-  if (record === undefined) throw noSuchRun(group.run)
+  const record = runFor(view.record, group.run, plan.request.sender.project)
   const entry = find(ids.key)
   if (entry !== undefined) {
     if (entry.body !== ids.body) throw keyReused()
@@ -311,8 +311,15 @@ function refusedBy(
   return new EventFault('EVENT_INVALID', errors.slice(0, 20), Math.max(0, errors.length - 20))
 }
 
-export function noSuchRun(run: RunId) {
-  return reject('NOT_FOUND', `there is no run ${run.id}; start it with POST /v1/runs`)
+/**
+ * The record of a run for a sender of `project` ('': of the whole tenant). Throws NOT_FOUND, also for a run of another
+ * project: whose keys are scoped to a project has no part in the others.
+ */
+export function runFor(record: RunRecord | undefined, run: RunId, project: string): RunRecord {
+  const isOthers =
+    project !== '' && record !== undefined && record.project !== '' && record.project !== project
+  if (record !== undefined && !isOthers) return record
+  throw reject('NOT_FOUND', `there is no run ${run.id}; start it with POST /v1/runs`)
 }
 
 export function runClosed(record: RunRecord) {

@@ -1,7 +1,7 @@
 import type { Standing } from '../admission.ts'
 import { reject } from '../fault.ts'
 import type { RunId } from './ids.ts'
-import { noSuchRun, runClosed } from './append.ts'
+import { runClosed, runFor } from './append.ts'
 import { doneMark, openMark } from './marks.ts'
 import { digestOf, publish, type RunServices } from './publish.ts'
 import {
@@ -71,15 +71,15 @@ function same(record: RunRecord, made: string): RunRecord {
   throw reject('RUN_EXISTS', `there is a run ${record.id} already; choose another run_id, or leave it out`)
 }
 
-/** The run as state has it. Throws NOT_FOUND. */
-export async function readRun(services: RunServices, run: RunId): Promise<RunRecord> {
-  const record = await services.store.read(run)
-  if (record === undefined) throw noSuchRun(run)
-  return record
+/** The run as state has it. Throws NOT_FOUND (`runFor`). */
+export async function readRun(services: RunServices, run: RunId, project: string): Promise<RunRecord> {
+  return runFor(await services.store.read(run), run, project)
 }
 
 export interface EndRequest {
   readonly run: RunId
+  /** Of who asks; absent: of the whole tenant, or weir itself. */
+  readonly project?: string
   readonly status: EndStatus
   /** Why it failed. */
   readonly message?: string | undefined
@@ -101,8 +101,8 @@ interface Ended {
 export async function endRun(services: RunServices, request: EndRequest): Promise<RunRecord | undefined> {
   const { store, clock } = services
   const position = await services.position()
-  const { record, isNew } = await store.change<Ended>(request.run, ({ record: before }) => {
-    if (before === undefined) throw noSuchRun(request.run)
+  const { record, isNew } = await store.change<Ended>(request.run, ({ record: present }) => {
+    const before = runFor(present, request.run, request.project ?? '')
     if (before.status !== 'running') {
       if (before.status !== request.status) throw runClosed(before)
       return { result: { record: before, isNew: false } }

@@ -64,7 +64,7 @@ export class Handlers {
   }
 
   async #read(request: ToonRequest): Promise<Reply> {
-    return { status: 200, body: stateOf(await this.#runs.read(runOf(request))) }
+    return { status: 200, body: stateOf(await this.#runs.read(runOf(request), request.admitted.project)) }
   }
 
   async #start(request: ToonRequest): Promise<Reply> {
@@ -116,7 +116,8 @@ export class Handlers {
     const { status, error } = checked(finishBody, await valueOf(request.body, request.format, this.#lines))
     const run = runOf(request)
     const traceparent = traceparentOf(request)
-    const record = await this.#runs.end({ run, status, message: error ?? undefined, traceparent })
+    const { project } = request.admitted
+    const record = await this.#runs.end({ run, project, status, message: error ?? undefined, traceparent })
     return { status: 200, body: record === undefined ? {} : stateOf(record) }
   }
 

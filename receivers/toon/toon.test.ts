@@ -332,6 +332,29 @@ describe('what a request may be', () => {
     })
   })
 
+  it('is of the project that began it: who is scoped to another has no part in it', async () => {
+    let project = 'checkout'
+    const rig = await toonRig({
+      admitted: {
+        get project() {
+          return project
+        },
+      },
+    })
+    await rig.ask('POST', '/v1/runs', { run_id: 'r', agent_id: 'a' })
+    project = 'support'
+    const none = { status: 404, json: { type: 'urn:weir:not-found' } }
+    expect(await rig.ask('POST', '/v1/runs/r/events', reasoning('x'))).toMatchObject(none)
+    expect(await rig.ask('GET', '/v1/runs/r')).toMatchObject(none)
+    expect(await rig.ask('POST', '/v1/runs/r/finish', { status: 'completed' })).toMatchObject(none)
+    expect(rig.batches).toEqual([])
+    // A key of the whole tenant has.
+    project = ''
+    expect(await rig.ask('POST', '/v1/runs/r/events', reasoning('x'))).toMatchObject({ status: 202 })
+    project = 'checkout'
+    expect(await rig.ask('GET', '/v1/runs/r')).toMatchObject({ status: 200, json: { events: 1 } })
+  })
+
   it('has the signature of each event checked over its canonical JSON', async () => {
     const seen: string[] = []
     const rig = await toonRig({
