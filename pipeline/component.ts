@@ -81,8 +81,6 @@ export interface Batching {
   readonly maxBytes: number
   /** How long to wait for a fuller range after its first message. */
   readonly maxWaitMs: number
-  /** How long instead, where an eighth of a limit has come by then: for destinations that take large ranges at less cost. */
-  readonly busyWaitMs?: number
 }
 
 /** A server that is not on the data's path. */

@@ -16,11 +16,7 @@ const batch = z
   .strictObject({
     max_spans: z.number().int().min(1).max(100_000).default(65_536).describe('Spans per insert, at most.'),
     max_bytes: byteSize().prefault('64MiB').describe('OTLP bytes per insert, about.'),
-    max_wait: duration()
-      .prefault('250ms')
-      .describe(
-        'How long the first span of an insert waits for others; four times as long where an eighth of an insert has come by then.',
-      ),
+    max_wait: duration().prefault('250ms').describe('How long the first span of an insert waits for others.'),
   })
   .describe('The size of one insert. Each costs about 30 ms of CPU, whatever its size.')
 

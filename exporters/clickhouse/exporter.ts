@@ -12,9 +12,6 @@ import { prepare } from './schema.ts'
 import { openServer } from './server.ts'
 import { targetOf, type Target } from './target.ts'
 
-/** Under load an insert of four times the rows costs two thirds of the CPU (measured). */
-const BUSY_WAITS = 4
-
 export class ClickHouseExporter implements Exporter {
   readonly batching: Batching
   readonly queryable: Queryable
@@ -34,7 +31,6 @@ export class ClickHouseExporter implements Exporter {
       maxSpans: config.batch.max_spans,
       maxBytes: config.batch.max_bytes,
       maxWaitMs: config.batch.max_wait,
-      busyWaitMs: BUSY_WAITS * config.batch.max_wait,
     }
     this.queryable = {
       query: (request, signal) => userQuery(this.#open(), this.#target, request, signal),

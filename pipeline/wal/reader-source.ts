@@ -38,8 +38,6 @@ export interface RawRange {
 
 export const BATCHING_DEFAULTS: Batching = { maxSpans: 8192, maxBytes: 8 * 1024 * 1024, maxWaitMs: 200 }
 
-/** The share of a limit from which on a range is worth waiting for. */
-const BUSY = 1 / 8
 /** One wait for the next message; drivers get signals of short life (see `withDeadline`). */
 const IDLE_MS = 60_000
 /** Longest wait for a message of a frozen range before looking whether it was purged. */
@@ -82,22 +80,21 @@ export class RangeSource {
     const taken: Opened[] = []
     let spans = 0
     let bytes = 0
-    const { maxSpans, maxBytes, maxWaitMs, busyWaitMs = maxWaitMs } = this.#limits
-    const full = () => spans >= maxSpans || bytes >= maxBytes
-    const begun = performance.now()
+    const full = () => spans >= this.#limits.maxSpans || bytes >= this.#limits.maxBytes
+    const deadline = performance.now() + this.#limits.maxWaitMs
     for (;;) {
       for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
-        const fits = spans + first.spans <= maxSpans && bytes + first.bytes <= maxBytes
+        const fits =
+          spans + first.spans <= this.#limits.maxSpans && bytes + first.bytes <= this.#limits.maxBytes
         if (taken.length > 0 && !fits) return toRange(taken)
         this.#pending.shift()
         taken.push(first)
         spans += first.spans
         bytes += first.bytes
       }
-      const isBusy = spans >= maxSpans * BUSY || bytes >= maxBytes * BUSY
-      const left = begun + (isBusy ? busyWaitMs : maxWaitMs) - performance.now()
+      const left = deadline - performance.now()
       if (full() || left <= 0 || signal.aborted) return toRange(taken)
-      await withDeadline(signal, Math.ceil(left), (wait) => this.#read(wait, maxBytes - bytes))
+      await withDeadline(signal, Math.ceil(left), (wait) => this.#read(wait, this.#limits.maxBytes - bytes))
     }
   }
 
