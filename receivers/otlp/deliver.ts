@@ -33,9 +33,7 @@ export class Delivery {
     const receivedAtMs = this.#context.clock()
     const sha256 = wantsDigest || !key ? hash('sha256', body.bytes, 'buffer') : undefined
     if (wantsDigest && sha256) await passage.admitted.verify(sha256)
-    // A tenant's id has no slash: a project's key is nobody else's.
-    const owner = project === '' ? tenant : `${tenant}/${project}`
-    const digest = key || !sha256 ? hash('sha256', `${owner}\0${key}`, 'buffer') : sha256
+    const digest = key || !sha256 ? hash('sha256', `${tenant}\0${key}`, 'buffer') : sha256
     const meta = {
       signal: 'traces' as const,
       tenant,

@@ -570,14 +570,6 @@ describe('rule 10: delivery, as a digest by which repeats are known', () => {
       'otlp/grpc',
     ])
   })
-
-  it('is of tenant, project and Idempotency-Key where the sender is scoped to a project', async () => {
-    const { http, entry, batches } = await start()
-    const admit = entry.admit.bind(entry)
-    entry.admit = async () => ({ ...(await admit()), project: 'checkout' })
-    await ask(http, { headers: { ...PROTOBUF, 'idempotency-key': 'k1' }, body })
-    expect(batches.map(({ meta }) => Buffer.from(meta.digest))).toEqual([sha('default/checkout\0k1')])
-  })
 })
 
 describe('admission', () => {

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test, type TestContext } from 'vitest'
 import { NatsServer } from '../nats.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
-import { expectBalance, randomOf, say, seedOf } from './world.ts'
+import { randomOf, say, seedOf } from './world.ts'
 
 /** `WEIR_FAULT_LINES=1000000 WEIR_FAULT_ROTATIONS=20 WEIR_FAULT_ROUNDS=20 npm run test:faults -- intake` */
 const LINES = Number(process.env['WEIR_FAULT_LINES'] ?? 30_000)
@@ -105,6 +105,7 @@ test.for(['embedded', 'jetstream'])(
         `${LINES - different} lost, ${rows - different} doubled`,
     )
     expect({ lost: LINES - different, doubled: rows - different }).toEqual({ lost: 0, doubled: 0 })
-    await expectBalance(daemon)
+    // This life of the daemon may have had nothing left to send.
+    expect((await daemon.metrics()).sum('weir_accounting_imbalance_spans')).toBe(0)
   },
 )
