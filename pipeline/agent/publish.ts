@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto'
-import { isWhole, type Lookback, type Standing } from '../admission.ts'
+import type { Lookback, Standing } from '../admission.ts'
 import type { BatchMeta } from '../batch/batch.ts'
 import { decodeBatch } from '../batch/otlp-batch.ts'
 import type { Consumer, Outcome } from '../consumer.ts'
-import { ACCEPTED } from '../consumer.ts'
+import { publishRest } from '../publish-rest.ts'
 import type { StateStore } from '../state/state.ts'
 import type { RunStore } from './runs.ts'
 
@@ -38,18 +38,13 @@ export interface Publication {
 const PUBLISH_MS = 20_000
 
 /**
- * Publishes unless the WAL has it. Two attempts at once are harmless: the reader drops the second by its digest.
+ * Publishes what the WAL has not got. Two attempts at once are harmless: the reader drops the second by its digest.
  * Rejects with the pipeline's Fault; its Outcome may reject rows, and then nothing was published.
  */
 export async function publish(services: RunServices, publication: Publication): Promise<Outcome> {
   const { next, clock } = services
   const { sender, digest, since } = publication
   const signal = AbortSignal.timeout(PUBLISH_MS)
-  if (since !== undefined && next.lookback !== undefined) {
-    const stored = await next.lookback.stored(sender.tenant, digest, since, signal)
-    // A part that is missing comes again with the parts that are there, which the reader drops.
-    if (isWhole(stored)) return ACCEPTED
-  }
   const meta: BatchMeta = {
     signal: 'traces',
     tenant: sender.tenant,
@@ -60,7 +55,9 @@ export async function publish(services: RunServices, publication: Publication): 
     digest,
     whole: publication.whole,
   }
-  return next.consume(decodeBatch(publication.spans(), meta), signal)
+  const batch = decodeBatch(publication.spans(), meta)
+  if (since === undefined || next.lookback === undefined) return next.consume(batch, signal)
+  return publishRest(next, next.lookback, batch, since, signal)
 }
 
 /** First 128 bits of SHA-256. */

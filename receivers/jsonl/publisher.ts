@@ -2,12 +2,13 @@ import { hash } from 'node:crypto'
 import type { AgentRuns } from '../../pipeline/agent/agent-runs.ts'
 import type { CheckedEvent } from '../../pipeline/agent/check.ts'
 import { groupByRun } from '../../pipeline/agent/group.ts'
-import { isWhole, type Admitted, type Entry, type Head, type RowRange } from '../../pipeline/admission.ts'
-import type { Batch, BatchMeta } from '../../pipeline/batch/batch.ts'
+import type { Admitted, Entry, Head } from '../../pipeline/admission.ts'
+import type { BatchMeta } from '../../pipeline/batch/batch.ts'
 import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { Fault, faultOf, messageOf, reject, retry, type FaultCode } from '../../pipeline/fault.ts'
+import { publishRest } from '../../pipeline/publish-rest.ts'
 import { sleep } from '../../pipeline/sleep.ts'
 import type { JsonlConfig } from './config.ts'
 
@@ -129,10 +130,10 @@ export class Publisher {
   async publish(parcel: Parcel, admitted: Admitted, signal: AbortSignal): Promise<Outcome> {
     const batch = decodeBatch(parcel.bytes, this.#meta(parcel, admitted))
     if (batch.rows === 0) return ACCEPTED
-    const stored = await this.#stored(parcel, admitted, signal)
-    if (isWhole(stored)) return ACCEPTED
-    for (const range of stored) leaveOut(batch, range)
-    return batch.live === 0 ? ACCEPTED : this.#next.consume(batch, signal)
+    const { lookback } = this.#next
+    const since = this.#unknownSince(parcel)
+    if (lookback === undefined || since === undefined) return this.#next.consume(batch, signal)
+    return publishRest(this.#next, lookback, batch, since, signal)
   }
 
   /**
@@ -151,22 +152,15 @@ export class Publisher {
     await this.#runs.append({ sender, source, groups, key, body, opens: true })
   }
 
-  async #stored(parcel: Parcel, admitted: Admitted, signal: AbortSignal): Promise<readonly RowRange[]> {
-    const { lookback } = this.#next
-    const { since, repeated, receivedAtMs } = parcel
-    if (lookback === undefined || since === undefined) return []
-    const isOld = this.#context.clock() - receivedAtMs > UNKNOWN_AFTER_MS
-    return repeated || isOld ? lookback.stored(admitted.tenant, parcel.digest, since, signal) : []
+  /** Where to look for what an attempt without an answer has stored; undefined: there was none, or the WAL knows. */
+  #unknownSince({ since, repeated, receivedAtMs }: Parcel): string | undefined {
+    return repeated || this.#context.clock() - receivedAtMs > UNKNOWN_AFTER_MS ? since : undefined
   }
 
   #meta({ digest, receivedAtMs }: Parcel, { tenant, project, principal }: Admitted): BatchMeta {
     const source = `${this.#context.id}/file`
     return { signal: 'traces', tenant, project, principal, source, receivedAtMs, digest }
   }
-}
-
-function leaveOut(batch: Batch, { first, end }: RowRange): void {
-  for (let row = first; row < Math.min(end, batch.rows); row++) batch.drop(row, 'duplicate')
 }
 
 function headOf(path: string, declaredBytes: number, { tenant, project }: JsonlConfig): Head {
