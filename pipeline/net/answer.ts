@@ -1,4 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Log } from '../telemetry/log.ts'
+import { Refusal } from './refusal.ts'
 
 /** A rest of the body up to this is thrown away and the connection stays. */
 const SMALL_BYTES = 1024 * 1024
@@ -16,14 +18,27 @@ export function answer(response: ServerResponse, status: number, body: Uint8Arra
   response.end(body)
 }
 
-/** Answers a request whose body may not have been read to its end. */
+/** What a refused sender is told. */
+export interface RefusalAnswer {
+  readonly status: number
+  readonly retryAfterMs?: number | undefined
+  readonly body: Uint8Array
+  readonly type: string
+}
+
+/** Answers a request that failed with `error`, whose body may not have been read to its end. */
 export async function answerRefusal(
   request: IncomingMessage,
   response: ServerResponse,
-  status: number,
-  body: Uint8Array,
-  type: string,
+  error: unknown,
+  { status, retryAfterMs, body, type }: RefusalAnswer,
+  log: Log,
 ): Promise<void> {
+  if (response.headersSent || response.destroyed) return
+  if (status === 500) log.error({ err: error }, 'request failed')
+  if (error instanceof Refusal)
+    for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)
+  if (retryAfterMs !== undefined) response.setHeader('retry-after', String(Math.ceil(retryAfterMs / 1000)))
   if (restIsSmall(request)) answer(response, status, body, type)
   else await answerEarly(request, response, status, body, type)
 }

@@ -1,5 +1,6 @@
 import type { Admitted, Entry, Head } from '../admission.ts'
 import type { ByteGate } from '../intake.ts'
+import { inflate, type Encoding } from './inflate.ts'
 
 /**
  * One request between its head and its answer: what it was admitted as, and what it holds of the daemon's memory.
@@ -35,6 +36,12 @@ export class Passage {
     this.#gate.take(bytes)
     this.#held += bytes
     this.#admitted?.hold?.(bytes)
+  }
+
+  /** The body as meant. Throws BATCH_TOO_LARGE over `limit` bytes, and as `take` does. */
+  inflated(bytes: Uint8Array, encoding: Encoding, limit: number): Uint8Array | Promise<Uint8Array> {
+    if (encoding === 'identity') return bytes
+    return inflate(bytes, encoding, limit, (grown) => this.take(grown))
   }
 
   finish(): void {

@@ -1,15 +1,10 @@
 import { z } from 'zod'
-import { corsSchema } from '../../pipeline/net/cors.ts'
+import { httpServer, insecureBind } from '../../pipeline/net/server-config.ts'
 import { serverTls } from '../../pipeline/net/tls.ts'
 import { byteSize, duration, endpoint } from '../../pipeline/schema.ts'
 
 /** OTLP specification 1.11: the recommended limit after decompression. */
 const DEFAULT_LIMIT_MIB = 64
-
-const insecureBind = z
-  .boolean()
-  .default(false)
-  .describe('Allow an address that other machines reach, without TLS or auth.')
 
 const keepalive = z.strictObject({
   server_parameters: z
@@ -69,11 +64,7 @@ const http = z.strictObject({
   max_request_body_size: byteSize()
     .prefault(DEFAULT_LIMIT_MIB * 1024 * 1024)
     .describe('Largest request in bytes, after decompression.'),
-  read_timeout: duration().prefault('30s').describe('Time for a request body to arrive.'),
-  read_header_timeout: duration().prefault('10s').describe('Time for the request headers to arrive.'),
-  idle_timeout: duration().prefault('60s').describe('How long an idle connection is kept.'),
-  cors: corsSchema.optional().describe('Lets browsers send; absent: they may not.'),
-  tls: serverTls.optional().describe('TLS and mTLS, HTTP/2 by ALPN; absent: plain HTTP/1.1.'),
+  ...httpServer,
 })
 
 export type GrpcConfig = z.output<typeof grpc>

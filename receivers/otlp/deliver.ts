@@ -3,7 +3,7 @@ import type { Entry } from '../../pipeline/admission.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { decodeBatch, decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
-import { inflate, type Encoding } from '../../pipeline/net/inflate.ts'
+import type { Encoding } from '../../pipeline/net/inflate.ts'
 import type { Passage } from '../../pipeline/net/passage.ts'
 
 /** A request body as it came off the wire. */
@@ -43,15 +43,10 @@ export class Delivery {
       receivedAtMs,
       digest: digest.subarray(0, DIGEST_BYTES),
     }
-    const bytes = await this.#inflated(passage, body)
+    const bytes = await passage.inflated(body.bytes, body.encoding, this.#limit)
     const batch = body.format === 'json' ? decodeJsonBatch(bytes, meta) : decodeBatch(bytes, meta)
     // Empty requests succeed and do not reach the pipeline (OTLP specification, "Full Success").
     return batch.rows === 0 ? ACCEPTED : this.#next.consume(batch, signal)
-  }
-
-  #inflated(passage: Passage, { bytes, encoding }: Body): Uint8Array | Promise<Uint8Array> {
-    if (encoding === 'identity') return bytes
-    return inflate(bytes, encoding, this.#limit, (grown) => passage.take(grown))
   }
 }
 

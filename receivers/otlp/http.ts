@@ -2,15 +2,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Entry } from '../../pipeline/admission.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { retry } from '../../pipeline/fault.ts'
-import { answer, answerRefusal, LINGER_MS } from '../../pipeline/net/answer.ts'
-import { readBody } from '../../pipeline/net/body.ts'
+import { answer, answerRefusal } from '../../pipeline/net/answer.ts'
 import { Cors } from '../../pipeline/net/cors.ts'
 import { headOf, peerOf } from '../../pipeline/net/head.ts'
 import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
-import { encodingOf, ENCODINGS, tooLarge, type Encoding } from '../../pipeline/net/inflate.ts'
+import { encodingOf, ENCODINGS, type Encoding } from '../../pipeline/net/inflate.ts'
 import { Passage } from '../../pipeline/net/passage.ts'
+import { receive } from '../../pipeline/net/receive.ts'
 import { Refusal } from '../../pipeline/net/refusal.ts'
-import { TlsFront } from '../../pipeline/net/tls.ts'
+import { servingOptions } from '../../pipeline/net/server-config.ts'
 import type { HttpConfig } from './config.ts'
 import { Delivery } from './deliver.ts'
 import { OncePerSender } from './once-per-sender.ts'
@@ -40,20 +40,14 @@ export class HttpProtocol implements Protocol {
   }
 
   async start(): Promise<string> {
-    const { tls, endpoint } = this.#config
     const handler = (request: IncomingMessage, response: ServerResponse) =>
       void this.#handle(request, response)
-    this.#serving = await serveHttp(this.#context.listeners, endpoint, handler, {
-      tls: tls && new TlsFront(tls, ['h2', 'http/1.1'], this.#context.log),
-      readTimeoutMs: this.#config.read_timeout + this.#config.read_header_timeout + LINGER_MS,
-      readHeaderTimeoutMs: this.#config.read_header_timeout,
-      idleTimeoutMs: this.#config.idle_timeout,
-      // What cannot be parsed has no content type; people and proxies read JSON.
-      clientError: (http, message) => {
-        const body = statusBody(refusalStatus(new Refusal(http, message)), 'json')
-        return { type: MEDIA_TYPE.json, body: String(body) }
-      },
+    // What cannot be parsed has no content type; people and proxies read JSON.
+    const options = servingOptions(this.#config, this.#context.log, (http, message) => {
+      const body = statusBody(refusalStatus(new Refusal(http, message)), 'json')
+      return { type: MEDIA_TYPE.json, body: String(body) }
     })
+    this.#serving = await serveHttp(this.#context.listeners, this.#config.endpoint, handler, options)
     return this.#serving.address
   }
 
@@ -98,11 +92,7 @@ export class HttpProtocol implements Protocol {
   }
 
   async #export(request: IncomingMessage, response: ServerResponse, format: Format, encoding: Encoding) {
-    const limit = this.#config.max_request_body_size
-    const head = headOf(request)
-    const { declaredBytes } = head
-    if (declaredBytes !== undefined && declaredBytes > limit) throw tooLarge(limit)
-    const passage = new Passage(head, this.#context.intake)
+    const passage = new Passage(headOf(request), this.#context.intake)
     const abort = new AbortController()
     const onClose = () => {
       abort.abort(retry('CANCELLED', 'the sender went away'))
@@ -110,11 +100,10 @@ export class HttpProtocol implements Protocol {
     }
     response.once('close', onClose)
     try {
-      await passage.admit(this.#next)
-      if (declaredBytes !== undefined) passage.take(declaredBytes)
-      if (request.headers.expect !== undefined) response.writeContinue()
-      const take = declaredBytes === undefined ? (bytes: number) => passage.take(bytes) : () => {}
-      const bytes = await readBody(request, { maxBytes: limit, timeoutMs: this.#config.read_timeout, take })
+      const bytes = await receive(request, response, passage, this.#next, {
+        maxBytes: this.#config.max_request_body_size,
+        timeoutMs: this.#config.read_timeout,
+      })
       const outcome = await this.#delivery.deliver(passage, { bytes, encoding, format }, abort.signal)
       return exportResponse(outcome, format)
     } finally {
@@ -123,22 +112,11 @@ export class HttpProtocol implements Protocol {
     }
   }
 
-  async #refuse(
-    request: IncomingMessage,
-    response: ServerResponse,
-    error: unknown,
-    format: Format,
-  ): Promise<void> {
-    if (response.headersSent || response.destroyed) return
+  #refuse(request: IncomingMessage, response: ServerResponse, error: unknown, format: Format): Promise<void> {
     const status = refusalStatus(error)
-    if (status.http === 500) this.#context.log.error({ err: error }, 'request failed')
-    if (error instanceof Refusal)
-      for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)
-    if (status.retryAfterMs !== undefined) {
-      response.setHeader('retry-after', String(Math.ceil(status.retryAfterMs / 1000)))
-    }
-    const body = statusBody(status, format)
-    await answerRefusal(request, response, status.http, body, MEDIA_TYPE[format])
+    const { http, retryAfterMs } = status
+    const told = { status: http, retryAfterMs, body: statusBody(status, format), type: MEDIA_TYPE[format] }
+    return answerRefusal(request, response, error, told, this.#context.log)
   }
 }
 

@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import { corsSchema } from '../../pipeline/net/cors.ts'
-import { serverTls } from '../../pipeline/net/tls.ts'
+import { httpServer, insecureBind } from '../../pipeline/net/server-config.ts'
 import { byteSize, duration, endpoint } from '../../pipeline/schema.ts'
 
 const MIB = 1024 * 1024
@@ -31,20 +30,13 @@ const runs = z.strictObject({
 
 export const config = z.strictObject({
   endpoint: endpoint().default('127.0.0.1:4319').describe('Where to listen.'),
-  insecure_bind: z
-    .boolean()
-    .default(false)
-    .describe('Allow an address that other machines reach, without TLS or auth.'),
+  insecure_bind: insecureBind,
   max_request_body_size: byteSize()
     .prefault(10 * MIB)
     .describe('Largest request in bytes, after decompression.'),
   limits: limits.prefault({}).describe('What a request may hold.'),
   runs: runs.prefault({}).describe('How long runs live.'),
-  read_timeout: duration().prefault('30s').describe('Time for a request body to arrive.'),
-  read_header_timeout: duration().prefault('10s').describe('Time for the request headers to arrive.'),
-  idle_timeout: duration().prefault('60s').describe('How long an idle connection is kept.'),
-  cors: corsSchema.optional().describe('Lets browsers send; absent: they may not.'),
-  tls: serverTls.optional().describe('TLS and mTLS, HTTP/2 by ALPN; absent: plain HTTP/1.1.'),
+  ...httpServer,
 })
 
 export type ToonConfig = z.output<typeof config>

@@ -1,17 +1,17 @@
+import { hash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Entry } from '../../pipeline/admission.ts'
 import type { AgentRuns } from '../../pipeline/agent/agent-runs.ts'
 import type { Context } from '../../pipeline/factory.ts'
-import { answer, answerRefusal, LINGER_MS } from '../../pipeline/net/answer.ts'
-import { readBody } from '../../pipeline/net/body.ts'
+import { answer, answerRefusal } from '../../pipeline/net/answer.ts'
 import { Cors } from '../../pipeline/net/cors.ts'
 import { headOf } from '../../pipeline/net/head.ts'
 import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
-import { encodingOf, ENCODINGS, inflate, tooLarge, type Encoding } from '../../pipeline/net/inflate.ts'
+import { encodingOf, ENCODINGS, type Encoding } from '../../pipeline/net/inflate.ts'
 import { Passage } from '../../pipeline/net/passage.ts'
+import { receive } from '../../pipeline/net/receive.ts'
 import { Refusal } from '../../pipeline/net/refusal.ts'
-import { TlsFront } from '../../pipeline/net/tls.ts'
-import { hash } from 'node:crypto'
+import { servingOptions } from '../../pipeline/net/server-config.ts'
 import { formatOf, type Format } from './body.ts'
 import type { ToonConfig } from './config.ts'
 import { Handlers, type Reply, type ToonRequest } from './handlers.ts'
@@ -20,7 +20,6 @@ import { plain, PROBLEM_JSON, problemBody, problemOf } from './problem.ts'
 import { routeOf } from './routes.ts'
 
 const JSON_TYPE = 'application/json'
-const MAX_HEADERS = 64
 
 /** The server: from a request to the handlers, and from what they say to an answer. */
 export class ToonHttp {
@@ -48,19 +47,13 @@ export class ToonHttp {
   }
 
   async start(): Promise<string> {
-    const { tls, endpoint } = this.#config
     const handler = (request: IncomingMessage, response: ServerResponse) =>
       void this.#handle(request, response)
-    this.#serving = await serveHttp(this.#context.listeners, endpoint, handler, {
-      tls: tls && new TlsFront(tls, ['h2', 'http/1.1'], this.#context.log),
-      readTimeoutMs: this.#config.read_timeout + this.#config.read_header_timeout + LINGER_MS,
-      readHeaderTimeoutMs: this.#config.read_header_timeout,
-      idleTimeoutMs: this.#config.idle_timeout,
-      clientError: (status, message) => ({
-        type: PROBLEM_JSON,
-        body: String(problemBody(plain(status, message))),
-      }),
-    })
+    const options = servingOptions(this.#config, this.#context.log, (status, message) => ({
+      type: PROBLEM_JSON,
+      body: String(problemBody(plain(status, message))),
+    }))
+    this.#serving = await serveHttp(this.#context.listeners, this.#config.endpoint, handler, options)
     return this.#serving.address
   }
 
@@ -76,8 +69,6 @@ export class ToonHttp {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       if (this.#cors?.apply(request, response)) return
-      if (request.rawHeaders.length > 2 * MAX_HEADERS)
-        throw new Refusal(431, `more than ${MAX_HEADERS} headers`)
       const route = routeOf(request.method ?? '', request.url ?? '')
       if (route.action === 'describe') {
         this.#openApi ??= Buffer.from(JSON.stringify(openApi()))
@@ -99,25 +90,21 @@ export class ToonHttp {
     response: ServerResponse,
     route: ToonRequest['route'],
   ): Promise<Reply> {
-    const limit = this.#config.max_request_body_size
+    const { max_request_body_size: maxBytes, read_timeout: timeoutMs } = this.#config
     const head = headOf(request)
-    const { declaredBytes } = head
     const encoding = encodingFor(request)
     const format = formatFor(request, route)
-    if (declaredBytes !== undefined && declaredBytes > limit) throw tooLarge(limit)
     const passage = new Passage(head, this.#context.intake)
     const onClose = () => passage.finish()
     response.once('close', onClose)
     try {
-      await passage.admit(this.#next)
-      if (declaredBytes !== undefined) passage.take(declaredBytes)
-      if (request.headers.expect !== undefined) response.writeContinue()
-      const take = declaredBytes === undefined ? (bytes: number) => passage.take(bytes) : () => {}
-      const raw = await readBody(request, { maxBytes: limit, timeoutMs: this.#config.read_timeout, take })
+      const raw = await receive(request, response, passage, this.#next, { maxBytes, timeoutMs })
       // From here on the request's memory is held until it is done, gone or not.
       response.off('close', onClose)
-      const body = await this.#open(passage, raw, encoding)
       const { admitted } = passage
+      // Verified as it came, then inflated.
+      if (admitted.wantsDigest) await admitted.verify(hash('sha256', raw, 'buffer'))
+      const body = await passage.inflated(raw, encoding, maxBytes)
       return await this.#handlers.handle({
         route,
         admitted,
@@ -131,24 +118,11 @@ export class ToonHttp {
     }
   }
 
-  /** The body as meant: verified as it came, then inflated. */
-  async #open(passage: Passage, raw: Uint8Array, encoding: Encoding): Promise<Uint8Array> {
-    const { admitted } = passage
-    if (admitted.wantsDigest) await admitted.verify(hash('sha256', raw, 'buffer'))
-    if (encoding === 'identity') return raw
-    return inflate(raw, encoding, this.#config.max_request_body_size, (grown) => passage.take(grown))
-  }
-
-  async #refuse(request: IncomingMessage, response: ServerResponse, error: unknown): Promise<void> {
-    if (response.headersSent || response.destroyed) return
+  #refuse(request: IncomingMessage, response: ServerResponse, error: unknown): Promise<void> {
     const problem = problemOf(error)
-    if (problem.status === 500) this.#context.log.error({ err: error }, 'request failed')
-    if (error instanceof Refusal)
-      for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)
-    if (problem.retryAfterMs !== undefined) {
-      response.setHeader('retry-after', String(Math.ceil(problem.retryAfterMs / 1000)))
-    }
-    await answerRefusal(request, response, problem.status, problemBody(problem), PROBLEM_JSON)
+    const { status, retryAfterMs } = problem
+    const told = { status, retryAfterMs, body: problemBody(problem), type: PROBLEM_JSON }
+    return answerRefusal(request, response, error, told, this.#context.log)
   }
 }
 
