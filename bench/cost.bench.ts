@@ -1,10 +1,9 @@
 import { NO_USAGE } from '../pipeline/usage/usage.ts'
-import type { Batch } from '../pipeline/batch/batch.ts'
-import { decodeBatch } from '../pipeline/batch/otlp-batch.ts'
 import { factsOf } from '../pipeline/genai/facts-of.ts'
 import { createMeter } from '../pipeline/telemetry/prom-meter.ts'
 import { config } from '../processors/cost/config.ts'
 import { CostProcessor } from '../processors/cost/cost.ts'
+import { decoded } from './decoded.ts'
 import { standardRequest } from './shape.ts'
 
 /**
@@ -18,18 +17,6 @@ interface Timing {
   readonly decode: number[]
   readonly facts: number[]
   readonly cost: number[]
-}
-
-function decoded(bytes: Uint8Array): Batch {
-  return decodeBatch(bytes, {
-    signal: 'traces',
-    tenant: 'default',
-    project: '',
-    principal: '',
-    source: 'bench',
-    receivedAtMs: Date.parse('2026-08-01'),
-    digest: new Uint8Array(16),
-  })
 }
 
 async function run(): Promise<void> {

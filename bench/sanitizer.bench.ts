@@ -1,10 +1,9 @@
 import { pino } from 'pino'
-import { decodeBatch } from '../pipeline/batch/otlp-batch.ts'
-import type { Batch } from '../pipeline/batch/batch.ts'
 import { createMeter } from '../pipeline/telemetry/prom-meter.ts'
 import { Secret } from '../pipeline/secret.ts'
 import { config } from '../processors/sanitizer/config.ts'
 import { Sanitizer } from '../processors/sanitizer/sanitizer.ts'
+import { decoded } from './decoded.ts'
 import { standardRequest } from './shape.ts'
 
 /**
@@ -13,18 +12,6 @@ import { standardRequest } from './shape.ts'
  */
 const SPANS = 512
 const ROUNDS = 40
-
-function decoded(bytes: Uint8Array): Batch {
-  return decodeBatch(bytes, {
-    signal: 'traces',
-    tenant: 'default',
-    project: '',
-    principal: '',
-    source: 'bench',
-    receivedAtMs: Date.parse('2026-08-01'),
-    digest: new Uint8Array(16),
-  })
-}
 
 /** The same bytes, with an address over part of every eighth prompt. */
 function dirty(bytes: Uint8Array): Buffer {

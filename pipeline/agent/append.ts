@@ -1,11 +1,12 @@
 import type { Standing } from '../admission.ts'
+import { digestOf } from '../digest.ts'
 import { faultOf, reject } from '../fault.ts'
 import type { CheckedEvent } from './check.ts'
 import { EventFault } from './event-fault.ts'
 import type { RunId } from './ids.ts'
 import { pair, type NumberedEvent } from './number.ts'
-import { digestOf, publish, type RunServices } from './publish.ts'
-import { RECORD_VERSION, type KeyEntry, type Pending, type RunRecord } from './run-record.ts'
+import { publish, type RunServices } from './publish.ts'
+import { newRecord, type KeyEntry, type Pending, type RunRecord } from './run-record.ts'
 import type { RunView } from './runs.ts'
 import { giveBack, lastOf, numbersOf, take } from './seqs.ts'
 import { eventSpans, type RunLabels } from './spans.ts'
@@ -230,24 +231,8 @@ function reserve(view: RunView, plan: Plan): { readonly record?: RunRecord; read
 /** The record of a run whose first event opens it. */
 function begun({ request, group, nowMs, receiver }: Plan): RunRecord {
   const agent = group.events.find(({ event }) => event.meta?.agent_id !== undefined)?.event.meta?.agent_id
-  return {
-    v: RECORD_VERSION,
-    id: group.run.id,
-    receiver,
-    made: '',
-    project: request.sender.project,
-    principal: request.sender.principal,
-    labels: agent === undefined ? {} : { agentId: String(agent) },
-    status: 'running',
-    createdMs: nowMs,
-    touchedMs: nowMs,
-    events: 0,
-    taken: [],
-    open: [],
-    early: [],
-    keys: [],
-    pages: [0, 0],
-  }
+  const labels = agent === undefined ? {} : { agentId: String(agent) }
+  return newRecord({ id: group.run.id, receiver, made: '', labels }, request.sender, nowMs)
 }
 
 function released(record: RunRecord, group: RunGroup, key: string): RunRecord {

@@ -1,15 +1,16 @@
 import type { Standing } from '../admission.ts'
+import { digestOf } from '../digest.ts'
 import { reject } from '../fault.ts'
 import type { RunId } from './ids.ts'
 import { runClosed, runFor } from './append.ts'
 import { doneMark, openMark } from './marks.ts'
-import { digestOf, publish, type RunServices } from './publish.ts'
+import { publish, type RunServices } from './publish.ts'
 import {
   decode,
   encode,
   infoKey,
   KEYS_PER_PAGE,
-  RECORD_VERSION,
+  newRecord,
   type RunInfo,
   type RunRecord,
   type RunStatus,
@@ -40,25 +41,11 @@ export async function startRun(services: RunServices, request: StartRequest): Pr
   const nowMs = clock()
   const record = await store.change(run, ({ record: other }) => {
     if (other !== undefined) return { result: other }
-    const begun: RunRecord = {
-      v: RECORD_VERSION,
-      id: run.id,
-      receiver,
-      made,
-      project: sender.project,
-      principal: sender.principal,
-      labels,
-      status: 'running',
-      caller: request.traceparent,
-      createdMs: nowMs,
-      touchedMs: nowMs,
-      events: 0,
-      taken: [],
-      open: [],
-      early: [],
-      keys: [],
-      pages: [0, 0],
-    }
+    const begun = newRecord(
+      { id: run.id, receiver, made, labels, caller: request.traceparent },
+      sender,
+      nowMs,
+    )
     return { record: begun, result: begun }
   })
   // Another request was first.

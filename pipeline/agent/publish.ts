@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import type { Lookback, Standing } from '../admission.ts'
 import type { BatchMeta } from '../batch/batch.ts'
 import { decodeBatch } from '../batch/otlp-batch.ts'
@@ -58,11 +57,6 @@ export async function publish(services: RunServices, publication: Publication): 
   const batch = decodeBatch(publication.spans(), meta)
   if (since === undefined || next.lookback === undefined) return next.consume(batch, signal)
   return publishRest(next, next.lookback, batch, since, signal)
-}
-
-/** First 128 bits of SHA-256. */
-export function digestOf(...parts: readonly string[]): Buffer {
-  return hash('sha256', parts.join('\0'), 'buffer').subarray(0, 16)
 }
 
 /** The newest position, asked for at most once a second: an older one only makes a search longer. */

@@ -1,3 +1,4 @@
+import type { Standing } from '../admission.ts'
 import { reject } from '../fault.ts'
 import { stateKey, type StateKey } from '../state/state.ts'
 import type { RunId } from './ids.ts'
@@ -92,6 +93,29 @@ export interface RunMark {
   readonly id: string
   /** Idempotency keys that its record and pages hold; of ended runs. */
   readonly keys?: number
+}
+
+/** The record of a run that begins now: no event yet. */
+export function newRecord(
+  begun: Pick<RunRecord, 'id' | 'receiver' | 'made' | 'labels' | 'caller'>,
+  sender: Standing,
+  nowMs: number,
+): RunRecord {
+  return {
+    v: RECORD_VERSION,
+    ...begun,
+    project: sender.project,
+    principal: sender.principal,
+    status: 'running',
+    createdMs: nowMs,
+    touchedMs: nowMs,
+    events: 0,
+    taken: [],
+    open: [],
+    early: [],
+    keys: [],
+    pages: [0, 0],
+  }
 }
 
 export const recordKey = (run: RunId): StateKey => stateKey('run', run.tenant, run.trace)

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { z } from 'zod'
 import { TENANT } from '../../pipeline/admission.ts'
+import { runs } from '../../pipeline/agent/config.ts'
 import { byteSize, duration } from '../../pipeline/schema.ts'
 import { mapping } from './mapping-config.ts'
 
@@ -15,21 +16,6 @@ const retry = z
   })
   .prefault({})
   .describe('Pauses while the pipeline does not take data. A file waits without end: nothing is given up.')
-
-const runs = z.strictObject({
-  idle_timeout: duration()
-    .prefault('24h')
-    .describe('A run without events for this long is closed as `abandoned`.'),
-  remember: duration()
-    .prefault('168h')
-    .describe('How long ended runs, and the ranges of files that were taken, are remembered.'),
-  max_idempotency_keys: z
-    .number()
-    .int()
-    .positive()
-    .default(1_000_000)
-    .describe('Ranges of a tenant that are remembered; over it the oldest leave first, counted.'),
-})
 
 export const config = z
   .strictObject({

@@ -1,4 +1,4 @@
-import { createHash, hash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /** Bytes before the position whose hash proves that a file is the one that was read so far. */
 export const TAIL_BYTES = 256
@@ -32,9 +32,4 @@ export function beginner(prefix: Uint8Array): (fingerprint: Fingerprint) => bool
 /** The hash of up to TAIL_BYTES before `end`; '' at the beginning of a file. */
 export function tailOf(bytes: Uint8Array, end: number): string {
   return end === 0 ? '' : hash('sha256', bytes.subarray(Math.max(0, end - TAIL_BYTES), end), 'hex')
-}
-
-/** 16 bytes that name a range of a file: the same range is the same batch, whoever reads it again. */
-export function digestOf(...parts: readonly (string | number)[]): Buffer {
-  return createHash('sha256').update(parts.join('\0')).digest().subarray(0, 16)
 }

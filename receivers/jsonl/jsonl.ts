@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { AgentRuns } from '../../pipeline/agent/agent-runs.ts'
+import { runsOptions } from '../../pipeline/agent/config.ts'
 import type { Entry } from '../../pipeline/admission.ts'
 import type { Receiver } from '../../pipeline/component.ts'
 import type { Context } from '../../pipeline/factory.ts'
@@ -26,11 +27,7 @@ export class JsonlReceiver implements Receiver {
     this.#config = config
     this.#context = context
     this.#next = next
-    this.#runs = new AgentRuns(context, next, {
-      idleMs: config.runs.idle_timeout,
-      keepMs: config.runs.remember,
-      maxKeys: config.runs.max_idempotency_keys,
-    })
+    this.#runs = new AgentRuns(context, next, runsOptions(config.runs))
   }
 
   async start(): Promise<void> {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
+import { runs } from '../../pipeline/agent/config.ts'
 import { httpServer, insecureBind } from '../../pipeline/net/server-config.ts'
-import { byteSize, duration, endpoint } from '../../pipeline/schema.ts'
+import { byteSize, endpoint } from '../../pipeline/schema.ts'
 
 const MIB = 1024 * 1024
 
@@ -11,21 +12,6 @@ const limits = z.strictObject({
     .prefault(MIB / 2)
     .describe('The payload of one event, as canonical JSON.'),
   max_depth: z.number().int().min(4).max(256).default(64).describe('Lists and objects within each other.'),
-})
-
-const runs = z.strictObject({
-  idle_timeout: duration()
-    .prefault('24h')
-    .describe('A run without events for this long is closed as `abandoned`.'),
-  remember: duration()
-    .prefault('168h')
-    .describe('How long idempotency keys, and ended runs, are remembered.'),
-  max_idempotency_keys: z
-    .number()
-    .int()
-    .positive()
-    .default(1_000_000)
-    .describe('Keys of a tenant that are remembered; over it the oldest leave first, counted.'),
 })
 
 export const config = z.strictObject({

@@ -1,5 +1,6 @@
 import type { Entry } from '../../pipeline/admission.ts'
 import { AgentRuns } from '../../pipeline/agent/agent-runs.ts'
+import { runsOptions } from '../../pipeline/agent/config.ts'
 import type { Receiver } from '../../pipeline/component.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { checkExposure } from '../../pipeline/net/loopback.ts'
@@ -23,11 +24,7 @@ export class ToonReceiver implements Receiver {
         authenticated: next.authenticated === true,
         insecureBind: value.insecure_bind,
       })
-    this.#runs = new AgentRuns(context, next, {
-      idleMs: value.runs.idle_timeout,
-      keepMs: value.runs.remember,
-      maxKeys: value.runs.max_idempotency_keys,
-    })
+    this.#runs = new AgentRuns(context, next, runsOptions(value.runs))
     this.#http = new ToonHttp(value, context, next, this.#runs)
   }
 

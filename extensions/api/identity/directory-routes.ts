@@ -80,82 +80,80 @@ export function tenantRoutes({ directory, identity }: IdentityParts): readonly R
 }
 
 export function projectRoutes({ directory, identity }: IdentityParts): readonly Route[] {
-  const path = '/v1/tenants/{tenant}/projects'
-  const base = { role: 'admin', scope: 'tenant' } as const
-  return [
-    {
-      ...base,
-      method: 'GET',
-      path,
-      handle: async (call) =>
-        ok({ projects: ownOf(identity.projects(), await existing(directory, call)).map(projectShape) }),
+  return partRoutes(directory, {
+    one: 'project',
+    all: () => identity.projects(),
+    shape: projectShape,
+    read: (tenant, id) => directory.project(tenant, id),
+    make(tenant, body) {
+      const { id, ...fields } = bodyOf(newProject, body)
+      return directory.createProject(tenant, id, given(fields))
     },
-    {
-      ...base,
-      method: 'POST',
-      path,
-      async handle(call) {
-        const { id, ...fields } = bodyOf(newProject, call.body)
-        const made = await directory.createProject(tenantOf(call), id, given(fields))
-        return { status: 201, body: { project: projectShape(made) } }
-      },
-    },
-    {
-      ...base,
-      method: 'GET',
-      path: `${path}/{project}`,
-      handle: async (call) =>
-        ok({ project: projectShape(await directory.project(tenantOf(call), param(call, 'project'))) }),
-    },
-    {
-      ...base,
-      method: 'PATCH',
-      path: `${path}/{project}`,
-      async handle(call) {
-        const fields = given(bodyOf(projectChange, call.body))
-        const changed = await directory.changeProject(tenantOf(call), param(call, 'project'), fields)
-        return ok({ project: projectShape(changed) })
-      },
-    },
-  ]
+    change: (tenant, id, body) => directory.changeProject(tenant, id, given(bodyOf(projectChange, body))),
+  })
 }
 
 export function agentRoutes({ directory, identity }: IdentityParts): readonly Route[] {
-  const path = '/v1/tenants/{tenant}/agents'
+  return partRoutes(directory, {
+    one: 'agent',
+    all: () => identity.agents(),
+    shape: agentShape,
+    read: (tenant, id) => directory.agent(tenant, id),
+    make(tenant, body) {
+      const { id, ...fields } = bodyOf(newAgent, body)
+      return directory.createAgent(tenant, id, given(fields))
+    },
+    change: (tenant, id, body) => directory.changeAgent(tenant, id, given(bodyOf(agentChange, body))),
+  })
+}
+
+/** What a tenant has many of. */
+interface Part<T> {
+  readonly one: 'project' | 'agent'
+  all(): Iterable<T>
+  shape(record: T): object
+  read(tenant: string, id: string): Promise<T>
+  make(tenant: string, body: unknown): Promise<T>
+  change(tenant: string, id: string, body: unknown): Promise<T>
+}
+
+function partRoutes<T extends { readonly tenant: string; readonly id: string }>(
+  directory: IdentityParts['directory'],
+  part: Part<T>,
+): readonly Route[] {
+  const { one } = part
+  const path = `/v1/tenants/{tenant}/${one}s`
   const base = { role: 'admin', scope: 'tenant' } as const
   return [
     {
       ...base,
       method: 'GET',
       path,
-      handle: async (call) =>
-        ok({ agents: ownOf(identity.agents(), await existing(directory, call)).map(agentShape) }),
+      async handle(call) {
+        const own = ownOf(part.all(), await existing(directory, call))
+        return ok({ [`${one}s`]: own.map((record) => part.shape(record)) })
+      },
     },
     {
       ...base,
       method: 'POST',
       path,
       async handle(call) {
-        const { id, ...fields } = bodyOf(newAgent, call.body)
-        const made = await directory.createAgent(tenantOf(call), id, given(fields))
-        return { status: 201, body: { agent: agentShape(made) } }
+        return { status: 201, body: { [one]: part.shape(await part.make(tenantOf(call), call.body)) } }
       },
     },
     {
       ...base,
       method: 'GET',
-      path: `${path}/{agent}`,
-      handle: async (call) =>
-        ok({ agent: agentShape(await directory.agent(tenantOf(call), param(call, 'agent'))) }),
+      path: `${path}/{${one}}`,
+      handle: async (call) => ok({ [one]: part.shape(await part.read(tenantOf(call), param(call, one))) }),
     },
     {
       ...base,
       method: 'PATCH',
-      path: `${path}/{agent}`,
+      path: `${path}/{${one}}`,
       async handle(call) {
-        const fields = given(bodyOf(agentChange, call.body))
-        const changed = await directory.changeAgent(tenantOf(call), param(call, 'agent'), fields)
-        return ok({ agent: agentShape(changed) })
+        return ok({ [one]: part.shape(await part.change(tenantOf(call), param(call, one), call.body)) })
       },
     },
   ]
