@@ -102,6 +102,7 @@ function meaningColumns() {
     CostStatus: low('CostStatus'),
     CostReason: low('CostReason'),
     PriceVersion: low('PriceVersion'),
+    PriceHints: low('PriceHints'),
     TimeToFirstTokenMs: f64('TimeToFirstTokenMs'),
     SampleRate: f64('SampleRate'),
     Redactions: u32('Redactions'),

@@ -4,6 +4,7 @@ import { keyId } from '../../pipeline/batch/keys.ts'
 import { rawView, type RawView } from '../../pipeline/batch/raw.ts'
 import { TableReader } from '../../pipeline/batch/table-reader.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
+import { hintText } from '../../pipeline/genai/price-hints.ts'
 import { ATTR_AT, EVENT, LINK, RESOURCE, SCOPE, SPAN } from '../../proto/otlp/table.ts'
 import type { Sink } from '../../proto/clickhouse/sink.ts'
 import { Attributes, Fragment } from './attributes.ts'
@@ -306,6 +307,7 @@ export class SpanWriter {
     c.CostStatus.addText(COST_STATUS[facts.costStatus[row]!] ?? 'none')
     c.CostReason.addText(facts.costReason[row]!)
     c.PriceVersion.addText(facts.priceVersion[row]!)
+    c.PriceHints.addText(hintText(facts.priceHints.get(row)))
   }
 }
 
