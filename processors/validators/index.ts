@@ -1,0 +1,4 @@
+import type { ValidatorFactory } from './validator.ts'
+
+/** The validators that are built in: one line each. */
+export const validators: readonly ValidatorFactory[] = []
