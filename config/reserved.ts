@@ -8,7 +8,6 @@ const RESERVED: Readonly<Record<Kind, readonly (readonly [type: string, ...alias
   receiver: [],
   processor: [
     ['sanitizer', 'redaction'],
-    ['validators'],
     ['sampling', 'tail_sampling', 'probabilistic_sampler'],
     ['artifacts'],
   ],

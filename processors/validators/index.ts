@@ -1,4 +1,5 @@
+import { pii } from './pii/validator.ts'
 import type { ValidatorFactory } from './validator.ts'
 
 /** The validators that are built in: one line each. */
-export const validators: readonly ValidatorFactory[] = []
+export const validators: readonly ValidatorFactory[] = [pii]

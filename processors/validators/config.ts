@@ -1,0 +1,50 @@
+import { z } from 'zod'
+import { validators } from './index.ts'
+import { SEVERITIES, type ValidatorFactory } from './validator.ts'
+
+const threshold = z.enum([...SEVERITIES, 'NONE'])
+
+/** A validator's own keys, and whether it runs at all. */
+function block({ config }: ValidatorFactory): z.ZodObject {
+  return config.safeExtend({ enabled: z.boolean().default(true).describe('false: it is left out.') })
+}
+
+/** Each validator's block by its type; `defaults`: an absent one is as if it were written empty. */
+function blocks(defaults: boolean): Record<string, z.ZodType> {
+  const entries = validators.map((validator): [string, z.ZodType] => {
+    const schema = defaults ? block(validator).prefault({}) : block(validator).optional()
+    return [validator.type, schema.describe(validator.summary)]
+  })
+  return Object.fromEntries(entries)
+}
+
+export const config = z.strictObject({
+  threshold: threshold
+    .default('ERROR')
+    .describe(
+      'A span with a finding of this severity or above is rejected at ingestion; below it is annotated. NONE: nothing is rejected.',
+    ),
+  tenants: z
+    .record(
+      z.string(),
+      z.strictObject({
+        threshold: threshold.optional().describe('Default: `threshold` of all.'),
+        ...blocks(false),
+      }),
+    )
+    .default({})
+    .describe("Policies of single tenants, by id. A validator's block given here stands alone."),
+  ...blocks(true),
+})
+
+export type Threshold = z.output<typeof threshold>
+/** What is the same for every set of validators; their blocks stand beside, by type. */
+export interface ValidatorsConfig {
+  readonly threshold: Threshold
+  readonly tenants: Readonly<Record<string, TenantConfig>>
+  readonly [validator: string]: unknown
+}
+interface TenantConfig {
+  readonly threshold?: Threshold | undefined
+  readonly [validator: string]: unknown
+}

@@ -1,0 +1,10 @@
+import type { ProcessorFactory } from '../../pipeline/factory.ts'
+import { config } from './config.ts'
+import { Validators } from './validators.ts'
+
+export const validators: ProcessorFactory<typeof config> = {
+  type: 'validators',
+  summary: 'Judges spans and runs by rules: rejects, annotates, and writes verdicts.',
+  config,
+  create: (options, context) => new Validators(options, context),
+}
