@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { gunzipSync } from 'node:zlib'
 import { Session } from 'chdb'
 import { quoteText } from '../proto/clickhouse/native.ts'
@@ -26,12 +27,16 @@ export interface TestRequest {
   readonly sql: string
   readonly settings: Readonly<Record<string, string>>
   readonly bodyBytes: number
+  /** Data of an INSERT. */
+  readonly body: Buffer
   readonly user: string
 }
 
 export type Interception =
   | { readonly status: number; readonly code: number; readonly message: string }
   | { readonly drop: 'before' | 'after' }
+  | { readonly hang: true }
+  | { readonly slowMs: number }
 
 export async function startClickHouse(port = 0): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), 'weir-clickhouse-'))
@@ -53,19 +58,22 @@ export async function startClickHouse(port = 0): Promise<TestServer> {
     const inUrl = url.searchParams.get('query')
     const sql = inUrl ?? body.toString()
     const data = inUrl === null ? Buffer.alloc(0) : body
-    const seen = { sql, settings: settingsOf(url), bodyBytes: data.length, user: userOf(request) }
+    const seen = { sql, settings: settingsOf(url), bodyBytes: data.length, body: data, user: userOf(request) }
     requests.push(seen)
     const interception = state.intercept?.(seen)
     if (interception !== undefined && 'status' in interception) {
       answerError(response, interception.status, interception.code, interception.message)
       return
     }
-    if (interception?.drop === 'before') {
+    if (interception !== undefined && 'hang' in interception) return
+    if (interception !== undefined && 'slowMs' in interception) await delay(interception.slowMs)
+    const drop = interception !== undefined && 'drop' in interception ? interception.drop : undefined
+    if (drop === 'before') {
       request.socket.destroy()
       return
     }
     const result = await run(url, sql, data)
-    if (interception?.drop === 'after') {
+    if (drop === 'after') {
       request.socket.destroy()
       return
     }
