@@ -1,6 +1,7 @@
 import type { Batch } from './batch/batch.ts'
 import type { Admission, Head, Standing } from './admission.ts'
 import type { Consumer, Outcome, Rejection } from './consumer.ts'
+import type { LogWorker } from './follower.ts'
 
 /**
  * created → start → running → stop. `create` does no I/O. `stop` is idempotent, safe before `start`, and returns
@@ -30,6 +31,11 @@ export interface Processor extends Component {
    * Throws a Fault to refuse.
    */
   admit?(head: Head, sender: Standing): Admission | Promise<Admission>
+  /**
+   * Behind the WAL: reads it ahead of the pipeline's cursors, once per pipeline however many exporters it has, in an
+   * instance of the processor of its own.
+   */
+  readonly ahead?: LogWorker
 }
 
 /** The frozen composition of one delivery of a cursor. */

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { Component, Exporter, Extension, Processor, Receiver } from './component.ts'
 import type { Consumer } from './consumer.ts'
+import type { Follower } from './follower.ts'
 import type { Entry, Lookback } from './admission.ts'
 import type { StateStore } from './state/state.ts'
 import type { IdentityView } from './identity/view.ts'
@@ -48,6 +49,8 @@ export interface Context {
    * unpriced), or they would count a span once per exporter. Absent: true.
    */
   readonly counts?: boolean
+  /** For a processor behind the WAL: which log its pipeline reads. */
+  readonly behind?: { readonly connector: string; readonly pipeline: string }
 }
 
 interface Described<S extends z.ZodType> {
@@ -66,6 +69,8 @@ export interface ReceiverFactory<S extends z.ZodType = z.ZodType> extends Descri
 }
 
 export interface ProcessorFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+  /** With this config it reads the WAL ahead (`Processor.ahead`), so that it can only stand behind one, and once per pipeline. */
+  readsAhead?(config: z.output<S>): boolean
   create(config: z.output<S>, context: Context): Processor
 }
 
@@ -101,8 +106,10 @@ export interface Connector extends Component {
   /** Adds a chain. Before or after `start`; `detach` finishes the range in flight. */
   attach(chain: StoreChain): void
   detach(cursor: string, deadline: AbortSignal): Promise<void>
+  /** Store side: adds who reads the log without delivering; ended by `detach` of its cursor. */
+  follow?(follower: Follower): void
   /** Store side: the cursors that the config has now. New ones get their first position before intake opens. */
-  register(cursors: readonly string[]): Promise<void>
+  register(cursors: readonly string[], followers?: readonly Follower[]): Promise<void>
   /** Called in the store process when the main process has appended (a hint; polling covers its loss). */
   poke?(): void
   /** What an acknowledgement of `intake` survives. */

@@ -2,12 +2,14 @@ import { randomUUID } from 'node:crypto'
 import type { Consumer } from '../../pipeline/consumer.ts'
 import { reject } from '../../pipeline/fault.ts'
 import type { Connector, ConnectorContext, StoreChain } from '../../pipeline/factory.ts'
+import type { Follower } from '../../pipeline/follower.ts'
 import { acquireLease } from '../../pipeline/state/lease.ts'
 import { registerCursor } from '../../pipeline/wal/cursor-store.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
 import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
 import { ChainReader, type Acquire, type ReaderOptions } from '../../pipeline/wal/reader.ts'
+import { LogFollower } from '../../pipeline/wal/follower.ts'
 import { Trimmer } from '../../pipeline/wal/trimmer.ts'
 import type { WalConfig } from './config.ts'
 import { FullPolicy } from './full-policy.ts'
@@ -25,7 +27,7 @@ export class StoreSide implements Connector {
   readonly #driver: WalDriver
   readonly deadLetters: DeadLetters
   readonly #readerOptions: ReaderOptions
-  readonly #readers = new Map<string, ChainReader>()
+  readonly #readers = new Map<string, ChainReader | LogFollower>()
   readonly #trimmer: Trimmer
   readonly #lag: LagWatch
   readonly #gauges: LogGauges
@@ -62,19 +64,33 @@ export class StoreSide implements Connector {
   }
 
   /** New cursors get their place before intake opens: `latest` loses nothing that comes after this. */
-  async register(cursors: readonly string[]): Promise<void> {
+  async register(cursors: readonly string[], followers: readonly Follower[] = []): Promise<void> {
     const { state, id, clock } = this.#context
     const info = await this.#driver.info()
     const position = this.#config.start_at === 'latest' ? info.lastSeq + 1 : info.firstSeq
-    for (const cursor of cursors) await registerCursor(state, id, cursor, position, clock())
-    await this.#lag.touch(cursors)
-    this.#cursors = [...cursors]
+    const positions = new Map<string, number>()
+    for (const cursor of cursors) {
+      const record = await registerCursor(state, id, cursor, position, clock())
+      positions.set(cursor, record.position)
+    }
+    for (const { cursor, behind } of followers) {
+      const first = Math.min(...behind.map((name) => positions.get(name) ?? position))
+      await registerCursor(state, id, cursor, first, clock())
+    }
+    this.#cursors = [...cursors, ...followers.map(({ cursor }) => cursor)]
+    await this.#lag.touch(this.#cursors)
     this.#trimmer.start()
   }
 
   attach(chain: StoreChain): void {
     const reader = new ChainReader(chain, this.#readerOptions)
     this.#readers.set(chain.cursor, reader)
+    reader.start()
+  }
+
+  follow(follower: Follower): void {
+    const reader = new LogFollower(follower, this.#readerOptions)
+    this.#readers.set(follower.cursor, reader)
     reader.start()
   }
 

@@ -2,6 +2,7 @@ import { inOrder } from '../chain.ts'
 import type { Exporter, Processor } from '../component.ts'
 import type { Config, PipelineConfig } from '../config.ts'
 import { RANK, type Node } from '../engine/node.ts'
+import { aheadOf, type Follower } from '../follower.ts'
 import { componentOf, contextFor, factoryOf, isStorePipeline, type Services } from '../engine/services.ts'
 import type { Connector, StoreChain } from '../factory.ts'
 import { reject } from '../fault.ts'
@@ -11,6 +12,7 @@ import { observeExporter, observeProcessor } from '../telemetry/observe.ts'
 export interface StoreGraph {
   readonly nodes: readonly Node[]
   readonly chains: readonly ChainPlan[]
+  readonly followers: readonly FollowerPlan[]
   /** Every cursor that the config has, by connector id. */
   readonly cursors: ReadonlyMap<string, readonly string[]>
 }
@@ -21,6 +23,13 @@ export interface ChainPlan {
   readonly chain: StoreChain
   readonly connector: Node
   readonly exporter: Node
+}
+
+/** Who reads the log of a pipeline ahead of its chains. */
+export interface FollowerPlan {
+  readonly key: string
+  readonly follower: Follower
+  readonly connector: Node
 }
 
 /** Builds without any I/O; components whose key is running already are taken over. */
@@ -34,15 +43,23 @@ export function buildStore(config: Config, services: Services, running: readonly
     return made
   }
   const chains: ChainPlan[] = []
+  const followers: FollowerPlan[] = []
   for (const pipeline of config.service.pipelines.values()) {
-    if (isStorePipeline(config, pipeline)) chains.push(...pipelineChains(config, services, pipeline, node))
+    if (!isStorePipeline(config, pipeline)) continue
+    const connector = connectorNode(config, services, pipeline, node)
+    chains.push(
+      ...pipeline.exporters.map((exporterId, index) =>
+        chainTo(config, services, pipeline, node, connector, exporterId, index === 0),
+      ),
+    )
+    followers.push(...followersOf(config, services, pipeline, node, connector))
   }
   const cursors = new Map<string, string[]>()
   for (const plan of chains) {
     const id = plan.connector.name.slice('connector:'.length)
     cursors.set(id, [...(cursors.get(id) ?? []), plan.chain.cursor])
   }
-  return { nodes: [...nodes.values()], chains, cursors }
+  return { nodes: [...nodes.values()], chains, followers, cursors }
 }
 
 type NodeMaker = (
@@ -53,29 +70,16 @@ type NodeMaker = (
   create: () => Node['component'],
 ) => Node
 
-function pipelineChains(
-  config: Config,
-  services: Services,
-  pipeline: PipelineConfig,
-  node: NodeMaker,
-): ChainPlan[] {
+function connectorNode(config: Config, services: Services, pipeline: PipelineConfig, node: NodeMaker): Node {
   const connectorId = theConnector(config, pipeline)
   const component = componentOf(config.connectors, connectorId, pipeline.id)
-  const connector = node(
-    `connector:${connectorId}`,
-    `pipeline:${pipeline.id}`,
-    RANK.connector,
-    component.key,
-    () =>
-      factoryOf(services.registry.connectors, component).create(component.value, {
-        ...contextFor(services, 'connector', connectorId),
-        role: 'store',
-        onAppended: () => undefined,
-        ...(services.holder === undefined ? {} : { holder: services.holder }),
-      }),
-  )
-  return pipeline.exporters.map((exporterId, index) =>
-    chainTo(config, services, pipeline, node, connector, exporterId, index === 0),
+  return node(`connector:${connectorId}`, `pipeline:${pipeline.id}`, RANK.connector, component.key, () =>
+    factoryOf(services.registry.connectors, component).create(component.value, {
+      ...contextFor(services, 'connector', connectorId),
+      role: 'store',
+      onAppended: () => undefined,
+      ...(services.holder === undefined ? {} : { holder: services.holder }),
+    }),
   )
 }
 
@@ -147,21 +151,50 @@ function processorsOf(
   pipeline: PipelineConfig,
   node: NodeMaker,
   cursor: string,
-  first: boolean,
+  counts: boolean,
+  ids: readonly string[] = pipeline.processors,
 ): Node[] {
-  return pipeline.processors.map((id, index) => {
+  const behind = { connector: theConnector(config, pipeline), pipeline: pipeline.id }
+  return ids.map((id, index) => {
     const made = componentOf(config.processors, id, pipeline.id)
     return node(
       `processor:${id}`,
       `pipeline:${pipeline.id}`,
       RANK.processor,
-      `${cursor}#${index}:${first}:${made.key}`,
+      `${cursor}#${index}:${counts}:${made.key}`,
       () =>
         factoryOf(services.registry.processors, made).create(made.value, {
           ...contextFor(services, 'processor', id),
-          counts: first,
+          counts,
+          behind,
         }),
     )
+  })
+}
+
+/** One for each processor that reads ahead: it sees what the processors before it leave, in instances of their own. */
+function followersOf(
+  config: Config,
+  services: Services,
+  pipeline: PipelineConfig,
+  node: NodeMaker,
+  connector: Node,
+): FollowerPlan[] {
+  return pipeline.processors.flatMap((id, index) => {
+    const made = componentOf(config.processors, id, pipeline.id)
+    const factory = factoryOf(services.registry.processors, made)
+    if (factory.readsAhead?.(made.value) !== true) return []
+    const name = aheadOf(id)
+    const cursor = `${pipeline.id}/${name}`
+    const ids = pipeline.processors.slice(0, index + 1)
+    const nodes = processorsOf(config, services, pipeline, node, cursor, false, ids)
+    const worker = (nodes.at(-1)?.component as Processor | undefined)?.ahead
+    if (worker === undefined) return []
+    const before = nodes.slice(0, -1).map((one) => one.component as Processor)
+    const behind = pipeline.exporters.map((exporter) => `${pipeline.id}/${exporter}`)
+    const follower = { cursor, pipeline: pipeline.id, name, behind, process: inOrder(before), worker }
+    const key = [cursor, ...behind, connector.key, ...nodes.map((one) => one.key)].join('\n')
+    return [{ key, connector, follower }]
   })
 }
 

@@ -4,7 +4,7 @@ import { difference, RANK, startAll, stopAll, type Node } from '../engine/node.t
 import type { Services } from '../engine/services.ts'
 import { faultOf, messageOf, reject } from '../fault.ts'
 import type { StatusBoard } from '../status-board.ts'
-import { buildStore, connectorOf, type ChainPlan, type StoreGraph } from './build-store.ts'
+import { buildStore, connectorOf, type ChainPlan, type FollowerPlan, type StoreGraph } from './build-store.ts'
 import type { StoreHealth } from './protocol.ts'
 import { sleep } from '../sleep.ts'
 
@@ -27,6 +27,7 @@ export class StoreEngine {
   #chains: readonly ChainPlan[] = []
   readonly #started = new Set<Node>()
   readonly #attached = new Map<string, ChainPlan>()
+  readonly #following = new Map<string, FollowerPlan>()
   #changing: Promise<unknown> = Promise.resolve()
 
   constructor(services: Services, board: StatusBoard) {
@@ -79,6 +80,7 @@ export class StoreEngine {
     this.#config = config
     this.#chains = graph.chains
     this.#board.retain(graph.nodes)
+    for (const plan of graph.followers) this.#follow(plan)
     for (const plan of graph.chains) this.#attach(plan)
     for (const node of added) if (!this.#started.has(node)) void this.#startExporter(node)
     return [...new Set([...added, ...removed].map((node) => node.name))]
@@ -92,6 +94,12 @@ export class StoreEngine {
       await connectorOf(plan.connector).detach(plan.chain.cursor, deadline)
       this.#attached.delete(key)
     }
+    const followers = new Set(graph.followers.map((plan) => plan.key))
+    for (const [key, plan] of this.#following) {
+      if (followers.has(key)) continue
+      await connectorOf(plan.connector).detach(plan.follower.cursor, deadline)
+      this.#following.delete(key)
+    }
     this.#nodes = this.#nodes.filter((node) => !removed.includes(node))
     await stopAll(removed, deadline, this.#board)
     for (const node of removed) this.#started.delete(node)
@@ -100,7 +108,11 @@ export class StoreEngine {
   async #register(graph: StoreGraph): Promise<void> {
     for (const node of graph.nodes) {
       if (node.rank !== RANK.connector) continue
-      await connectorOf(node).register(graph.cursors.get(node.name.slice('connector:'.length)) ?? [])
+      const followers = graph.followers.filter((plan) => plan.connector === node)
+      await connectorOf(node).register(
+        graph.cursors.get(node.name.slice('connector:'.length)) ?? [],
+        followers.map(({ follower }) => follower),
+      )
     }
   }
 
@@ -135,6 +147,12 @@ export class StoreEngine {
     connectorOf(plan.connector).attach(plan.chain)
   }
 
+  #follow(plan: FollowerPlan): void {
+    if (this.#following.has(plan.key)) return
+    this.#following.set(plan.key, plan)
+    connectorOf(plan.connector).follow?.(plan.follower)
+  }
+
   poke(connectorId: string): void {
     for (const node of this.#nodes) {
       if (node.name === `connector:${connectorId}`) connectorOf(node).poke?.()
@@ -164,12 +182,16 @@ export class StoreEngine {
   /** Finishes the ranges in flight by the deadline; what is not finished stays frozen for the next start. */
   async stop(deadline: AbortSignal): Promise<readonly string[]> {
     this.#stopping.abort()
-    await Promise.all(
-      [...this.#attached.values()].map((plan) =>
+    await Promise.all([
+      ...Array.from(this.#attached.values(), (plan) =>
         connectorOf(plan.connector).detach(plan.chain.cursor, deadline),
       ),
-    )
+      ...Array.from(this.#following.values(), (plan) =>
+        connectorOf(plan.connector).detach(plan.follower.cursor, deadline),
+      ),
+    ])
     this.#attached.clear()
+    this.#following.clear()
     return stopAll([...this.#started], deadline, this.#board)
   }
 }

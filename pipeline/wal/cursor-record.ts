@@ -36,6 +36,8 @@ export interface CursorRecord {
   readonly ledger: Ledger
   /** WAL bytes passed: with `ledger.passed` the mean size of a span, for the lag. */
   readonly bytes: number
+  /** What a follower keeps with its position. */
+  readonly data?: unknown
   /** Fencing number of the lease under which the record was written. */
   readonly fence: number
   readonly createdMs: number

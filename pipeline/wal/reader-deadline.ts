@@ -23,6 +23,25 @@ export async function withDeadline<T>(
   }
 }
 
+/** Aborts the controllers with `signal`; returns how to part them again. */
+export function follow(signal: AbortSignal, ...controllers: AbortController[]): () => void {
+  const abort = () => controllers.forEach((controller) => controller.abort(signal.reason))
+  signal.addEventListener('abort', abort)
+  if (signal.aborted) abort()
+  return () => signal.removeEventListener('abort', abort)
+}
+
+/** What `work` comes to; undefined when `signal` aborts first, and then nobody waits for it. */
+export async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T | undefined> {
+  work.catch(() => undefined)
+  const settled = new AbortController()
+  try {
+    return await Promise.race([work, aborted(signal, settled.signal).then(() => undefined)])
+  } finally {
+    settled.abort()
+  }
+}
+
 const GRACE_MS = 5000
 
 /**

@@ -10,6 +10,8 @@ export interface SourceMember {
   readonly member: Member
   readonly tenant: string
   readonly seq: number
+  /** When the log took its message. */
+  readonly timeMs: number
   /** Message-wide index of its row 0. */
   readonly row: number
 }
@@ -34,6 +36,8 @@ export interface RawRange {
   readonly bytes: number
   /** WAL time of the first message. */
   readonly firstMs: number
+  /** WAL time of the last one. */
+  readonly lastMs: number
 }
 
 export const BATCHING_DEFAULTS: Batching = { maxSpans: 8192, maxBytes: 8 * 1024 * 1024, maxWaitMs: 200 }
@@ -69,6 +73,11 @@ export class RangeSource {
     this.#window = window
     this.#limits = limits
     this.#last = position - 1
+  }
+
+  /** Sequence of the newest message that was read; before the first one, that before the position. */
+  get last(): number {
+    return this.#last
   }
 
   /** The next range by the exporter's limits: at least one message. Undefined when `signal` aborts. */
@@ -153,7 +162,7 @@ export class RangeSource {
     let duplicates = 0
     for (const member of members) {
       if (this.#window.pass(tenant, member, timeMs)) duplicates += member.spans
-      else fresh.push({ member, tenant, seq, row })
+      else fresh.push({ member, tenant, seq, timeMs, row })
       row += member.spans
     }
     return { seq, timeMs, bytes: bytes.length, members: fresh, damaged: [], spans: row, duplicates }
@@ -180,5 +189,6 @@ function toRange(taken: readonly Opened[], from?: number, to?: number): RawRange
     duplicates: taken.reduce((sum, message) => sum + message.duplicates, 0),
     bytes: taken.reduce((sum, message) => sum + message.bytes, 0),
     firstMs: taken[0]?.timeMs ?? 0,
+    lastMs: taken.at(-1)?.timeMs ?? 0,
   }
 }

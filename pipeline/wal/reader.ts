@@ -15,6 +15,7 @@ import { addLedger, type Ledger } from './ledger.ts'
 import { Backoff } from './reader-backoff.ts'
 import { Deliverer } from './reader-deliver.ts'
 import { LetterWriter } from './reader-letters.ts'
+import { follow, unlessAborted } from './reader-deadline.ts'
 import { prepare, type PreparedRange } from './reader-prepare.ts'
 import { ReaderMetrics } from './reader-metrics.ts'
 import { BATCHING_DEFAULTS, RangeSource } from './reader-source.ts'
@@ -219,7 +220,8 @@ export class ChainReader {
       delete again.done
     }
     await held.save({ frozen: again }, delivering)
-    const range = await prepare(raw, this.#chain.process)
+    const range = await unlessAborted(reading, prepare(raw, this.#chain.process))
+    if (range === undefined) return false
     await this.#advance(
       held,
       range,
@@ -259,7 +261,9 @@ export class ChainReader {
     const raw = await source.next(reading)
     // Read but not frozen: the next holder reads it again.
     if (raw === undefined || reading.aborted) return undefined
-    const range = await prepare(raw, this.#chain.process)
+    // A processor may wait for what is decided elsewhere: that must not hold up the end.
+    const range = await unlessAborted(reading, prepare(raw, this.#chain.process))
+    if (range === undefined) return undefined
     this.#chain.exporter.stage?.(
       range.batches.filter(({ batch }) => batch.live > 0).map(({ batch }) => batch),
     )
@@ -299,11 +303,4 @@ export class ChainReader {
 /** Without a live span nothing is delivered; dead letters have stable keys of their own. */
 function needsFreeze(range: PreparedRange): boolean {
   return range.live > 0
-}
-
-function follow(signal: AbortSignal, ...controllers: AbortController[]): () => void {
-  const abort = () => controllers.forEach((controller) => controller.abort(signal.reason))
-  signal.addEventListener('abort', abort)
-  if (signal.aborted) abort()
-  return () => signal.removeEventListener('abort', abort)
 }

@@ -1,0 +1,55 @@
+import type { Batch } from './batch/batch.ts'
+import type { Processor } from './component.ts'
+import type { StateStore } from './state/state.ts'
+import type { CursorRecord } from './wal/cursor-record.ts'
+
+/** Reading the WAL ahead of (or beside) the exporters' cursors: what `wal/follower.ts` drives. */
+
+export interface FollowedBatch {
+  readonly batch: Batch
+  readonly seq: number
+  /** When the log took the message, Unix ms. */
+  readonly walMs: number
+}
+
+/** One term of driving the follower's cursor; it ends with the lease, and another begins. */
+export interface FollowerTerm {
+  /** As saved last. `position` is where the reading begins. */
+  record(): CursorRecord
+  /**
+   * Moves the cursor and keeps `data` (JSON, some kilobytes) with it, by one compare-and-set. What is at or behind
+   * `position` is read again after a crash, and stays in the log until then. Throws LEASE_LOST: the term is over.
+   */
+  save(change: { readonly position?: number; readonly data?: unknown }): Promise<void>
+  readonly state: StateStore
+  /** Aborts with the term. */
+  readonly signal: AbortSignal
+}
+
+/** Calls come one at a time. What is thrown ends the term: after a pause another one begins at the saved position. */
+export interface LogWorker {
+  /** Whatever an earlier term left in memory is void. */
+  begin(term: FollowerTerm): Promise<void>
+  /** Messages in order up to sequence `to`, taken by the log at `walMs`; without duplicates, and after the processors before. */
+  take(batches: readonly FollowedBatch[], to: number, walMs: number): Promise<void>
+  /** The log ends at `to`, and will stamp no later message with less than `walMs`. Called twice a second while nothing comes. */
+  quiet(to: number, walMs: number): Promise<void>
+}
+
+/** A worker with its place. */
+export interface Follower {
+  /** `<pipeline>/<name>`: the name of its cursor. */
+  readonly cursor: string
+  readonly pipeline: string
+  readonly name: string
+  /** The cursors that wait for it: it starts where the last of them is. */
+  readonly behind: readonly string[]
+  /** The processors before it. */
+  readonly process: Processor['process']
+  readonly worker: LogWorker
+}
+
+/** The name of what a processor reads ahead by: the last part of its cursor. */
+export function aheadOf(processorId: string): string {
+  return `${processorId}@ahead`
+}

@@ -1,0 +1,164 @@
+import { faultOf, messageOf } from '../fault.ts'
+import type { Follower, FollowedBatch } from '../follower.ts'
+import { sleep } from '../sleep.ts'
+import { newEpoch } from './cursor-record.ts'
+import { HeldCursor } from './cursor-store.ts'
+import { DEDUPE_DEFAULTS } from './dedupe.ts'
+import { rebuildWindow } from './dedupe-rebuild.ts'
+import { LogClock } from './log-clock.ts'
+import { Backoff } from './reader-backoff.ts'
+import { follow, withDeadline } from './reader-deadline.ts'
+import { prepare, type PreparedRange } from './reader-prepare.ts'
+import { RangeSource, type RawRange } from './reader-source.ts'
+import type { Hold, ReaderOptions, ReaderView } from './reader.ts'
+
+export type FollowerOptions = Pick<
+  ReaderOptions,
+  'connector' | 'driver' | 'state' | 'acquire' | 'log' | 'clock' | 'dedupe' | 'backoffMs'
+>
+
+/** A follower need not wait for full ranges: it delivers nothing. */
+const BATCHING = { maxSpans: 8192, maxBytes: 8 * 1024 * 1024, maxWaitMs: 20 }
+/** How often a follower hears that nothing comes. */
+const QUIET_MS = 500
+
+/**
+ * Reads the log in order for somebody who delivers nothing: one daemon at a time, by a lease; from a position that is
+ * saved by compare-and-set; without duplicates; through the processors that stand before.
+ */
+export class LogFollower {
+  readonly #follower: Follower
+  readonly #options: FollowerOptions
+  readonly #ending = new AbortController()
+  #running: Promise<void> | undefined
+  #held: HeldCursor | undefined
+  #failing: ReaderView['failing']
+
+  constructor(follower: Follower, options: FollowerOptions) {
+    this.#follower = follower
+    this.#options = options
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** What is not saved is read again by the next holder. */
+  async stop(): Promise<void> {
+    this.#ending.abort()
+    await this.#running
+  }
+
+  view(): ReaderView {
+    const { cursor, pipeline, name } = this.#follower
+    const record = this.#held?.record
+    return { cursor, pipeline, exporterId: name, held: record !== undefined, record, failing: this.#failing }
+  }
+
+  async #run(): Promise<void> {
+    const ending = this.#ending.signal
+    const backoff = new Backoff(...(this.#options.backoffMs ?? [1000, 5000]))
+    while (!ending.aborted) {
+      try {
+        const hold = await this.#options.acquire(
+          `${this.#options.connector}/${this.#follower.cursor}`,
+          ending,
+        )
+        if (hold === undefined) continue
+        await this.#holding(hold)
+        backoff.reset()
+      } catch (error) {
+        if (ending.aborted) return
+        this.#complain(error)
+        await sleep(backoff.nextMs(), ending)
+      }
+    }
+  }
+
+  #complain(error: unknown): void {
+    const { log, clock } = this.#options
+    const fields = { cursor: this.#follower.cursor, error: messageOf(error), code: faultOf(error)?.code }
+    if (faultOf(error)?.code === 'LEASE_LOST') return log.info(fields, 'Standing by')
+    this.#failing = { sinceMs: this.#failing?.sinceMs ?? clock(), message: messageOf(error) }
+    if (faultOf(error)?.verdict.do === 'retry') log.warn(fields, 'A follower of the WAL pauses')
+    else log.error({ ...fields, err: error }, 'A follower of the WAL stands still')
+  }
+
+  async #holding(hold: Hold): Promise<void> {
+    const reading = new AbortController()
+    const unlink = [follow(this.#ending.signal, reading), follow(hold.lost, reading)]
+    try {
+      const { state, connector, clock } = this.#options
+      this.#held = await HeldCursor.take(state, connector, this.#follower.cursor, hold.fence, clock)
+      await this.#drive(this.#held, reading.signal)
+    } finally {
+      for (const drop of unlink) drop()
+      reading.abort()
+      this.#held = undefined
+      await hold.release()
+    }
+  }
+
+  async #drive(held: HeldCursor, reading: AbortSignal): Promise<void> {
+    const { driver, dedupe = DEDUPE_DEFAULTS, state } = this.#options
+    await this.#checkPosition(held, reading)
+    const { worker } = this.#follower
+    await worker.begin({
+      record: () => held.record,
+      save: (change) => held.save(change, reading),
+      state,
+      signal: reading,
+    })
+    const { position } = held.record
+    const window = await rebuildWindow(driver, position, reading, dedupe)
+    if (reading.aborted) return
+    const source = new RangeSource(driver, position, window, BATCHING)
+    try {
+      await this.#follow(source, reading)
+    } finally {
+      await source.close()
+    }
+  }
+
+  async #follow(source: RangeSource, reading: AbortSignal): Promise<void> {
+    const clock = new LogClock()
+    while (!reading.aborted) {
+      const raw = await withDeadline(reading, QUIET_MS, (wait) => source.next(wait))
+      if (reading.aborted) return
+      if (raw === undefined) await this.#quiet(source, clock)
+      else await this.#take(raw, clock)
+      this.#failing = undefined
+    }
+  }
+
+  async #take(raw: RawRange, clock: LogClock): Promise<void> {
+    const range = await prepare(raw, this.#follower.process)
+    clock.saw(raw.lastMs)
+    await this.#follower.worker.take(followed(range), raw.to, raw.lastMs)
+  }
+
+  /** The bound is taken first: what the log takes after it was asked comes after the bound. */
+  async #quiet(source: RangeSource, clock: LogClock): Promise<void> {
+    const boundMs = clock.atLeast()
+    const { lastSeq } = await this.#options.driver.info()
+    if (lastSeq <= source.last) await this.#follower.worker.quiet(source.last, boundMs)
+  }
+
+  /** A log that ends before the cursor is a new log. */
+  async #checkPosition(held: HeldCursor, signal: AbortSignal): Promise<void> {
+    const { position, cursor } = held.record
+    const info = await this.#options.driver.info()
+    if (position <= info.lastSeq + 1) return
+    this.#options.log.error(
+      { cursor, position, last_seq: info.lastSeq },
+      'The WAL is not the one that this follower was on; reading it from its start',
+    )
+    await held.save({ position: info.firstSeq, epoch: newEpoch(), data: undefined }, signal)
+  }
+}
+
+function followed(range: PreparedRange): FollowedBatch[] {
+  return range.batches.flatMap(({ batch, members: [first] }) =>
+    first === undefined ? [] : [{ batch, seq: first.seq, walMs: first.timeMs }],
+  )
+}
