@@ -1,6 +1,6 @@
 import { NONE, type Batch } from '../../pipeline/batch/batch.ts'
 import { keyId } from '../../pipeline/batch/keys.ts'
-import { rank } from './policy.ts'
+import { rank } from './policies.ts'
 import { textsOf } from './texts.ts'
 import { SEVERITIES, type Finding, type Severity } from './validator.ts'
 

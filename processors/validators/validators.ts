@@ -6,7 +6,7 @@ import type { Counter } from '../../pipeline/telemetry/meter.ts'
 import { annotate, ruleName, type Judged } from './annotate.ts'
 import type { ValidatorsConfig } from './config.ts'
 import { validators } from './index.ts'
-import { Policies, rank } from './policy.ts'
+import { Policies, rank } from './policies.ts'
 
 /** Judges spans before they are stored: rejects what is at or above its tenant's threshold, annotates the rest. */
 export class Validators implements Processor {

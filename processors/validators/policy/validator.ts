@@ -1,0 +1,57 @@
+import type { z } from 'zod'
+import type { Context } from '@marcbachmann/cel-js'
+import type { Batch } from '../../../pipeline/batch/batch.ts'
+import type { Finding, ReportRow, ReportSpan, Run, Validator, ValidatorFactory } from '../validator.ts'
+import { config, type Rule } from './config.ts'
+import { compile } from './expression.ts'
+import { runVariables } from './run-variables.ts'
+import { SpanVariables } from './variables.ts'
+
+export const policy: ValidatorFactory<typeof config> = {
+  type: 'policy',
+  summary: 'Your own rules, written in CEL, over spans and runs.',
+  config,
+  create: (settings) => new PolicyChecker(settings),
+}
+
+interface Compiled {
+  readonly finding: Finding
+  readonly variables: SpanVariables
+  readonly test: (variables: Context) => boolean
+}
+
+class PolicyChecker implements Validator {
+  readonly #spanRules: readonly Compiled[]
+  readonly #runRules: readonly Compiled[]
+
+  constructor({ rules }: z.output<typeof config>) {
+    this.#spanRules = rules.filter(({ scope }) => scope === 'span').map(prepared)
+    this.#runRules = rules.filter(({ scope }) => scope === 'run').map(prepared)
+  }
+
+  judge(batch: Batch, report: ReportRow): void {
+    for (const { finding, variables, test } of this.#spanRules) {
+      for (let row = 0; row < batch.rows; row++) {
+        if (!batch.isLive(row) || !variables.fill(batch, row)) continue
+        if (test(variables.context)) report(row, finding)
+      }
+    }
+  }
+
+  judgeRun(run: Run, report: ReportSpan): void {
+    if (this.#runRules.length === 0) return
+    const context = { run: runVariables(run) }
+    for (const { finding, test } of this.#runRules) if (test(context)) report(finding)
+  }
+}
+
+function prepared({ name, when, scope, severity, message }: Rule): Compiled {
+  const compiled = compile(when, scope)
+  // The config's schema has compiled it before.
+  if (compiled.problem !== undefined) throw new Error(`rule ${name}: ${compiled.problem}`)
+  return {
+    finding: { rule: name, severity, message: message ?? `the rule ${name} is broken` },
+    variables: new SpanVariables(scope === 'span' ? compiled.references : []),
+    test: compiled.test,
+  }
+}
