@@ -15,7 +15,6 @@ const RESERVED: Readonly<Record<Kind, readonly (readonly [type: string, ...alias
     ['s3', 'awss3'],
     ['cloudwatch', 'awscloudwatchlogs'],
     ['file'],
-    ['otlp', 'otlp_grpc', 'otlphttp', 'otlp_http'],
     ['elasticsearch'],
   ],
   connector: [],

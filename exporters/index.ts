@@ -1,6 +1,7 @@
 import type { ExporterFactory } from '../pipeline/factory.ts'
 import { clickhouse } from './clickhouse/factory.ts'
+import { otlp } from './otlp/factory.ts'
 import { stdout } from './stdout/factory.ts'
 
 /** Every exporter that is built in: one line each. */
-export const exporters: readonly ExporterFactory[] = [clickhouse, stdout]
+export const exporters: readonly ExporterFactory[] = [clickhouse, otlp, stdout]

@@ -6,6 +6,8 @@ export interface Rejection {
   readonly rows: readonly number[]
   /** Names the rule and the component, e.g. `validators: no gen_ai.request.model`. */
   readonly reason: string
+  /** So many of the rows, where a destination tells how many it left out and not which; absent: all of them. */
+  readonly count?: number
 }
 
 /** What became of a batch that was taken. Empty `rejected`: every live span is safe. */
@@ -15,10 +17,15 @@ export interface Outcome {
 
 export const ACCEPTED: Outcome = Object.freeze({ rejected: Object.freeze([]) })
 
+/** Spans that a rejection rejects. */
+export function countOf({ rows, count }: Rejection): number {
+  return Math.min(count ?? rows.length, rows.length)
+}
+
 /** Spans rejected in `outcome`. */
 export function rejectedCount(outcome: Outcome): number {
   let count = 0
-  for (const rejection of outcome.rejected) count += rejection.rows.length
+  for (const rejection of outcome.rejected) count += countOf(rejection)
   return count
 }
 

@@ -14,7 +14,7 @@ import { duration, secret } from '../schema.ts'
 import type { Secret } from '../secret.ts'
 import type { Log } from '../telemetry/log.ts'
 
-const VERSIONS = {
+export const VERSIONS = {
   '1.0': 'TLSv1',
   '1.1': 'TLSv1.1',
   '1.2': 'TLSv1.2',
@@ -22,7 +22,7 @@ const VERSIONS = {
 } as const satisfies Record<string, SecureVersion>
 const CURVES = { X25519: 'X25519', P256: 'P-256', P384: 'P-384', P521: 'P-521' } as const
 /** IANA names, as the collector's users write them → OpenSSL's. TLS 1.3 suites are always on, as in Go. */
-const SUITES = {
+export const SUITES = {
   TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: 'ECDHE-ECDSA-AES128-GCM-SHA256',
   TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384: 'ECDHE-ECDSA-AES256-GCM-SHA384',
   TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256: 'ECDHE-ECDSA-CHACHA20-POLY1305',
@@ -34,9 +34,13 @@ const SUITES = {
   TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA: 'ECDHE-RSA-AES128-SHA',
   TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA: 'ECDHE-RSA-AES256-SHA',
 } as const
-const TLS13_SUITES = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256']
+export const TLS13_SUITES = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+]
 
-const version = () => z.enum(Object.keys(VERSIONS) as [keyof typeof VERSIONS])
+export const tlsVersion = () => z.enum(Object.keys(VERSIONS) as [keyof typeof VERSIONS])
 
 /** The collector's `tls` block of a server (notes/collector.md 1.2). */
 export const serverTls = z
@@ -51,8 +55,8 @@ export const serverTls = z
       .min(1)
       .optional()
       .describe('Turns on mTLS: every sender must present a certificate that this CA has signed.'),
-    min_version: version().default('1.2').describe('The oldest TLS version that is spoken.'),
-    max_version: version()
+    min_version: tlsVersion().default('1.2').describe('The oldest TLS version that is spoken.'),
+    max_version: tlsVersion()
       .optional()
       .describe('The newest TLS version that is spoken; default: the newest known.'),
     cipher_suites: z
@@ -98,7 +102,7 @@ export async function secureContextOptions(tls: ServerTls): Promise<SecureContex
 }
 
 /** Node takes an empty text for none: no CA would be every public one, and a file is empty while it is being written. */
-async function pem(key: string, file: string | undefined, inline?: string | Secret): Promise<string> {
+export async function pem(key: string, file: string | undefined, inline?: string | Secret): Promise<string> {
   const text = await textOf(key, file, inline)
   if (text.includes('-----BEGIN ')) return text
   const where = inline === undefined ? `${key}: ${file}` : key.replace('file', 'pem')

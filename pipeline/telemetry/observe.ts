@@ -1,7 +1,7 @@
 import type { Entry } from '../admission.ts'
 import type { Batch, DropReason } from '../batch/batch.ts'
 import type { Delivery, DeliveryOutcome, Exporter, Processor } from '../component.ts'
-import { rejectedCount, type Outcome } from '../consumer.ts'
+import { countOf, rejectedCount, type Outcome } from '../consumer.ts'
 import { faultOf } from '../fault.ts'
 import type { Labels, Meter } from './meter.ts'
 import { traced, type Tracing } from './tracing.ts'
@@ -185,7 +185,7 @@ class ExportWatch {
 
 function deliveryRejected(outcome: DeliveryOutcome): number {
   let count = 0
-  for (const { rejection } of outcome.rejected) count += rejection.rows.length
+  for (const { rejection } of outcome.rejected) count += countOf(rejection)
   return count
 }
 

@@ -9,7 +9,7 @@ import type { HeldCursor } from './cursor-store.ts'
 import { addLedger, EMPTY_LEDGER, type Ledger } from './ledger.ts'
 import { Backoff } from './reader-backoff.ts'
 import { boundedBy } from './reader-deadline.ts'
-import type { LetterWriter, RejectedRow } from './reader-letters.ts'
+import type { LetterWriter, RejectedRows } from './reader-letters.ts'
 import { prepare, type PreparedBatch, type PreparedRange } from './reader-prepare.ts'
 import { cut, endOf, liveRows, settle, type Slice } from './reader-slice.ts'
 
@@ -31,7 +31,7 @@ const SKIP_CHECK_MS = 1000
 /** How far one delivery came: the batches before row `reached` are settled. */
 interface Attempt {
   readonly reached: number
-  readonly rejected: readonly RejectedRow[]
+  readonly rejected: readonly RejectedRows[]
   /** Why it came no further. */
   readonly error?: unknown
   /** End of the batch that failed, where only one did; else all from `reached` on failed. */
@@ -110,18 +110,18 @@ export class Deliverer {
     const rejected = (outcome?.rejected ?? []).flatMap(({ batch, rejection }) => {
       const prepared = slice.batches[batch]?.prepared
       if (prepared === undefined) throw new RangeError(`${chain.exporterId} rejected rows of no batch`)
-      return rowsOf(prepared, rejection)
+      return [rowsOf(prepared, rejection)]
     })
     return { reached: end, rejected }
   }
 
   async #consumeEach(slice: Slice, signal: AbortSignal): Promise<Attempt> {
     const { exporter } = this.#options.chain
-    const rejected: RejectedRow[] = []
+    const rejected: RejectedRows[] = []
     for (const { batch, prepared } of slice.batches) {
       try {
         const outcome = await exporter.consume(batch, signal)
-        for (const rejection of outcome.rejected) rejected.push(...rowsOf(prepared, rejection))
+        for (const rejection of outcome.rejected) rejected.push(rowsOf(prepared, rejection))
       } catch (error) {
         const reached = Math.max(prepared.first, slice.span[0])
         return { reached, rejected, error, failedEnd: endOf(prepared) }
@@ -160,7 +160,7 @@ export class Deliverer {
     return { work: others, done: addLedger(done, { dead_lettered: bad.length }) }
   }
 
-  async #deadLetter(rows: readonly RejectedRow[], held: HeldCursor, signal: AbortSignal): Promise<void> {
+  async #deadLetter(rows: readonly RejectedRows[], held: HeldCursor, signal: AbortSignal): Promise<void> {
     if (rows.length === 0) return
     const attempts = (held.record.frozen?.attempt ?? 0) + 1
     await this.#stubborn(signal, () => this.#options.letters.rejected(rows, attempts))
@@ -219,7 +219,7 @@ function progressOf(
   return { work: frozen?.work ?? [[0, range.rows]], done: frozen?.done ?? EMPTY_LEDGER }
 }
 
-function complete(span: RowSpan, rejected: readonly RejectedRow[] = []): Attempt {
+function complete(span: RowSpan, rejected: readonly RejectedRows[] = []): Attempt {
   return { reached: span[1], rejected }
 }
 
@@ -238,14 +238,15 @@ function left({ span }: Slice, attempt: Attempt): RowSpan[] {
   ]
 }
 
-function rowsOf(batch: PreparedBatch, { rows, reason }: Rejection): RejectedRow[] {
-  return Array.from(new Set(rows), (row) => ({ batch, row, reason }))
+function rowsOf(batch: PreparedBatch, { rows, reason, count }: Rejection): RejectedRows {
+  const each = Array.from(new Set(rows))
+  return { batch, rows: each, count: Math.min(count ?? each.length, each.length), reason }
 }
 
-function rejectedRow(slice: Slice, row: number, reason: string): RejectedRow {
+function rejectedRow(slice: Slice, row: number, reason: string): RejectedRows {
   const batch = slice.batches.find(({ prepared }) => row >= prepared.first && row < endOf(prepared))
   if (batch === undefined) throw new RangeError(`row ${row} is in no batch`)
-  return { batch: batch.prepared, row: row - batch.prepared.first, reason }
+  return { batch: batch.prepared, rows: [row - batch.prepared.first], count: 1, reason }
 }
 
 function liveIn(range: PreparedRange, work: readonly RowSpan[]): number {

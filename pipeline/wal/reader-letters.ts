@@ -3,10 +3,11 @@ import type { DeadLetters, NewDeadLetter } from './dead-letter.ts'
 import { metaOf, memberOf, type PreparedBatch, type PreparedRange, type Refused } from './reader-prepare.ts'
 import type { Damaged, SourceMember } from './reader-source.ts'
 
-/** A row of a prepared batch that the destination will never take. */
-export interface RejectedRow {
+/** Rows of a prepared batch of which the destination will never take `count`: all, where it says which. */
+export interface RejectedRows {
   readonly batch: PreparedBatch
-  readonly row: number
+  readonly rows: readonly number[]
+  readonly count: number
   readonly reason: string
 }
 
@@ -34,12 +35,40 @@ export class LetterWriter {
     ])
   }
 
-  async rejected(rows: readonly RejectedRow[], attempts: number): Promise<void> {
-    const letters = rows.map(({ batch, row, reason }) => {
-      const where = memberOf(batch.members, row)
-      return this.#span(where.member, where.row, this.#exporter, reason, attempts)
+  /** A letter per span; where only their number is known, one letter with all that it may be. */
+  async rejected(rejections: readonly RejectedRows[], attempts: number): Promise<void> {
+    const letters = rejections.flatMap((rejection) => {
+      const { batch, rows, count, reason } = rejection
+      if (count < rows.length) return [this.#some(rejection, attempts)]
+      return rows.map((row) => {
+        const where = memberOf(batch.members, row)
+        return this.#span(where.member, where.row, this.#exporter, reason, attempts)
+      })
     })
     await this.#letters.put(letters)
+  }
+
+  #some({ batch, rows, count, reason }: RejectedRows, attempts: number): NewDeadLetter {
+    const first = memberOf(batch.members, rows[0] ?? 0)
+    const byMember = new Map<SourceMember, number[]>()
+    for (const each of rows) {
+      const { member, row } = memberOf(batch.members, each)
+      const within = byMember.get(member)
+      if (within === undefined) byMember.set(member, [row])
+      else within.push(row)
+    }
+    const parts = Array.from(byMember, ([member, within]) =>
+      decodeBatch(member.member.bytes, metaOf(member)).select(within).encode(),
+    )
+    return {
+      ...this.#common(first.member, attempts),
+      component: this.#exporter,
+      reason,
+      row: first.member.row + first.row,
+      spans: count,
+      format: 'otlp',
+      body: Buffer.concat(parts),
+    }
   }
 
   #refused({ member, row, reason }: Refused, attempts: number): NewDeadLetter {

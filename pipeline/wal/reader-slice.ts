@@ -2,7 +2,7 @@ import type { Batch } from '../batch/batch.ts'
 import type { RowSpan } from './cursor-record.ts'
 import { addLedger, dropsToLedger, EMPTY_LEDGER, subtractLedger, type Ledger } from './ledger.ts'
 import type { PreparedBatch, PreparedRange } from './reader-prepare.ts'
-import type { RejectedRow } from './reader-letters.ts'
+import type { RejectedRows } from './reader-letters.ts'
 
 /** One batch of a delivery: the prepared one itself, or a copy in which only the wanted rows are live. */
 export interface SliceBatch {
@@ -59,13 +59,16 @@ export function liveRows({ batches, span: [first, end] }: Slice): number[] {
 }
 
 /** What became of the batches that the destination took. */
-export function settle(batches: readonly SliceBatch[], rejected: readonly RejectedRow[]): Ledger {
+export function settle(batches: readonly SliceBatch[], rejected: readonly RejectedRows[]): Ledger {
   let ledger = EMPTY_LEDGER
   for (const { batch, before } of batches) {
     const dropped = subtractLedger(dropsToLedger(batch.drops()), before)
     ledger = addLedger(ledger, { ...dropped, stored: batch.live })
   }
-  const dead = rejected.filter(({ batch, row }) => isLiveIn(batches, batch, row)).length
+  let dead = 0
+  for (const { batch, rows, count } of rejected) {
+    dead += Math.min(count, rows.filter((row) => isLiveIn(batches, batch, row)).length)
+  }
   return addLedger(ledger, { stored: -dead, dead_lettered: dead })
 }
 

@@ -1,0 +1,192 @@
+import type { SecureContextOptions } from 'node:tls'
+import type { Batch } from '../../pipeline/batch/batch.ts'
+import type { Batching, Delivery, DeliveryOutcome, Exporter } from '../../pipeline/component.ts'
+import type { Outcome } from '../../pipeline/consumer.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import { messageOf, retry } from '../../pipeline/fault.ts'
+import { clientContextOptions } from '../../pipeline/net/client-tls.ts'
+import type { Transport } from './answer.ts'
+import type { Config } from './config.ts'
+import { Endpoints } from './endpoints.ts'
+import { GrpcTransport } from './grpc.ts'
+import { HttpTransport } from './http.ts'
+import { encodeRequest, halves, planRequests, type Request } from './requests.ts'
+
+/** Requests of one delivery under way at once. */
+const AT_ONCE = 4
+const WARN_EVERY_MS = 60_000
+
+type Rejected = DeliveryOutcome['rejected'][number]
+
+/** What was sent of a range before it failed: its repeat goes on behind it. */
+interface Progress {
+  readonly token: string
+  readonly requests: number
+  readonly done: Map<number, readonly Rejected[]>
+}
+
+/** Sends spans on by OTLP. What a server took is not sent again by this process; after a crash the range in flight is. */
+export class OtlpExporter implements Exporter {
+  readonly batching: Batching
+  readonly #config: Config
+  readonly #context: Context
+  readonly #http: boolean
+  #endpoints: Endpoints | undefined
+  #tls: SecureContextOptions = {}
+  #reload: NodeJS.Timeout | undefined
+  #progress: Progress | undefined
+  #warnedMs = -Infinity
+
+  constructor(config: Config, context: Context) {
+    this.#config = config
+    this.#context = context
+    this.#http = (config.protocol ?? protocolOf(context.id)) === 'http'
+    const { max_spans: maxSpans, max_bytes: maxBytes, max_wait: maxWaitMs } = config.batch
+    this.batching = { maxSpans: maxSpans * AT_ONCE, maxBytes: maxBytes * AT_ONCE, maxWaitMs }
+  }
+
+  async start(): Promise<void> {
+    if (this.#endpoints !== undefined) return
+    const { tls, endpoint, balancer_name: balancer } = this.#config
+    this.#tls = tls === undefined ? {} : await clientContextOptions(tls)
+    const transports = [endpoint].flat().map((address) => [address, this.#open(address)] as const)
+    this.#endpoints = new Endpoints(transports, balancer === 'round_robin', this.#context.clock)
+    if (tls?.reload_interval) {
+      this.#reload = setInterval(() => void this.#reloadTls(), tls.reload_interval).unref()
+    }
+  }
+
+  stop(): Promise<void> {
+    clearInterval(this.#reload)
+    this.#endpoints?.close()
+    this.#endpoints = undefined
+    return Promise.resolve()
+  }
+
+  /** An empty request, which servers take (OTLP specification, "Full Success"). */
+  async probe(signal: AbortSignal): Promise<void> {
+    const answer = await this.#started().send(new Uint8Array(), signal)
+    if (answer.is === 'later') throw this.#unavailable(answer.message, answer.afterMs)
+  }
+
+  async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
+    const rejected: Rejected[] = []
+    for (const request of this.#plan([batch])) rejected.push(...(await this.#send(request, signal)))
+    return { rejected: rejected.map(({ rejection }) => rejection) }
+  }
+
+  async deliver({ batches, range }: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
+    const plan = this.#plan(batches)
+    const done = this.#resume(range.token, plan.length)
+    const todo = Array.from(plan.keys()).filter((index) => !done.has(index))
+    let failure: { readonly error: unknown } | undefined
+    const work = async (): Promise<void> => {
+      for (let at = todo.shift(); at !== undefined && failure === undefined; at = todo.shift()) {
+        try {
+          done.set(at, await this.#send(plan[at] as Request, signal))
+        } catch (error) {
+          failure ??= { error }
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
+    if (failure !== undefined) throw failure.error
+    this.#progress = undefined
+    return { rejected: Array.from(done.values()).flat() }
+  }
+
+  #plan(batches: readonly Batch[]): Request[] {
+    const { max_spans: maxSpans, max_bytes: maxBytes } = this.#config.batch
+    return planRequests(batches, { maxSpans, maxBytes })
+  }
+
+  #resume(token: string, requests: number): Map<number, readonly Rejected[]> {
+    if (this.#progress?.token !== token || this.#progress.requests !== requests) {
+      this.#progress = { token, requests, done: new Map() }
+    }
+    return this.#progress.done
+  }
+
+  /** Throws what is worth a repeat; what was rejected for good is the result. */
+  async #send(request: Request, signal: AbortSignal): Promise<readonly Rejected[]> {
+    const answer = await this.#started().send(encodeRequest(request), signal)
+    if (answer.is === 'later') throw this.#unavailable(answer.message, answer.afterMs)
+    if (answer.is === 'taken') return this.#taken(request, answer.rejected, answer.message)
+    if (request.spans === 1) return rejections(request, answer.message)
+    const rejected: Rejected[] = []
+    for (const half of halves(request)) rejected.push(...(await this.#send(half, signal)))
+    return rejected
+  }
+
+  #taken(request: Request, rejected: number, message: string): readonly Rejected[] {
+    if (rejected <= 0) {
+      if (message !== '') this.#warn(message)
+      return []
+    }
+    const reason = message === '' ? 'rejected without a reason' : message
+    if (rejected >= request.spans) return rejections(request, reason)
+    return someOf(request, rejected, reason)
+  }
+
+  #warn(message: string): void {
+    const now = this.#context.clock()
+    if (now - this.#warnedMs < WARN_EVERY_MS) return
+    this.#warnedMs = now
+    this.#context.log.warn({ message }, 'The server took the spans with a warning')
+  }
+
+  #started(): Endpoints {
+    if (this.#endpoints === undefined) throw retry('EXPORT_UNAVAILABLE', `${this.#context.id}: not started`)
+    return this.#endpoints
+  }
+
+  #unavailable(message: string, afterMs: number): Error {
+    return retry('EXPORT_UNAVAILABLE', `${this.#context.id}: ${message}`, afterMs)
+  }
+
+  #open(address: string): Transport {
+    return this.#http
+      ? new HttpTransport(address, this.#config, this.#tls)
+      : new GrpcTransport(address, this.#config, this.#tls)
+  }
+
+  async #reloadTls(): Promise<void> {
+    const { tls } = this.#config
+    if (tls === undefined) return
+    try {
+      const fresh = await clientContextOptions(tls)
+      if (JSON.stringify(fresh) === JSON.stringify(this.#tls)) return
+      this.#tls = fresh
+      this.#endpoints?.replace((address) => this.#open(address))
+      this.#context.log.info('TLS certificate reloaded')
+    } catch (error) {
+      this.#context.log.warn(
+        { error: messageOf(error) },
+        'TLS files changed but are not usable; the old ones stay',
+      )
+    }
+  }
+}
+
+/** `otlp_http/x` and `otlphttp` speak HTTP, as in the collector. */
+function protocolOf(id: string): 'grpc' | 'http' {
+  return /^otlp_?http(\/|$)/.test(id) ? 'http' : 'grpc'
+}
+
+function rejections({ parts }: Request, reason: string): Rejected[] {
+  return parts.map(({ batch, rows }) => ({ batch, rejection: { rows, reason } }))
+}
+
+/**
+ * OTLP tells how many, not which. The counts sum up to the server's, and every span that may be meant is in a rejection,
+ * so that the dead letters hold all that may be lost.
+ */
+function someOf({ parts, spans }: Request, rejected: number, message: string): Rejected[] {
+  const reason = `${rejected} of the ${spans} spans of one request: ${message}`
+  let left = rejected
+  return parts.map(({ batch, rows }) => {
+    const count = Math.min(left, rows.length)
+    left -= count
+    return { batch, rejection: { rows, reason, count } }
+  })
+}
