@@ -19,7 +19,7 @@ const folders = [
   'bench',
 ]
 const stamp = join(root, 'dist', '.build-stamp')
-const ASSETS = /\.(proto|sql|json|yaml|csv)$/
+const ASSETS = /\.(proto|sql|json|yaml|csv|wasm)$/
 
 function newest(path) {
   const stat = statSync(path)

@@ -94,6 +94,12 @@ const JOINTS = ['', '_', '-', '.', ' '] as const
 /** Where the words of a pair meet, for those of which each alone is too common to look for: `card number`, `credit card`. */
 const MEETINGS = ['ard n', 'cc n', 'dit c']
 
+/** What the text must have where such a word was found: `card not` is none. Camel case ends a word with a capital. */
+const NUMBERED = /[aA][rR][dD][ _.-]?[nN](?:[uU]|[oO](?![a-z]))/
+export const CONFIRMED: ReadonlyMap<string, RegExp> = new Map(
+  JOINTS.map((joint) => [`ard${joint}n`, NUMBERED]),
+)
+
 /** Parts of names, of which every sensitive name has one: for prefilters. `more`: names that config adds. */
 export function sensitiveWords(more: readonly string[]): string[] {
   const pairs = [...MEETINGS, ...more.map((name) => wordsOf(name).join(' '))]

@@ -60,6 +60,17 @@ async function cleaned(value: string | number, options: object = {}, key = 'text
   return batch.text(batch.attr(0, keyId(key)))
 }
 
+it.each([
+  'cardNo=ab-cdef',
+  'card_no=ab-cdef',
+  'CARD_NUMBER=ab-cdef',
+  '{"card no": "ab-cdef"}',
+  "{'card.no': 'ab-cdef'}",
+])('knows %s by its words, though `card not` is none', async (text) => {
+  expect(await cleaned(text)).not.toContain('ab-cdef')
+  expect(await cleaned(`${text} and the card not found`)).not.toContain('ab-cdef')
+})
+
 describe('a canary in every place', () => {
   it('is in none afterwards', async () => {
     const batch = decodeJsonBatch(

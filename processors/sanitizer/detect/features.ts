@@ -1,3 +1,12 @@
+import {
+  FOUR,
+  scanners,
+  START,
+  THRESHOLDS,
+  WORD_SHIFT,
+  type ByteScanner,
+  type ScanTables,
+} from './byte-scanner.ts'
 import { Keywords } from './keywords.ts'
 
 /**
@@ -15,7 +24,7 @@ export const FEATURE = {
   run: 1 << 20,
   at: 1 << 28,
   /** A keyword may be in it. */
-  word: 1 << 25,
+  word: 1 << WORD_SHIFT,
   /** Escapes that may hide any of the above: `%40`, `\u0040`, a character beyond ASCII that is folded to it. */
   escape: 1 << 26,
 } as const
@@ -46,16 +55,11 @@ for (let code = 0; code < 256; code++) {
     // In the runs' counter, beyond any run of less than 4096; what follows an `@` may count on from it.
     (char === '@' ? FEATURE.at : 0)
 }
-/** Taken into locals by the loops: the engine reads a module's variables anew each time. */
-const TABLES = [CLASS, KEEP, ADD] as const
-const START = 2 | (3 << 8)
-const THRESHOLDS = FEATURE.digits | FEATURE.colons | FEATURE.run | FEATURE.at
 const ESCAPES = ['%40', '%3a', '\\u00', '%2f%2f']
 const ESCAPED = /%40|%3a|%2f%2f|\\u00/i
 
 /** A class's five bits. */
 const MASK = 31
-const FOURS = 0xfffff
 
 export interface TextFeatures {
   readonly bits: number
@@ -67,37 +71,29 @@ const NO_WORDS: readonly number[] = []
 
 export class Features {
   readonly words: Keywords
+  readonly tables: ScanTables
+  /** Gives a scanner over the bytes, good until the next one is asked for. */
+  readonly over: (bytes: Uint8Array) => ByteScanner
   /** One bit per four characters. */
   readonly #bits: Uint8Array = new Uint8Array(1 << 17)
 
-  /** `words` in lower case, ASCII, two characters or more. */
-  constructor(words: readonly string[]) {
+  readonly #confirmed: ReadonlyMap<number, RegExp>
+
+  /** `words` in lower case, ASCII, two characters or more. `confirmed`: words that count only where the pattern matches too. */
+  constructor(words: readonly string[], confirmed: ReadonlyMap<string, RegExp> = new Map()) {
     this.words = new Keywords(words)
+    const patterns = this.words.words.map((word, index) => [index, confirmed.get(word)] as const)
+    this.#confirmed = new Map(patterns.filter((entry): entry is [number, RegExp] => entry[1] !== undefined))
     for (const word of [...words, ...ESCAPES]) this.#mark(word)
+    this.tables = { classes: CLASS, keep: KEEP, add: ADD, fours: this.#bits }
+    this.over = scanners(this.tables)
   }
 
-  /** FEATURE bits of `bytes[start, end)`. `word` is only a suspicion here. */
-  ofBytes(bytes: Uint8Array, start: number, end: number): number {
-    const bits = this.#bits
-    const [classes, keep, add] = TABLES
-    let counters = START
-    let seen = 0
-    let four = 0
-    let hit = 0
-    for (let i = start; i < end; i++) {
-      const byte = bytes[i]!
-      four = ((four << 5) | classes[byte]!) & FOURS
-      hit |= bits[four >>> 3]! >>> (four & 7)
-      counters = ((counters & keep[byte]!) + add[byte]!) | 0
-      seen |= counters
-    }
-    return (seen & THRESHOLDS) | ((hit & 1) << 25)
-  }
-
-  /** The same of a string; here `word` and `escape` are exact, and say which. */
+  /** The features of a string; here `word` and `escape` are exact, and say which. */
   ofText(text: string): TextFeatures {
     const bits = this.#bits
-    const [classes, keep, add] = TABLES
+    // In locals: the engine reads a module's variables anew each time.
+    const [classes, keep, add] = [CLASS, KEEP, ADD]
     let counters = START
     let seen = 0
     let four = 0
@@ -105,16 +101,22 @@ export class Features {
     for (let i = 0; i < text.length; i++) {
       const code = text.charCodeAt(i)
       const byte = code < 256 ? code : 0
-      four = ((four << 5) | classes[byte]!) & FOURS
+      four = ((four << 5) | classes[byte]!) & FOUR
       hit |= bits[four >>> 3]! >>> (four & 7)
       counters = ((counters & keep[byte]!) + add[byte]!) | 0
       seen |= counters
     }
     const found = seen & THRESHOLDS
     if ((hit & 1) === 0) return { bits: found, words: NO_WORDS }
-    const words = this.words.scan(text)
+    const words = this.#scan(text)
     const escape = ESCAPED.test(text) ? FEATURE.escape : 0
     return { bits: found | escape | (words.length > 0 ? FEATURE.word : 0), words }
+  }
+
+  #scan(text: string): readonly number[] {
+    const words = this.words.scan(text)
+    if (!words.some((word) => this.#confirmed.has(word))) return words
+    return words.filter((word) => this.#confirmed.get(word)?.test(text) !== false)
   }
 
   #mark(word: string): void {

@@ -1,4 +1,4 @@
-import type { SensitiveKeys } from '../keys.ts'
+import { CONFIRMED, type SensitiveKeys } from '../keys.ts'
 import { isWeak, secretRules, secrets } from '../secrets/secrets.ts'
 import { assignments } from './assignments.ts'
 import { email, urlCredentials } from './at.ts'
@@ -24,7 +24,7 @@ export function createDetectors(
   words: readonly string[],
 ): Detectors {
   const keywords = secretRules().rules.flatMap((rule) => rule.keywords.filter((word) => !isWeak(word)))
-  const features = new Features([...new Set([...keywords, ...NUMBER_WORDS, ...words])])
+  const features = new Features([...new Set([...keywords, ...NUMBER_WORDS, ...words])], CONFIRMED)
   const all = [
     privateKey,
     jwt,

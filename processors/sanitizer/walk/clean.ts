@@ -1,3 +1,5 @@
+import type { ByteScanner } from '../detect/byte-scanner.ts'
+
 /** Cheap proofs that what the prefilter saw is nothing: ids in hex, counts, values that were looked at before. */
 
 const RUN = 16
@@ -45,10 +47,10 @@ const AFTERWARDS = new Set(
 const LONGEST_GAP = 8
 
 /** True when the digits are parts of ids, or whole words of 6 to 11 and no word around says what they are. */
-export function hasBareNumbers(bytes: Buffer, from: number, to: number): boolean {
+export function hasBareNumbers(bytes: Buffer, scan: ByteScanner, from: number, to: number): boolean {
   let at = from
   for (;;) {
-    while (at < to && !isDigit(bytes[at]!)) at++
+    at = scan.digit(at, to)
     if (at >= to) return true
     const start = at
     let last = at
@@ -129,9 +131,17 @@ export class CleanValues {
   }
 }
 
-/** FNV-1a, folded to a slot. */
+/** Of the length and the first, middle and last four bytes: values that it takes for one another only displace each other. */
 function hash(bytes: Uint8Array, start: number, size: number): number {
-  let h = 0x811c9dc5
-  for (let i = start; i < start + size; i++) h = Math.imul(h ^ bytes[i]!, 0x01000193)
+  const middle = start + (size >> 1) - 2
+  const last = start + size - 4
+  const h =
+    Math.imul(four(bytes, start), 0x9e3779b1) ^
+    Math.imul(four(bytes, middle), 0x85ebca6b) ^
+    Math.imul(four(bytes, last) ^ size, 0xc2b2ae35)
   return (h ^ (h >>> 15)) & (SLOTS - 1)
+}
+
+function four(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
 }

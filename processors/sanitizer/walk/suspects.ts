@@ -3,6 +3,7 @@ import type { RawView } from '../../../pipeline/batch/raw.ts'
 import { ATTR } from '../../../pipeline/batch/batch.ts'
 import { ATTR_AT, EVENT, foreignKey, LINK, RESOURCE, SCOPE, SPAN } from '../../../proto/otlp/table.ts'
 import { intAt } from '../../../proto/wire.ts'
+import type { ByteScanner } from '../detect/byte-scanner.ts'
 import { FEATURE, type Features } from '../detect/features.ts'
 import type { SensitiveKeys } from '../keys.ts'
 import { MARK } from './mark.ts'
@@ -32,6 +33,8 @@ const NAMING = 3
 const MEANING =
   /phone|mobile|tel|fax|cell|msisdn|whatsapp|contact|ssn|social|tax|tin|pass|pasap|cpf|sin|tfn|bsn|burger|pesel|aadha|uidai|steuer|idnr/i
 
+const NOTHING = new Uint8Array(0)
+
 /** Finds the spans that are not clean, from the wire's bytes: a clean span is not decoded. */
 export class SuspectFinder {
   readonly #features: Features
@@ -40,15 +43,18 @@ export class SuspectFinder {
   readonly #wouldChange: (text: string, key: string) => boolean
   readonly #clean = new CleanValues()
   #verdicts: Uint8Array = new Uint8Array(1 << 15)
+  #scan: ByteScanner
 
   constructor(features: Features, keys: SensitiveKeys, wouldChange: (text: string, key: string) => boolean) {
     this.#features = features
+    this.#scan = features.over(NOTHING)
     this.#keys = keys
     this.#wouldChange = wouldChange
   }
 
   find(view: RawView): Suspects {
     const { table } = view
+    this.#scan = this.#features.over(view.bytes)
     const rows: number[] = []
     for (let row = 0; row < table.rows; row++) if (this.#span(view, row)) rows.push(row)
     return { rows, around: table.hasUnlisted || this.#around(view), hasUnlisted: table.hasUnlisted }
@@ -139,7 +145,7 @@ export class SuspectFinder {
     const end = off + attrs[at + ATTR_AT.len]!
     const name = key > 0 ? keyName(key as KeyId) : foreignName(view, key)
     if (type === ATTR.int) return this.#wouldChange(String(intAt(view.bytes, off)), name)
-    if (this.#features.ofBytes(view.bytes, off, end) === 0) return false
+    if (this.#scan.features(off, end) === 0) return false
     return type !== ATTR.string || this.#wouldChange(view.bytes.toString('utf8', off, end), name)
   }
 
@@ -156,7 +162,7 @@ export class SuspectFinder {
 
   /** `isNested`: the bytes are of a list or map, or no text at all. */
   #value({ bytes }: RawView, off: number, len: number, isNested: boolean): boolean {
-    const features = this.#features.ofBytes(bytes, off, off + len)
+    const features = this.#scan.features(off, off + len)
     if (features === 0) return false
     if (isNested) return features !== FEATURE.run || !hasDullRuns(bytes, off, off + len)
     return this.#isSuspect(bytes, off, len, features)
@@ -164,10 +170,11 @@ export class SuspectFinder {
 
   #isSuspect(bytes: Buffer, off: number, len: number, suspected: number): boolean {
     if (this.#clean.has(bytes, off, len)) return false
-    if (isNothing(bytes, off, len, suspected)) return false
+    if (isNothing(bytes, this.#scan, off, len, suspected)) return false
     const text = bytes.toString('utf8', off, off + len)
     const isClean =
-      (suspected & FEATURE.word) !== 0 && isNothing(bytes, off, len, this.#features.ofText(text).bits)
+      (suspected & FEATURE.word) !== 0 &&
+      isNothing(bytes, this.#scan, off, len, this.#features.ofText(text).bits)
     if (!isClean && this.#wouldChange(text, '')) return true
     this.#clean.add(bytes, off, len)
     return false
@@ -175,10 +182,10 @@ export class SuspectFinder {
 }
 
 /** What the prefilter saw is digits that are bare, and runs that are dull. */
-function isNothing(bytes: Buffer, off: number, len: number, features: number): boolean {
+function isNothing(bytes: Buffer, scan: ByteScanner, off: number, len: number, features: number): boolean {
   if ((features & ~(FEATURE.run | FEATURE.digits)) !== 0) return false
   if ((features & FEATURE.run) !== 0 && !hasDullRuns(bytes, off, off + len)) return false
-  return (features & FEATURE.digits) === 0 || hasBareNumbers(bytes, off, off + len)
+  return (features & FEATURE.digits) === 0 || hasBareNumbers(bytes, scan, off, off + len)
 }
 
 function foreignName(view: RawView, key: number): string {
