@@ -32,6 +32,11 @@ export const VERBS: readonly VerbEntry[] = [
     load: () => import('./cost.ts'),
   },
   {
+    name: 'reprice',
+    summary: 'price what is stored again, with the prices of now',
+    load: () => import('./reprice.ts'),
+  },
+  {
     name: 'trace',
     summary: 'one trace as a tree with latency, tokens and cost',
     load: () => import('./trace.ts'),
@@ -63,7 +68,7 @@ export const VERBS: readonly VerbEntry[] = [
 
 /** Verbs of the specification that a later version builds. */
 const LATER = ['tail', 'runs', 'replay', 'dlq', 'audit', 'consent']
-const LATER_TOO = ['redact', 'erase', 'certificate', 'job', 'reprice', 'cursor', 'doctor', 'test']
+const LATER_TOO = ['redact', 'erase', 'certificate', 'job', 'cursor', 'doctor', 'test']
 
 /** argv without node and script → exit code: 0 ok, 1 failed, 2 usage. Never throws. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {

@@ -2,6 +2,7 @@ import type { Batch } from './batch/batch.ts'
 import type { Admission, Head, Standing } from './admission.ts'
 import type { Consumer, Outcome, Rejection } from './consumer.ts'
 import type { LogWorker } from './follower.ts'
+import type { Reprice, Repriceable } from './reprice.ts'
 
 /**
  * created → start → running → stop. `create` does no I/O. `stop` is idempotent, safe before `start`, and returns
@@ -36,6 +37,8 @@ export interface Processor extends Component {
    * instance of the processor of its own.
    */
   readonly ahead?: LogWorker
+  /** Prices stored calls again. Only on the processor that prices, in the store process. */
+  readonly reprice?: Reprice
 }
 
 /** The frozen composition of one delivery of a cursor. */
@@ -80,6 +83,8 @@ export interface Exporter extends Component, Consumer {
   readonly batching?: Batching
   /** Read access to what this exporter has stored (ClickHouse). Only on exporters in the store process. */
   readonly queryable?: Queryable
+  /** Can have its stored calls priced again. Only on exporters in the store process. */
+  readonly repriceable?: Repriceable
 }
 
 export interface Batching {

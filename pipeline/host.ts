@@ -1,4 +1,5 @@
 import type { QueryRequest, QueryResult } from './component.ts'
+import type { RepriceRequest, RepriceResult } from './reprice.ts'
 
 /** Health of one component, in the words of the collector's component status (healthcheckv2). */
 export type Status =
@@ -47,4 +48,6 @@ export interface Host {
   reload(): Promise<{ readonly configDigest: string; readonly changed: readonly string[] }>
   /** Runs a checked SELECT where the data is (the store process). Fault NOT_FOUND when no exporter can be queried. */
   query(request: QueryRequest, signal: AbortSignal): Promise<QueryResult>
+  /** Prices what is stored again. Fault NOT_FOUND when no pipeline prices into a store that can be repriced. */
+  reprice(request: RepriceRequest, signal: AbortSignal): Promise<RepriceResult>
 }

@@ -3,11 +3,13 @@ import type { Batching, Delivery, DeliveryOutcome, Exporter, Queryable } from '.
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
+import type { Repriceable } from '../../pipeline/reprice.ts'
 import type { Config } from './config.ts'
 import type { Connection } from './connection.ts'
 import { openEmbedded } from './embedded.ts'
 import { Inserts } from './inserts.ts'
 import { userQuery } from './query.ts'
+import { repriceTable } from './reprice/reprice.ts'
 import { prepare } from './schema.ts'
 import { openServer } from './server.ts'
 import { targetOf, type Target } from './target.ts'
@@ -15,6 +17,7 @@ import { targetOf, type Target } from './target.ts'
 export class ClickHouseExporter implements Exporter {
   readonly batching: Batching
   readonly queryable: Queryable
+  readonly repriceable: Repriceable
   readonly #config: Config
   readonly #context: Context
   readonly #target: Target
@@ -34,6 +37,20 @@ export class ClickHouseExporter implements Exporter {
     }
     this.queryable = {
       query: (request, signal) => userQuery(this.#open(), this.#target, request, signal),
+    }
+    this.repriceable = {
+      reprice: async (request, price, signal) =>
+        repriceTable(
+          {
+            connection: this.#open(),
+            target: this.#target,
+            log: context.log,
+            isShared: config.endpoint !== 'embedded',
+          },
+          request,
+          price,
+          signal,
+        ),
     }
   }
 

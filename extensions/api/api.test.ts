@@ -136,6 +136,7 @@ describe('api: who may do what', () => {
       'DELETE /v1/keys/{key} admin',
       'POST /v1/secrets/reseal admin',
       'POST /v1/pseudonym admin',
+      'POST /v1/reprice admin',
     ])
     for (const { method, path, role } of api.routes) {
       const as = async (headers: Record<string, string>) =>

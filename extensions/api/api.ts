@@ -16,6 +16,7 @@ import { problemOf } from './problem.ts'
 import { QueryRoute } from './query.ts'
 import { paramsOf, type Reply, type Route } from './route.ts'
 import { pseudonymRoute } from './pseudonym.ts'
+import { repriceRoute } from './reprice.ts'
 import { routesOf } from './routes.ts'
 
 const RELOAD = '/-/reload'
@@ -48,6 +49,7 @@ export class ApiExtension implements Extension {
       ...routesOf(host, new QueryRoute(host, options.query), context.clock),
       ...identityRoutes(context),
       pseudonymRoute(context.pseudonyms),
+      repriceRoute(host),
     ]
   }
 

@@ -4,6 +4,7 @@ import { messageOf, reject, retry } from '../fault.ts'
 import type { Health, Host } from '../host.ts'
 import { within } from '../net/within.ts'
 import { StatusBoard } from '../status-board.ts'
+import type { RepriceRequest, RepriceResult } from '../reprice.ts'
 import { StoreProcess } from '../store/store-process.ts'
 import { setLevel } from '../telemetry/logger.ts'
 import type { Counter } from '../telemetry/meter.ts'
@@ -168,6 +169,10 @@ export class Daemon implements Host {
 
   query(request: QueryRequest): Promise<QueryResult> {
     return this.#store.query(request)
+  }
+
+  reprice(request: RepriceRequest): Promise<RepriceResult> {
+    return this.#store.reprice(request)
   }
 
   async metrics(): Promise<string> {

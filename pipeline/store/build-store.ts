@@ -23,6 +23,8 @@ export interface ChainPlan {
   readonly chain: StoreChain
   readonly connector: Node
   readonly exporter: Node
+  /** Those of the chain, as they are, not as they are observed. */
+  readonly processors: readonly Node[]
 }
 
 /** Who reads the log of a pipeline ahead of its chains. */
@@ -131,6 +133,7 @@ function chainTo(
     key: [cursor, ...[connector, ...processors, exporter].map((part) => part.key)].join('\n'),
     connector,
     exporter,
+    processors,
     chain: {
       cursor,
       pipeline: pipeline.id,

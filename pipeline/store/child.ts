@@ -46,6 +46,7 @@ export function runStoreProcess(setup: ChildSetup): void {
       }
     },
     query: (request) => engine().query(request),
+    reprice: (request) => engine().reprice(request),
     health: () => engine().health(),
     metrics: () => life?.services.meter.snapshot() ?? [],
     async stop({ deadlineMs }) {

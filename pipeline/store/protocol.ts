@@ -1,5 +1,6 @@
 import type { QueryRequest, QueryResult } from '../component.ts'
 import type { ComponentHealth } from '../host.ts'
+import type { RepriceRequest, RepriceResult } from '../reprice.ts'
 import type { MetricSnapshot } from '../telemetry/prom-meter.ts'
 
 /** What the daemon's main process asks of its store process. */
@@ -11,6 +12,7 @@ export type StoreMethods = {
     readonly gives: { readonly changed: readonly string[] }
   }
   readonly query: { readonly takes: QueryRequest; readonly gives: QueryResult }
+  readonly reprice: { readonly takes: RepriceRequest; readonly gives: RepriceResult }
   readonly health: { readonly takes: null; readonly gives: StoreHealth }
   readonly metrics: { readonly takes: null; readonly gives: MetricSnapshot }
   /** Finishes what is in flight within the deadline, then the process exits. */

@@ -7,6 +7,8 @@ import type { StatusBoard } from '../status-board.ts'
 import { buildStore, connectorOf, type ChainPlan, type FollowerPlan, type StoreGraph } from './build-store.ts'
 import type { StoreHealth } from './protocol.ts'
 import { sleep } from '../sleep.ts'
+import type { RepriceRequest, RepriceResult } from '../reprice.ts'
+import { repriceStored } from './reprice-stored.ts'
 
 const RESTART_MIN_MS = 500
 const RESTART_MAX_MS = 30_000
@@ -29,6 +31,8 @@ export class StoreEngine {
   readonly #attached = new Map<string, ChainPlan>()
   readonly #following = new Map<string, FollowerPlan>()
   #changing: Promise<unknown> = Promise.resolve()
+  /** One at a time. */
+  #repricing: Promise<unknown> = Promise.resolve()
 
   constructor(services: Services, board: StatusBoard) {
     this.#services = services
@@ -166,6 +170,14 @@ export class StoreEngine {
         return queryable.query(request, AbortSignal.timeout(request.timeoutMs + 1000))
     }
     throw reject('NOT_FOUND', 'no exporter that can be queried (clickhouse) is running')
+  }
+
+  reprice(request: RepriceRequest): Promise<RepriceResult> {
+    const job = this.#repricing.then(() =>
+      repriceStored(this.#chains, this.#started, request, this.#stopping.signal),
+    )
+    this.#repricing = job.catch(() => undefined)
+    return job
   }
 
   health(): StoreHealth {

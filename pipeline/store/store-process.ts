@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { QueryRequest, QueryResult } from '../component.ts'
 import { faultOf, messageOf, reject, retry } from '../fault.ts'
 import { sleep } from '../sleep.ts'
+import type { RepriceRequest, RepriceResult } from '../reprice.ts'
 import type { MetricSnapshot } from '../telemetry/prom-meter.ts'
 import type { Counter, Meter } from '../telemetry/meter.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -20,6 +21,7 @@ export interface StoreProcessOptions {
 
 const START_TIMEOUT_MS = 60_000
 const RELOAD_TIMEOUT_MS = 60_000
+const REPRICE_MORE_MS = 120_000
 const WATCH_MS = 10_000
 const HANG_MS = 60_000
 const RESTART_MIN_MS = 250
@@ -247,6 +249,12 @@ export class StoreProcess {
   query(request: QueryRequest): Promise<QueryResult> {
     if (this.#rpc === undefined) return Promise.reject(retry('EXPORT_UNAVAILABLE', this.#trouble, 1000))
     return this.#rpc.call('query', request, request.timeoutMs + 2000)
+  }
+
+  /** Bounded by the request's own budget and a statement or two. */
+  reprice(request: RepriceRequest): Promise<RepriceResult> {
+    if (this.#rpc === undefined) return Promise.reject(retry('EXPORT_UNAVAILABLE', this.#trouble, 1000))
+    return this.#rpc.call('reprice', request, request.budgetMs + REPRICE_MORE_MS)
   }
 
   /** Undefined while it is down. */

@@ -4,6 +4,7 @@ import { messageOf, reject } from '../../pipeline/fault.ts'
 import { COSTS, type SpanFacts } from '../../pipeline/batch/facts.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import type { Context } from '../../pipeline/factory.ts'
+import type { Reprice } from '../../pipeline/reprice.ts'
 import { accountsOf, type Usage } from '../../pipeline/usage/usage.ts'
 import { PriceBook } from './book.ts'
 import type { CostConfig } from './config.ts'
@@ -33,13 +34,24 @@ export class CostProcessor implements Processor {
   }
 
   process(batch: Batch): void {
-    if (this.#pricer === undefined) throw reject('START_FAILED', 'cost: process was called before start')
+    const pricer = this.#started()
     const facts = factsOf(batch)
+    const { tenant, receivedAtMs } = batch.meta
     for (let row = 0; row < facts.rows; row++) {
-      if (facts.leaf[row] === 1) this.#pricer.price(batch, facts, row)
+      if (facts.leaf[row] === 1) pricer.price(facts, row, tenant, batch.startMs(row) || receivedAtMs)
     }
     this.#counters?.add(facts, (row) => batch.isLive(row))
     this.#spend(batch, facts)
+  }
+
+  readonly reprice: Reprice = ({ facts, tenants, startMs }) => {
+    const pricer = this.#started()
+    for (let row = 0; row < facts.rows; row++) pricer.price(facts, row, tenants[row] ?? '', startMs[row] ?? 0)
+  }
+
+  #started(): Pricer {
+    if (this.#pricer === undefined) throw reject('START_FAILED', 'cost: used before it was started')
+    return this.#pricer
   }
 
   /** What daily quotas are measured by (processor limits). */

@@ -1,4 +1,3 @@
-import type { Batch } from '../../pipeline/batch/batch.ts'
 import { COSTS, COST_STATUS, TOKENS, type SpanFacts } from '../../pipeline/batch/facts.ts'
 import { AT } from '../../pipeline/genai/usage.ts'
 import type { PriceBook } from './book.ts'
@@ -32,8 +31,8 @@ export class Pricer {
     this.#overrides = overrides
   }
 
-  /** Prices row `row`; the columns say how it went. */
-  price(batch: Batch, facts: SpanFacts, row: number): void {
+  /** Prices row `row`, a call of `tenant` that started at `atMs`; the columns say how it went. */
+  price(facts: SpanFacts, row: number, tenant: string, atMs: number): void {
     const to = row * COSTS.length
     for (let part = to; part < to + COSTS.length; part++) facts.cost[part] = 0n
     facts.priceModel[row] = ''
@@ -41,7 +40,7 @@ export class Pricer {
     facts.costReason[row] = ''
     facts.costStatus[row] = NONE
     if (facts.leaf[row] !== 1) return
-    const reason = this.#compute(batch, facts, row)
+    const reason = this.#compute(facts, row, tenant, atMs)
     if (reason === undefined) {
       facts.costStatus[row] = COMPUTED
       return
@@ -53,15 +52,14 @@ export class Pricer {
     if (provided >= 0n) facts.cost[to] = provided
   }
 
-  #compute(batch: Batch, facts: SpanFacts, row: number): Reason | undefined {
+  #compute(facts: SpanFacts, row: number, tenant: string, atMs: number): Reason | undefined {
     if (!hasTokens(facts, row)) return 'no_tokens'
     const response = facts.responseModel[row] ?? ''
     const request = facts.requestModel[row] ?? ''
     if (response === '' && request === '') return 'no_model'
     const terms = termsOf(facts, row)
-    const atMs = batch.startMs(row) || batch.meta.receivedAtMs
     const provider = facts.provider[row] ?? ''
-    const found = this.#find(batch.meta.tenant, provider, response, request, atMs, terms)
+    const found = this.#find(tenant, provider, response, request, atMs, terms)
     if (typeof found === 'string') return found
     const at = row * TOKENS.length
     const outcome = calculate(found.card, facts.tokens, at, facts.cost, row * COSTS.length)

@@ -43,5 +43,13 @@ export function extensionContext(id: string): ExtensionContext {
 /** A daemon of which only `parts` answer. */
 export function stubHost(parts: Partial<Host>): Host {
   const absent = () => Promise.reject(reject('NOT_FOUND', 'not part of this test'))
-  return { version: 'test', health: absent, metrics: absent, reload: absent, query: absent, ...parts }
+  return {
+    version: 'test',
+    health: absent,
+    metrics: absent,
+    reload: absent,
+    query: absent,
+    reprice: absent,
+    ...parts,
+  }
 }
