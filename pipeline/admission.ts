@@ -1,3 +1,4 @@
+import type { Batch } from './batch/batch.ts'
 import type { Consumer } from './consumer.ts'
 
 /** What is known of a request before its body is read. */
@@ -67,6 +68,11 @@ export interface Entry extends Consumer {
   admit(head: Head): Promise<Admitted>
   /** Absent where no WAL stands behind the receiver: then nobody knows what became of a batch without an answer. */
   readonly lookback?: Lookback | undefined
+  /**
+   * Runs the processors that redact over what a receiver is about to keep besides batches, as a batch made for it. Absent:
+   * nothing is redacted here. Rejects with the Fault of a processor that could not check it.
+   */
+  readonly redact?: ((batch: Batch) => Promise<void>) | undefined
 }
 
 /**

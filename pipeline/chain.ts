@@ -2,6 +2,7 @@ import type { Admission, Admitted, Entry, Head, Lookback, Standing } from './adm
 import type { Batch } from './batch/batch.ts'
 import type { Processor } from './component.ts'
 import { ACCEPTED, type Consumer, type Outcome, type Rejection } from './consumer.ts'
+import { reject } from './fault.ts'
 
 /** The data's path: processors in order, then the consumer; fan-out; and the admission that stands before it all. */
 
@@ -78,10 +79,20 @@ export interface EntryFacts {
 /** Where a receiver delivers: the admissions of all processors in pipeline order, then the consumer. */
 export function entry(processors: readonly Processor[], consumer: Consumer, facts: EntryFacts): Entry {
   const judges = processors.filter((processor) => processor.admit !== undefined)
+  const redactors = processors.filter((processor) => processor.redacts === true)
   return {
     ...facts,
+    redact: redactors.length === 0 ? undefined : redaction(redactors),
     admit: (head) => admitAll(judges, head),
     consume: (batch, signal) => consumer.consume(batch, signal),
+  }
+}
+
+function redaction(redactors: readonly Processor[]): (batch: Batch) => Promise<void> {
+  return async (batch) => {
+    const { rejected } = await inOrder(redactors)(batch)
+    const [first] = rejected
+    if (first !== undefined) throw reject('SANITIZER_FAILED', first.reason)
   }
 }
 

@@ -22,6 +22,8 @@ export type Receiver = Component
 export interface Processor extends Component {
   /** Edits, annotates or drops in place; returns what it rejects (or nothing). Deterministic: see design law 5. */
   process(batch: Batch): Outcome | void | Promise<Outcome | void>
+  /** It takes out what must not rest anywhere: receivers have it look at what they keep besides batches (`Entry.redact`). */
+  readonly redacts?: boolean
   /**
    * Before the WAL: hears what became of each batch that entered the pipeline; undefined: it was refused, or its fate is
    * not known and the sender will repeat it. Does not throw.

@@ -23,6 +23,10 @@ export class EntrySwitch implements Entry {
     return this.#target?.lookback
   }
 
+  get redact(): Entry['redact'] {
+    return this.#target?.redact
+  }
+
   point(target: Entry): void {
     this.#target = target
   }

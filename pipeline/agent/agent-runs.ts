@@ -6,6 +6,7 @@ import { Appender, type Appended, type AppendRequest } from './append.ts'
 import type { RunId } from './ids.ts'
 import { endRun, readRun, startRun, type EndRequest, type StartRequest } from './lifecycle.ts'
 import { positions, type RunServices } from './publish.ts'
+import { Redactor } from './redactor.ts'
 import type { RunRecord } from './run-record.ts'
 import { RunStore } from './runs.ts'
 import { sweepRuns } from './sweep.ts'
@@ -39,6 +40,7 @@ export class AgentRuns {
       store: new RunStore({ state }),
       state,
       next,
+      redactor: new Redactor(next, context.clock),
       receiver: context.id,
       clock: context.clock,
       position: positions(next),

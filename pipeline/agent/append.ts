@@ -86,7 +86,8 @@ export class Appender {
     return answer
   }
 
-  async #run(request: AppendRequest, ids: Ids): Promise<readonly Appended[]> {
+  async #run(given: AppendRequest, ids: Ids): Promise<readonly Appended[]> {
+    const request = await this.#keepable(given)
     const reservations = await this.#reserve(request, ids)
     // All runs of a batch are published at once: what one of them knows to be there is there.
     const isStored = reservations.some(({ entry }) => entry.pending === undefined)
@@ -95,6 +96,23 @@ export class Appender {
       if (reservations[at]?.entry.pending !== undefined) this.#services.store.noteAnswered(run, ids.key)
     }
     return request.groups.map(({ run }, at) => answerOf(run, reservations[at]?.entry))
+  }
+
+  /** With the names of actions as state may keep them. */
+  async #keepable(request: AppendRequest): Promise<AppendRequest> {
+    const { redactor } = this.#services
+    const groups = request.groups.map(async (group) => ({
+      ...group,
+      events: await Promise.all(
+        group.events.map(async (checked) => {
+          if (checked.event.type !== 'action_request') return checked
+          const { action } = checked.event.payload
+          const keptAction = await redactor.action(request.sender, action)
+          return keptAction === action ? checked : { ...checked, keptAction }
+        }),
+      ),
+    }))
+    return { ...request, groups: await Promise.all(groups) }
   }
 
   /** In all runs or in none. */
@@ -122,7 +140,7 @@ export class Appender {
     ids: Ids,
     position: string,
   ): Promise<Reservation> {
-    const { store, clock, receiver, state } = this.#services
+    const { store, clock, receiver, state, redactor } = this.#services
     const nowMs = clock()
     const plan = { request, group, ids, position, nowMs, receiver }
     const found = await store.change(group.run, (view) => {
@@ -132,7 +150,9 @@ export class Appender {
     if (found !== undefined) return found
     // So that the run is ended one day even if this daemon dies after the next write.
     await openMark(state(), receiver, group.run)
-    return store.change(group.run, (view) => reserve({ ...view, record: view.record ?? begun(plan) }, plan))
+    const labels = await redactor.labels(request.sender, labelsOf(group))
+    const begun = newRecord({ id: group.run.id, receiver, made: '', labels }, request.sender, nowMs)
+    return store.change(group.run, (view) => reserve({ ...view, record: view.record ?? begun }, plan))
   }
 
   async #publish(request: AppendRequest, reservations: readonly Reservation[], ids: Ids): Promise<void> {
@@ -228,11 +248,10 @@ function reserve(view: RunView, plan: Plan): { readonly record?: RunRecord; read
   return { record: next, result: { entry: made, isNew: true, labels: record.labels } }
 }
 
-/** The record of a run whose first event opens it. */
-function begun({ request, group, nowMs, receiver }: Plan): RunRecord {
-  const agent = group.events.find(({ event }) => event.meta?.agent_id !== undefined)?.event.meta?.agent_id
-  const labels = agent === undefined ? {} : { agentId: String(agent) }
-  return newRecord({ id: group.run.id, receiver, made: '', labels }, request.sender, nowMs)
+/** Of a run whose first event opens it. */
+function labelsOf({ events }: RunGroup): RunLabels {
+  const agent = events.find(({ event }) => event.meta?.agent_id !== undefined)?.event.meta?.agent_id
+  return agent === undefined ? {} : { agentId: String(agent) }
 }
 
 function released(record: RunRecord, group: RunGroup, key: string): RunRecord {

@@ -28,6 +28,8 @@ export interface CheckedEvent {
   readonly payload: string
   /** `event.t`, Unix ns. */
   readonly atNs: bigint
+  /** The name of a requested action, where state may not keep it as it came. */
+  readonly keptAction?: string
 }
 
 /** Of a key that no event has: `field` is then the sender's text. */

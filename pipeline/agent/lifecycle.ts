@@ -32,12 +32,14 @@ export type EndStatus = Exclude<RunStatus, 'running'>
 
 /** Begins a run. Throws RUN_EXISTS when there is one of that id that was asked for otherwise. */
 export async function startRun(services: RunServices, request: StartRequest): Promise<RunRecord> {
-  const { store, state, receiver, clock } = services
-  const { run, sender, labels, made } = request
+  const { store, state, receiver, clock, redactor } = services
+  const { run, sender, made } = request
   const present = await store.change(run, ({ record }) => ({ result: record }))
   if (present !== undefined) return same(present, made)
+  const labels = await redactor.labels(sender, request.labels)
+  const info: RunInfo = { attributes: await redactor.attributes(sender, request.info.attributes) }
   await openMark(state(), receiver, run)
-  await state().put(infoKey(run, made), encode(request.info))
+  await state().put(infoKey(run, made), encode(info))
   const nowMs = clock()
   const record = await store.change(run, ({ record: other }) => {
     if (other !== undefined) return { result: other }
@@ -75,6 +77,11 @@ export interface EndRequest {
   readonly idleSinceMs?: number
 }
 
+/** Whose rules decide what of a message is kept: only the tenant matters. */
+function anyOf({ run, project = '' }: EndRequest): Standing {
+  return { tenant: run.tenant, project, principal: '' }
+}
+
 interface Ended {
   readonly record: RunRecord | undefined
   readonly isNew: boolean
@@ -86,8 +93,12 @@ interface Ended {
  * idle after all.
  */
 export async function endRun(services: RunServices, request: EndRequest): Promise<RunRecord | undefined> {
-  const { store, clock } = services
+  const { store, clock, redactor } = services
   const position = await services.position()
+  const message =
+    request.message === undefined
+      ? undefined
+      : await redactor.text(anyOf(request), 'message', request.message)
   const { record, isNew } = await store.change<Ended>(request.run, ({ record: present }) => {
     const before = runFor(present, request.run, request.project ?? '')
     if (before.status !== 'running') {
@@ -97,7 +108,7 @@ export async function endRun(services: RunServices, request: EndRequest): Promis
     if (request.idleSinceMs !== undefined && before.touchedMs > request.idleSinceMs) {
       return { result: { record: undefined, isNew: false } }
     }
-    const closed = { atMs: clock(), position, written: false, message: request.message }
+    const closed = { atMs: clock(), position, written: false, message }
     const after: RunRecord = {
       ...before,
       status: request.status,

@@ -41,7 +41,7 @@ export function pair(
   const numbered = events.map((event): NumberedEvent => {
     const { event: toon, seq } = event
     if (toon.type === 'action_request') {
-      const { action } = toon.payload
+      const action = event.keptAction ?? toon.payload.action
       if (opened(state, { seq, action, atMs: Number(event.atNs / 1_000_000n) })) return event
       if (early.includes(seq)) usedEarly.push(seq)
     }

@@ -4,12 +4,14 @@ import { decodeBatch } from '../batch/otlp-batch.ts'
 import type { Consumer, Outcome } from '../consumer.ts'
 import { publishRest } from '../publish-rest.ts'
 import type { StateStore } from '../state/state.ts'
+import type { Redactor } from './redactor.ts'
 import type { RunStore } from './runs.ts'
 
 /** What numbering and publishing need of the daemon. */
 export interface RunServices {
   readonly store: RunStore
   readonly state: () => StateStore
+  readonly redactor: Redactor
   readonly next: Consumer & { readonly lookback?: Lookback | undefined }
   /** Id of the receiver: it ends the runs that it has opened. */
   readonly receiver: string

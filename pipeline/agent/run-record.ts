@@ -4,6 +4,7 @@ import { stateKey, type StateKey } from '../state/state.ts'
 import type { RunId } from './ids.ts'
 import type { OpenRequest } from './number.ts'
 import type { Ranges } from './seqs.ts'
+import type { Attributes } from '../../proto/otlp/write.ts'
 import type { RunLabels } from './spans.ts'
 
 /**
@@ -84,7 +85,7 @@ export interface Closed {
 
 /** Free attributes of the root span; written once. */
 export interface RunInfo {
-  readonly attributes: readonly (readonly [key: string, value: string | number | boolean])[]
+  readonly attributes: Attributes
 }
 
 /** Value of `run-open` and `run-done`. */

@@ -12,6 +12,7 @@ import { runIdOf } from './ids.ts'
 import { endRun, startRun } from './lifecycle.ts'
 import { DAY_MS } from './marks.ts'
 import type { RunServices } from './publish.ts'
+import { Redactor } from './redactor.ts'
 import { RunStore } from './runs.ts'
 import { sweepOnce } from './sweep.ts'
 
@@ -44,6 +45,7 @@ class World {
         },
         lookback: { position: async () => '7', stored: async () => [] },
       },
+      redactor: new Redactor({}, () => this.nowMs),
       receiver: 'toon',
       clock: () => this.nowMs,
       position: async () => '7',

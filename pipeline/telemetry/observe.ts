@@ -31,6 +31,9 @@ export function observeReceiver(next: Entry, id: string, meter: Meter, options: 
     get lookback() {
       return next.lookback
     },
+    get redact() {
+      return next.redact
+    },
     async admit(head) {
       try {
         return await next.admit(head)
@@ -74,6 +77,7 @@ export function observeProcessor(processor: Processor, id: string, meter: Meter)
     ...lifecycle(processor),
     ...(processor.admit === undefined ? {} : { admit: processor.admit.bind(processor) }),
     ...(processor.settle === undefined ? {} : { settle: processor.settle.bind(processor) }),
+    ...(processor.redacts === true && { redacts: true }),
     async process(batch) {
       incoming.add(batch.live, labels)
       const before = new Map(batch.drops())

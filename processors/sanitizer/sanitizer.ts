@@ -22,6 +22,7 @@ const MOST_POLICIES = 10_000
 
 /** Replaces personal data and secrets wherever they stand; a batch that it cannot check does not pass. */
 export class Sanitizer implements Processor {
+  readonly redacts = true
   readonly #config: SanitizerConfig
   readonly #context: Pick<Context, 'state' | 'vault' | 'pseudonyms'>
   readonly #keys: SensitiveKeys

@@ -98,7 +98,18 @@ async function sendToon(): Promise<void> {
     event('error', { error_type: 'E', message: 'm', stack_trace: 'at canary.t6@leak-test.example.org' }),
     event('final_output', { output: '{"mail": "canary.t7@leak-test.example.org"}' }),
   ])
-  await call('/v1/runs/leak/finish', { status: 'completed' })
+  await call('/v1/runs/leak/finish', { status: 'failed', error: 'canary.t8@leak-test.example.org gave up' })
+  // A run that stays open: all that is known of it is in the state store.
+  await call('/v1/runs', {
+    run_id: 'open',
+    agent_id: 'canary.t9@leak-test.example.org',
+    agent_name: 'for canary.t10@leak-test.example.org',
+    session_id: 'canary.t11@leak-test.example.org',
+    metadata: { owner: 'canary.t12@leak-test.example.org', password: 'Canary13x9Q' },
+  })
+  await call('/v1/runs/open/events', [
+    event('action_request', { action: 'mail canary.t14@leak-test.example.org', params: {} }),
+  ])
 }
 
 test('no secret is in the WAL, ClickHouse, state, logs or metrics, whatever way it came', async () => {
@@ -111,7 +122,15 @@ test('no secret is in the WAL, ClickHouse, state, logs or metrics, whatever way 
   const { port } = new URL(daemon.endpoints.http)
   expect((await ask(Number(port), { headers: JSON_TYPE, body })).status).toBe(200)
   await sendToon()
-  await writeFile(join(inbox, 'spans.jsonl'), `${JSON.stringify(document('c3'))}\n`)
+  const opening = {
+    t: new Date().toISOString(),
+    actor: 'agent',
+    type: 'action_request',
+    payload: { action: 'call canary.t15@leak-test.example.org', params: {} },
+    meta: { run_id: 'of a file', agent_id: 'canary.t16@leak-test.example.org' },
+  }
+  const lines = [document('c3'), opening].map((line) => `${JSON.stringify(line)}\n`)
+  await writeFile(join(inbox, 'spans.jsonl'), lines.join(''))
   const stored =
     "SELECT toString(SpanAttributes['weir.redactions']) FROM otel_traces WHERE SpanAttributes['weir.redactions'] != ''"
   await until(async () => (await daemon.query(stored)).length >= 8)
