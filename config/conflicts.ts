@@ -16,7 +16,8 @@ export function conflicts(service: ServiceInput, components: Parsed, used: Reado
   return [
     ...portConflicts([...servers, ...metricsServers(service)]),
     ...embeddedConflicts(running('exporters')),
-    ...directoryConflicts(running('connectors')),
+    ...sharedPlaces(running('connectors'), 'connectors', 'directory'),
+    ...sharedPlaces(running('exporters'), 'exporters', 'path'),
   ]
 }
 
@@ -89,13 +90,14 @@ function embeddedConflicts(exporters: readonly ComponentConfig[]): Problem[] {
     }))
 }
 
-function directoryConflicts(connectors: readonly ComponentConfig[]): Problem[] {
-  return connectors.flatMap(({ id, value }, index) => {
-    const directory = fieldOf(value, 'directory')
-    const first = connectors.slice(0, index).find((other) => fieldOf(other.value, 'directory') === directory)
-    if (first === undefined || directory === undefined) return []
-    const message = `connectors.${first.id} already writes to ${JSON.stringify(directory)}`
-    return [{ path: ['connectors', id, 'directory'], message }]
+/** Two writers of one directory or file. */
+function sharedPlaces(components: readonly ComponentConfig[], section: SectionName, key: string): Problem[] {
+  return components.flatMap(({ id, value }, index) => {
+    const place = fieldOf(value, key)
+    const first = components.slice(0, index).find((other) => fieldOf(other.value, key) === place)
+    if (first === undefined || place === undefined) return []
+    const message = `${section}.${first.id} already writes to ${JSON.stringify(place)}`
+    return [{ path: [section, id, key], message }]
   })
 }
 

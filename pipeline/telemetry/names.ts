@@ -138,6 +138,8 @@ export const METRICS = {
     'receiver',
     'reason',
   ]),
+  weir_file_bytes: gauge('Bytes of the file that is written to.', 'By', EXPORTER),
+  weir_file_rotations: counter('Files that were put aside.', '{file}', EXPORTER),
   weir_redactions: counter('Values masked.', '{value}', ['type']),
   weir_violations: counter('Rules that a span broke.', '{violation}', ['validator', 'severity']),
   weir_auth: counter('Decisions about senders.', '{request}', ['method', 'outcome']),

@@ -1,0 +1,136 @@
+import type { Batch } from '../../pipeline/batch/batch.ts'
+import type { Batching, Delivery, DeliveryOutcome, Exporter } from '../../pipeline/component.ts'
+import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import { faultOf, messageOf, reject, retry } from '../../pipeline/fault.ts'
+import { compress } from '../../pipeline/net/compress.ts'
+import { within } from '../../pipeline/net/within.ts'
+import type { Config } from './config.ts'
+import { checkPlace, LogFile } from './log-file.ts'
+
+const MIB = 1024 * 1024
+const PRUNE_EVERY_MS = 3_600_000
+
+/** Writes batches to a file that rotates. A range that was delivered is not written again, whatever was killed when. */
+export class FileExporter implements Exporter {
+  readonly batching: Batching
+  readonly #config: Config
+  readonly #context: Context
+  readonly #file: LogFile
+  /** One delivery at a time; also where one that was given up is waited for. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #started = false
+  #pruning: NodeJS.Timeout | undefined
+
+  constructor(config: Config, context: Context) {
+    this.#config = config
+    this.#context = context
+    this.batching = { maxSpans: 8192, maxBytes: 8 * MIB, maxWaitMs: config.flush_interval }
+    const { rotation } = config
+    this.#file = new LogFile({
+      path: config.path,
+      createDirectory: config.create_directory,
+      sync: config.durability === 'strict',
+      lines: config.format === 'json' && config.compression === 'none',
+      clock: context.clock,
+      log: context.log,
+      onRotated: () => context.meter.counter('weir_file_rotations').add(1, { exporter: context.id }),
+      rotation: rotation && {
+        maxBytes: rotation.max_megabytes * MIB,
+        daily: rotation.daily,
+        maxDays: rotation.max_days,
+        maxBackups: rotation.max_backups,
+        local: rotation.localtime,
+      },
+    })
+  }
+
+  async start(): Promise<void> {
+    if (this.#started) return
+    try {
+      await this.#file.open()
+    } catch (error) {
+      throw (
+        faultOf(error) ??
+        reject('START_FAILED', `${this.#context.id}: path: ${messageOf(error)}`, { cause: error })
+      )
+    }
+    this.#started = true
+    this.#pruning = setInterval(() => {
+      this.#turn = this.#turn.then(() => this.#file.prune())
+    }, PRUNE_EVERY_MS).unref()
+  }
+
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.#started = false
+    clearInterval(this.#pruning)
+    await within(deadline, undefined, this.#turn)
+    await within(deadline, undefined, this.#file.close())
+  }
+
+  async probe(): Promise<void> {
+    try {
+      await checkPlace(this.#config.path)
+    } catch (error) {
+      throw this.#unavailable(error)
+    }
+  }
+
+  /** A pipeline without a WAL: written when it resolves; what a sender repeats is written again. */
+  async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
+    await this.#inTurn(signal, async () => this.#file.append(await this.#encode([batch])))
+    return ACCEPTED
+  }
+
+  async deliver({ cursor, range, batches }: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
+    await this.#inTurn(signal, async () => {
+      if (await this.#file.has(cursor, range.token)) return
+      await this.#file.append(await this.#encode(batches), { cursor, token: range.token })
+    })
+    return { rejected: [] }
+  }
+
+  async #inTurn(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+    const turn = this.#after(this.#turn, signal, work)
+    this.#turn = turn.catch(() => undefined)
+    try {
+      await turn
+    } catch (error) {
+      throw this.#unavailable(error)
+    }
+  }
+
+  async #after(before: Promise<unknown>, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+    await before
+    const { id, meter } = this.#context
+    if (!this.#started) throw retry('EXPORT_UNAVAILABLE', `${id}: not started`)
+    if (signal.aborted) throw retry('EXPORT_UNAVAILABLE', `${id}: the disk did not answer in time`)
+    await work()
+    meter.gauge('weir_file_bytes').set(this.#file.length, { exporter: id })
+  }
+
+  async #encode(batches: readonly Batch[]): Promise<Uint8Array> {
+    const { format, compression } = this.#config
+    const live = batches.filter((batch) => batch.live > 0)
+    const plain = Buffer.concat(format === 'json' ? live.map(jsonLine) : live.flatMap(prefixed))
+    return plain.length === 0 ? plain : await compress(plain, compression)
+  }
+
+  #unavailable(error: unknown): Error {
+    const why = (error as NodeJS.ErrnoException).code === 'ENOSPC' ? 'the disk is full' : messageOf(error)
+    const text = `${this.#context.id}: ${this.#config.path} cannot be written: ${why}`
+    return faultOf(error) ?? retry('EXPORT_UNAVAILABLE', text, undefined, { cause: error })
+  }
+}
+
+function jsonLine(batch: Batch): Buffer {
+  return Buffer.from(`${batch.toJson()}\n`)
+}
+
+/** u32 length, big-endian, then the message. */
+function prefixed(batch: Batch): Uint8Array[] {
+  const bytes = batch.encode()
+  const head = Buffer.alloc(4)
+  head.writeUInt32BE(bytes.length)
+  return [head, bytes]
+}
