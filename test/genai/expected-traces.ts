@@ -1,4 +1,7 @@
-import { sharedData } from './spans.ts'
+import { factsOf } from '../../pipeline/genai/facts-of.ts'
+import type { CostProcessor } from '../../processors/cost/cost.ts'
+import { Comparison, type Agreement, type Argued } from './agreement.ts'
+import { batchOfJson, costsOf, sharedData, tokensOf } from './spans.ts'
 
 /** What Langfuse derived of one span: a line of `traces/otlp/expected.jsonl`. */
 interface Expected {
@@ -15,7 +18,7 @@ const TOKENIZED =
   'the file holds no token counts: Langfuse counted the text itself, by its own tokenizer. Weir bills only what was reported'
 
 /** Span id → why weir answers otherwise. Every other span must have the same model, tokens and cost. */
-export const ARGUED: Readonly<Record<string, string>> = {
+export const ARGUED: Argued = {
   b38a82eaa62b551e:
     'the answer in output.value has the provider’s usage (663/225); Langfuse counted the text instead',
   ca136de468e156c9:
@@ -47,10 +50,43 @@ export const TRACE_FILES: readonly string[] = [
 /** Undefined when the shared test data is not beside this checkout. */
 export function expectedSpans(): readonly Expected[] | undefined {
   const text = sharedData('traces/otlp/expected.jsonl')
+  return text === undefined ? undefined : spansOf(text)
+}
+
+function spansOf(text: string): readonly Expected[] {
   return text
-    ?.trim()
+    .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as Expected)
+}
+
+/** Every span that `expected` has a line for, of the traces that `read` gives by their files' names. Keys: span ids. */
+export function compareTraces(
+  expected: string,
+  read: (file: string) => string | undefined,
+  processor: CostProcessor,
+): Agreement {
+  const comparison = new Comparison()
+  const spans = spansOf(expected)
+  const actual = new Map<string, string>()
+  for (const file of new Set(spans.map((span) => span.file))) {
+    const text = read(file.replace(/\.(?:trace|seed)\.json$/, '.otlp.json.gz'))
+    if (text !== undefined) for (const [id, answer] of answersOf(text, processor)) actual.set(id, answer)
+  }
+  for (const span of spans) comparison.add(span.spanId, actual.get(span.spanId), wantedAnswer(span))
+  return comparison
+}
+
+function answersOf(text: string, processor: CostProcessor): readonly (readonly [string, string])[] {
+  const batch = batchOfJson(JSON.parse(text))
+  processor.process(batch)
+  const facts = factsOf(batch)
+  return Array.from({ length: facts.rows }, (_, row) => {
+    const { InputTokens: input = 0, OutputTokens: output = 0 } = tokensOf(facts, row)
+    const nanoUsd = Math.round(Number(costsOf(facts, row).CostUsd) / 1000)
+    const answer = answerText(facts.requestModel[row] ?? '', input, output, nanoUsd)
+    return [Buffer.from(batch.spanId(row)).toString('hex'), answer] as const
+  })
 }
 
 /** A span's answer as one text, to compare by. Langfuse's sums are doubles (0.000842499999): to 1e-9 USD. */
