@@ -7,6 +7,8 @@ import { Scrubber } from '../processors/sanitizer/text/scrubber.ts'
 
 /**
  * How well the sanitizer's detectors find what they are for: `npm run accuracy [-- --misses] [-- --pii FILE --secrets FILE]`.
+ * `npm run accuracy -- cost` is another command: accuracy-cost.ts.
+ *
  * Per entity type of the sentences of presidio-research: a labelled span is found when findings of its type cover it;
  * a finding is right when it overlaps a span of its type. Per secret: found when any secret is found in a true positive,
  * false when one is found in a string that gitleaks' authors call a false positive. Values of sensitive names in running
@@ -142,4 +144,5 @@ function main(): void {
   }
 }
 
-main()
+if (process.argv[2] === 'cost') await import('./accuracy-cost.ts')
+else main()

@@ -6,7 +6,7 @@ import { PriceBook } from '../../processors/cost/book.ts'
 import { calculate } from '../../processors/cost/calculate.ts'
 import { config } from '../../processors/cost/config.ts'
 import { CostProcessor } from '../../processors/cost/cost.ts'
-import { builtInTable } from '../../processors/cost/table.ts'
+import { builtInTable, readTable } from '../../processors/cost/table.ts'
 
 /** The prices that come with weir, for checks that need no pipeline. */
 
@@ -24,8 +24,8 @@ export async function costProcessor(settings: object = {}): Promise<CostProcesso
   return processor
 }
 
-export async function builtInBook(): Promise<PriceBook> {
-  return new PriceBook(await builtInTable())
+export async function builtInBook(priceFile?: string): Promise<PriceBook> {
+  return new PriceBook(await (priceFile === undefined ? builtInTable() : readTable(priceFile)))
 }
 
 /** [input with caches, output] in decimal USD; undefined where there is no price. */
