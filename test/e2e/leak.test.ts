@@ -142,6 +142,11 @@ test('no secret is in the WAL, ClickHouse, state, logs or metrics, whatever way 
   const rows = await daemon.query('SELECT toString(tuple(*)) FROM otel_traces')
   expect(leaks(JSON.stringify(rows))).toEqual([])
   expect(JSON.stringify(rows)).toContain('[REDACTED_EMAIL]')
+  // The redaction log says what, where and how often.
+  const log = await daemon.query(
+    "SELECT Type, Path, Count FROM redactions WHERE RunId = 'open' ORDER BY Path, Type",
+  )
+  expect(log).toContainEqual(['email', 'name', 1])
   const metrics = await (await fetch(daemon.endpoints.metrics)).text()
   expect(leaks(metrics)).toEqual([])
   expect(metrics).toMatch(/weir_redactions\{[^}]*type="email"[^}]*\} \d+/)
