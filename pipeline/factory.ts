@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import type { Component, Exporter, Extension, Processor, Receiver } from './component.ts'
 import type { Consumer } from './consumer.ts'
-import type { Follower } from './follower.ts'
+import type { Follower, LogWorker, StoredLog } from './follower.ts'
 import type { Entry, Lookback } from './admission.ts'
 import type { StateStore } from './state/state.ts'
 import type { IdentityView } from './identity/view.ts'
@@ -71,6 +71,11 @@ export interface ReceiverFactory<S extends z.ZodType = z.ZodType> extends Descri
 export interface ProcessorFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
   /** With this config it reads the WAL ahead (`Processor.ahead`), so that it can only stand behind one, and once per pipeline. */
   readsAhead?(config: z.output<S>): boolean
+  /**
+   * Before a WAL: what it does with what its pipeline has stored there, in the store process, in one daemon at a time.
+   * No I/O. Undefined: nothing.
+   */
+  afterwards?(config: z.output<S>, context: Context, log: StoredLog): LogWorker | undefined
   create(config: z.output<S>, context: Context): Processor
 }
 
@@ -106,6 +111,8 @@ export interface Connector extends Component {
   /** Adds a chain. Before or after `start`; `detach` finishes the range in flight. */
   attach(chain: StoreChain): void
   detach(cursor: string, deadline: AbortSignal): Promise<void>
+  /** Store side: the log for its followers. */
+  readonly stored?: StoredLog
   /** Store side: adds who reads the log without delivering; ended by `detach` of its cursor. */
   follow?(follower: Follower): void
   /** Store side: the cursors that the config has now. New ones get their first position before intake opens. */

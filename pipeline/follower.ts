@@ -53,3 +53,30 @@ export interface Follower {
 export function aheadOf(processorId: string): string {
   return `${processorId}@ahead`
 }
+
+/** Of one who reads behind what its pipeline has stored. */
+export function afterOf(processorId: string): string {
+  return `${processorId}@runs`
+}
+
+/** Whether a cursor is a follower's: its position waits on purpose, so that being behind is no fault. */
+export function isFollower(cursor: string): boolean {
+  return /@(?:ahead|runs)$/.test(cursor)
+}
+
+/** The log that a follower reads, as something to read again and to add to. */
+export interface StoredLog {
+  /** Id of the connector. */
+  readonly connector: string
+  /** Sequence of the newest message; 0 when there never was one. */
+  head(): Promise<number>
+  /** What messages hold, in the order of `seqs` (ascending), duplicates included. A message that was purged or is damaged is missing. */
+  read(seqs: readonly number[], signal: AbortSignal): Promise<readonly StoredMessage[]>
+  /** Resolves once the batch is durable; rejects with a Fault (retry) when the log cannot take it now. */
+  append(batch: Batch, signal: AbortSignal): Promise<void>
+}
+
+export interface StoredMessage {
+  readonly seq: number
+  readonly batches: readonly Batch[]
+}

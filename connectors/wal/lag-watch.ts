@@ -1,3 +1,4 @@
+import { isFollower } from '../../pipeline/follower.ts'
 import type { StateStore } from '../../pipeline/state/state.ts'
 import type { Meter } from '../../pipeline/telemetry/meter.ts'
 import { measureLag, type CursorLag } from '../../pipeline/wal/cursor-lag.ts'
@@ -62,7 +63,7 @@ export class LagWatch {
     const { alarmMs, clock, views, connector } = this.#options
     const reasons: string[] = []
     for (const [cursor, { seconds }] of this.#lags) {
-      if (seconds * 1000 > alarmMs) {
+      if (seconds * 1000 > alarmMs && !isFollower(cursor)) {
         reasons.push(`${cursor} is ${Math.round(seconds)} s behind (alarm at ${alarmMs / 1000} s)`)
       }
     }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Consumer } from '../../pipeline/consumer.ts'
 import { reject } from '../../pipeline/fault.ts'
 import type { Connector, ConnectorContext, StoreChain } from '../../pipeline/factory.ts'
-import type { Follower } from '../../pipeline/follower.ts'
+import type { Follower, StoredLog } from '../../pipeline/follower.ts'
 import { acquireLease } from '../../pipeline/state/lease.ts'
 import { registerCursor } from '../../pipeline/wal/cursor-store.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
@@ -10,7 +10,9 @@ import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
 import { ChainReader, type Acquire, type ReaderOptions } from '../../pipeline/wal/reader.ts'
 import { LogFollower } from '../../pipeline/wal/follower.ts'
+import { storedLogOf } from '../../pipeline/wal/stored-log.ts'
 import { Trimmer } from '../../pipeline/wal/trimmer.ts'
+import { WalWriter } from '../../pipeline/wal/writer.ts'
 import type { WalConfig } from './config.ts'
 import { FullPolicy } from './full-policy.ts'
 import { LagWatch } from './lag-watch.ts'
@@ -18,13 +20,15 @@ import { LogGauges } from './log-gauges.ts'
 
 /** The WAL as store pipelines see it: a reader per exporter, the trimmer, the dead letters. */
 export class StoreSide implements Connector {
-  /** Only ingest pipelines write, and they are in the main process. */
+  /** Only ingest pipelines deliver to it, and they are in the main process. */
   readonly intake: Consumer = {
     consume: () => Promise.reject(reject('START_FAILED', 'the store process takes no batches')),
   }
   readonly #config: WalConfig
   readonly #context: ConnectorContext
   readonly #driver: WalDriver
+  readonly #writer: WalWriter
+  readonly stored: StoredLog
   readonly deadLetters: DeadLetters
   readonly #readerOptions: ReaderOptions
   readonly #readers = new Map<string, ChainReader | LogFollower>()
@@ -39,6 +43,14 @@ export class StoreSide implements Connector {
     this.#context = context
     this.#driver = createWalDriver(config, context)
     const driver = this.#driver
+    this.#writer = new WalWriter({
+      connector,
+      driver,
+      meter,
+      onAppended: () => driver.poke(),
+      maxPendingBytes: config.pending_bytes,
+    })
+    this.stored = storedLogOf(connector, driver, this.#writer)
     this.deadLetters = new DeadLetters({
       connector,
       state,
@@ -102,6 +114,7 @@ export class StoreSide implements Connector {
 
   async stop(deadline: AbortSignal): Promise<void> {
     await Promise.all(Array.from(this.#readers.keys(), (cursor) => this.detach(cursor, deadline)))
+    await this.#writer.stop(deadline)
     await this.#trimmer.stop()
     await this.#gauges.stop()
     await this.#driver.close()

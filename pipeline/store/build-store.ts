@@ -2,7 +2,7 @@ import { inOrder } from '../chain.ts'
 import type { Exporter, Processor } from '../component.ts'
 import type { Config, PipelineConfig } from '../config.ts'
 import { RANK, type Node } from '../engine/node.ts'
-import { aheadOf, type Follower } from '../follower.ts'
+import { aheadOf, afterOf, type Follower } from '../follower.ts'
 import { componentOf, contextFor, factoryOf, isStorePipeline, type Services } from '../engine/services.ts'
 import type { Connector, StoreChain } from '../factory.ts'
 import { reject } from '../fault.ts'
@@ -47,8 +47,11 @@ export function buildStore(config: Config, services: Services, running: readonly
   const chains: ChainPlan[] = []
   const followers: FollowerPlan[] = []
   for (const pipeline of config.service.pipelines.values()) {
-    if (!isStorePipeline(config, pipeline)) continue
-    const connector = connectorNode(config, services, pipeline, node)
+    if (!isStorePipeline(config, pipeline)) {
+      followers.push(...aftersOf(config, services, pipeline, node))
+      continue
+    }
+    const connector = connectorNode(config, services, theConnector(config, pipeline), pipeline.id, node)
     chains.push(
       ...pipeline.exporters.map((exporterId, index) =>
         chainTo(config, services, pipeline, node, connector, exporterId, index === 0),
@@ -72,10 +75,15 @@ type NodeMaker = (
   create: () => Node['component'],
 ) => Node
 
-function connectorNode(config: Config, services: Services, pipeline: PipelineConfig, node: NodeMaker): Node {
-  const connectorId = theConnector(config, pipeline)
-  const component = componentOf(config.connectors, connectorId, pipeline.id)
-  return node(`connector:${connectorId}`, `pipeline:${pipeline.id}`, RANK.connector, component.key, () =>
+function connectorNode(
+  config: Config,
+  services: Services,
+  connectorId: string,
+  where: string,
+  node: NodeMaker,
+): Node {
+  const component = componentOf(config.connectors, connectorId, where)
+  return node(`connector:${connectorId}`, `pipeline:${where}`, RANK.connector, component.key, () =>
     factoryOf(services.registry.connectors, component).create(component.value, {
       ...contextFor(services, 'connector', connectorId),
       role: 'store',
@@ -198,6 +206,31 @@ function followersOf(
     const follower = { cursor, pipeline: pipeline.id, name, behind, process: inOrder(before), worker }
     const key = [cursor, ...behind, connector.key, ...nodes.map((one) => one.key)].join('\n')
     return [{ key, connector, follower }]
+  })
+}
+
+/** One for each processor of an ingest pipeline that does something with what the pipeline has stored. */
+function aftersOf(
+  config: Config,
+  services: Services,
+  pipeline: PipelineConfig,
+  node: NodeMaker,
+): FollowerPlan[] {
+  const connectorId = pipeline.exporters.find((id) => config.connectors.has(id))
+  if (connectorId === undefined) return []
+  return pipeline.processors.flatMap((id) => {
+    const made = componentOf(config.processors, id, pipeline.id)
+    const factory = factoryOf(services.registry.processors, made)
+    if (factory.afterwards === undefined) return []
+    const connector = connectorNode(config, services, connectorId, pipeline.id, node)
+    const { stored } = connectorOf(connector)
+    const context = contextFor(services, 'processor', id)
+    const worker = stored === undefined ? undefined : factory.afterwards(made.value, context, stored)
+    if (worker === undefined) return []
+    const name = afterOf(id)
+    const cursor = `${pipeline.id}/${name}`
+    const follower = { cursor, pipeline: pipeline.id, name, behind: [], process: () => undefined, worker }
+    return [{ key: [cursor, connector.key, made.key].join('\n'), connector, follower }]
   })
 }
 

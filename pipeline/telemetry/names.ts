@@ -142,6 +142,8 @@ export const METRICS = {
   weir_file_rotations: counter('Files that were put aside.', '{file}', EXPORTER),
   weir_redactions: counter('Values masked.', '{value}', ['type']),
   weir_violations: counter('Rules that a span broke.', '{violation}', ['validator', 'severity']),
+  weir_validated_runs: counter('Runs judged after their end, by outcome.', '{run}', ['outcome']),
+  weir_validation_seconds: histogram('Time to judge one run, its reading included.', 's', [], FAST_S),
   weir_auth: counter('Decisions about senders.', '{request}', ['method', 'outcome']),
   weir_rate_limited: counter('Requests refused by limits, by the limit that was reached.', '{request}', [
     'limit',

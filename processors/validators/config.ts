@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { duration } from '../../pipeline/schema.ts'
 import { validators } from './index.ts'
 import { SEVERITIES, type ValidatorFactory } from './validator.ts'
 
@@ -24,6 +25,17 @@ export const config = z.strictObject({
     .describe(
       'A span with a finding of this severity or above is rejected at ingestion; below it is annotated. NONE: nothing is rejected.',
     ),
+  runs: z
+    .strictObject({
+      end_wait: duration()
+        .prefault('5s')
+        .describe('From the end of a run (its finish, its root span) to its judgement, for what comes late.'),
+      idle_timeout: duration()
+        .prefault('5m')
+        .describe('A trace whose root span does not come is judged when nothing of it came for so long.'),
+    })
+    .prefault({})
+    .describe('When runs are judged. Times are those of the write-ahead log.'),
   tenants: z
     .record(
       z.string(),
@@ -41,6 +53,7 @@ export type Threshold = z.output<typeof threshold>
 /** What is the same for every set of validators; their blocks stand beside, by type. */
 export interface ValidatorsConfig {
   readonly threshold: Threshold
+  readonly runs: { readonly end_wait: number; readonly idle_timeout: number }
   readonly tenants: Readonly<Record<string, TenantConfig>>
   readonly [validator: string]: unknown
 }

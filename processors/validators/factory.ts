@@ -1,5 +1,6 @@
 import type { ProcessorFactory } from '../../pipeline/factory.ts'
 import { config } from './config.ts'
+import { afterwards } from './runs/afterwards.ts'
 import { Validators } from './validators.ts'
 
 export const validators: ProcessorFactory<typeof config> = {
@@ -7,4 +8,5 @@ export const validators: ProcessorFactory<typeof config> = {
   summary: 'Judges spans and runs by rules: rejects, annotates, and writes verdicts.',
   config,
   create: (options, context) => new Validators(options, context),
+  afterwards: (options, context, log) => afterwards(options, context, log),
 }

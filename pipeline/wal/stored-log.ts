@@ -1,0 +1,84 @@
+import type { Batch } from '../batch/batch.ts'
+import { decodeBatch } from '../batch/otlp-batch.ts'
+import type { Consumer } from '../consumer.ts'
+import { faultOf, retry } from '../fault.ts'
+import type { StoredLog, StoredMessage } from '../follower.ts'
+import type { WalDriver, WalMessage, WalPort } from './driver.ts'
+import { decodeEnvelope } from './envelope.ts'
+import { withDeadline } from './reader-deadline.ts'
+import { metaOf } from './reader-prepare.ts'
+
+/** One message, however large. */
+const ONE = 1
+/** Longest wait for a message that the log has: it may have been purged, with all after it. */
+const PURGED_MS = 2000
+
+/** The log of `driver` (open when used) for its followers. */
+export function storedLogOf(connector: string, driver: WalDriver, writer: Consumer): StoredLog {
+  return {
+    connector,
+    async head() {
+      return (await driver.info()).lastSeq
+    },
+    read: (seqs, signal) => readBack(driver, seqs, signal),
+    async append(batch, signal) {
+      await writer.consume(batch, signal)
+    },
+  }
+}
+
+async function readBack(
+  driver: WalDriver,
+  seqs: readonly number[],
+  signal: AbortSignal,
+): Promise<readonly StoredMessage[]> {
+  const found: StoredMessage[] = []
+  const [first] = seqs
+  if (first === undefined) return found
+  const port = driver.reader(first)
+  let at = first
+  try {
+    for (const seq of seqs) {
+      // What was asked for lies before what was read last: it is gone.
+      if (seq < at) continue
+      if (seq > at) await port.seek(seq)
+      const message = await readOne(port, signal)
+      at = (message?.seq ?? seq) + 1
+      if (message?.seq === seq) found.push({ seq, batches: batchesOf(message) })
+    }
+    return found
+  } finally {
+    await port.close()
+  }
+}
+
+/** The next message; undefined for a damaged one, and where none comes. */
+async function readOne(port: WalPort, signal: AbortSignal): Promise<WalMessage | undefined> {
+  try {
+    const [message] = await withDeadline(signal, PURGED_MS, (limit) => port.next(ONE, limit))
+    if (signal.aborted) throw retry('WAL_UNAVAILABLE', 'the write-ahead log was not read to its end')
+    return message
+  } catch (error) {
+    if (faultOf(error)?.code === 'WAL_CORRUPT') return undefined
+    throw error
+  }
+}
+
+function batchesOf(message: WalMessage): Batch[] {
+  const { seq, tenant } = message
+  // The port may use its memory again: the batches outlive the call.
+  const bytes = Buffer.from(message.bytes)
+  const batches: Batch[] = []
+  let row = 0
+  try {
+    for (const member of decodeEnvelope(bytes, seq)) {
+      batches.push(
+        decodeBatch(Buffer.from(member.bytes), metaOf({ member, tenant, seq, row, timeMs: message.timeMs })),
+      )
+      row += member.spans
+    }
+  } catch (error) {
+    if (faultOf(error)?.verdict.do !== 'reject') throw error
+  }
+  return batches
+}

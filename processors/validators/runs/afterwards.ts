@@ -1,0 +1,18 @@
+import type { Context } from '../../../pipeline/factory.ts'
+import type { LogWorker, StoredLog } from '../../../pipeline/follower.ts'
+import type { ValidatorsConfig } from '../config.ts'
+import { validators } from '../index.ts'
+import { Policies } from '../policies.ts'
+import { judgesRuns, RunJudge } from './run-judge.ts'
+
+/** Who judges runs out of the log; undefined where no policy has anything to do with runs. */
+export function afterwards(
+  config: ValidatorsConfig,
+  { log, meter }: Pick<Context, 'log' | 'meter'>,
+  stored: StoredLog,
+): LogWorker | undefined {
+  const policies = new Policies(config, validators)
+  if (![...policies.each()].some(judgesRuns)) return undefined
+  const times = { endWaitMs: config.runs.end_wait, idleMs: config.runs.idle_timeout }
+  return new RunJudge({ policies, times, log, meter, stored })
+}

@@ -1,0 +1,176 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Batch } from '../../../pipeline/batch/batch.ts'
+import { keyId } from '../../../pipeline/batch/keys.ts'
+import { messageOf } from '../../../pipeline/fault.ts'
+import type { FollowedBatch, FollowerTerm, LogWorker, StoredLog } from '../../../pipeline/follower.ts'
+import { factsOf } from '../../../pipeline/genai/facts-of.ts'
+import type { Log } from '../../../pipeline/telemetry/log.ts'
+import type { Meter } from '../../../pipeline/telemetry/meter.ts'
+import type { Policies, Policy } from '../policies.ts'
+import type { Run, RunEndStatus } from '../validator.ts'
+import { MessageCache } from './message-cache.ts'
+import { hex, readRun } from './read-run.ts'
+import { RunTable, type TableTimes, type TracedRun } from './run-table.ts'
+import { isVerdict, newFindings, verdictBatch, type RunFinding } from './verdicts.ts'
+
+const RUN_STATUS = keyId('agent.run.status')
+const MOST_SPANS = 10_000
+/** Runs whose verdicts are under way to the log at a time. */
+const AT_A_TIME = 64
+const SAVE_MS = 2000
+const BYTES_PER_SPAN = 200
+
+export interface RunJudgeOptions {
+  readonly policies: Policies
+  readonly times: TableTimes
+  readonly log: Log
+  readonly meter: Meter
+  readonly stored: StoredLog
+  readonly onJudged?: (run: Run) => void
+}
+
+/**
+ * Judges runs when they have ended, out of the log. All that it knows comes from the log: its cursor stays at the first
+ * message of the oldest run that may still be judged, from where the next holder reads again; verdicts that are in the log
+ * already are not written again.
+ */
+export class RunJudge implements LogWorker {
+  readonly #options: RunJudgeOptions
+  readonly #table: RunTable
+  readonly #cache: MessageCache
+  #term: FollowerTerm | undefined
+  /** Until the log has been read up to here, verdicts may lie ahead. */
+  #head = 0
+  #savedAt = 0
+
+  constructor(options: RunJudgeOptions) {
+    this.#options = options
+    this.#table = new RunTable(options.times)
+    this.#cache = new MessageCache(options.stored)
+  }
+
+  async begin(term: FollowerTerm): Promise<void> {
+    this.#term = term
+    this.#table.clear()
+    this.#cache.clear()
+    this.#head = await this.#options.stored.head()
+  }
+
+  async take(batches: readonly FollowedBatch[], to: number, walMs: number): Promise<void> {
+    for (const { batch, seq, walMs: atMs } of batches) this.#note(batch, seq, atMs)
+    await this.#settle(to, walMs)
+  }
+
+  async quiet(to: number, walMs: number): Promise<void> {
+    await this.#settle(to, walMs)
+  }
+
+  #note(batch: Batch, seq: number, walMs: number): void {
+    const { tenant } = batch.meta
+    if (!judgesRuns(this.#options.policies.of(tenant))) return
+    const verdict = isVerdict(batch.meta)
+    let bytes = 0
+    let last: Uint8Array | undefined
+    let run: TracedRun | undefined
+    for (let row = 0; row < batch.rows; row++) {
+      if (!batch.isLive(row)) continue
+      const trace = batch.traceId(row)
+      bytes += batch.spanSize(row) + BYTES_PER_SPAN
+      if (verdict) {
+        this.#table.sawVerdicts(tenant, hex(trace), seq)
+        continue
+      }
+      if (run === undefined || last === undefined || Buffer.compare(last, trace) !== 0)
+        run = this.#table.saw(tenant, hex(trace), seq, walMs)
+      last = trace
+      this.#noteSpan(run, batch, row)
+    }
+    this.#cache.add(seq, batch, bytes)
+  }
+
+  #noteSpan(run: TracedRun, batch: Batch, row: number): void {
+    const { operation, runId } = factsOf(batch)
+    run.spans++
+    run.isRun ||= operation[row] !== '' || runId[row] !== ''
+    if (batch.parentSpanId(row).length === 0) this.#table.end(run, endStatus(batch, row))
+  }
+
+  /** Judges what is due, and moves the cursor to what is still needed. */
+  async #settle(to: number, walMs: number): Promise<void> {
+    if (to >= this.#head) {
+      const due = [...new Set(this.#table.due(walMs))]
+      for (let from = 0; from < due.length; from += AT_A_TIME) {
+        await Promise.all(due.slice(from, from + AT_A_TIME).map((run) => this.#judge(run, walMs)))
+        await nextTurn()
+      }
+      this.#table.forget(walMs)
+    }
+    const position = this.#table.firstSeq ?? to + 1
+    this.#cache.forget(position)
+    const term = this.#term
+    if (term === undefined || position <= term.record().position) return
+    const now = performance.now()
+    if (this.#table.size > 0 && now - this.#savedAt < SAVE_MS) return
+    this.#savedAt = now
+    await term.save({ position })
+  }
+
+  async #judge(traced: TracedRun, walMs: number): Promise<void> {
+    const started = performance.now()
+    const outcome = traced.isRun ? await this.#judgeRun(traced, walMs) : 'no_run'
+    this.#table.judged(traced)
+    if (outcome === 'no_run') return
+    const { meter } = this.#options
+    meter.counter('weir_validated_runs').add(1, { outcome })
+    meter.histogram('weir_validation_seconds').observe((performance.now() - started) / 1000)
+  }
+
+  async #judgeRun(traced: TracedRun, walMs: number): Promise<string> {
+    if (traced.spans > MOST_SPANS || traced.isTooLarge) return 'too_large'
+    const signal = this.#term?.signal ?? AbortSignal.abort()
+    const batches = await this.#cache.read(traced.seqs, signal)
+    if (batches === undefined) return 'purged'
+    const { run, verdicts } = readRun(traced, batches, walMs)
+    const findings = this.#find(run)
+    this.#options.onJudged?.(run)
+    const fresh = newFindings(run, findings, verdicts)
+    if (fresh.size > 0) {
+      await this.#options.stored.append(verdictBatch(run, fresh), signal)
+      const counter = this.#options.meter.counter('weir_violations')
+      for (const { judged } of fresh.values())
+        counter.add(1, { validator: judged.validator, severity: judged.severity })
+    }
+    return findings.length === 0 ? 'clean' : 'violated'
+  }
+
+  #find(run: Run): RunFinding[] {
+    const findings: RunFinding[] = []
+    for (const { name, validator } of this.#options.policies.of(run.tenant).judges) {
+      try {
+        validator.judgeRun?.(run, (finding, span) => {
+          findings.push({ judged: { ...finding, validator: name }, span })
+        })
+      } catch (error) {
+        // One validator that fails must not keep the others, and all runs behind this one, from their verdicts.
+        const fields = { validator: name, trace_id: run.traceId, error: messageOf(error) }
+        this.#options.log.error(fields, 'A validator failed; the run is judged without it')
+      }
+    }
+    return findings
+  }
+}
+
+/** Whether a policy has something to do with runs. */
+export function judgesRuns({ judges }: Policy): boolean {
+  return judges.some(({ validator }) => validator.judgeRun !== undefined || validator.judgeRuns !== undefined)
+}
+
+const ENDS: ReadonlySet<string> = new Set(['completed', 'failed', 'abandoned'])
+
+/** How the run ended, by its root span. */
+function endStatus(batch: Batch, row: number): RunEndStatus {
+  const ref = batch.attr(row, RUN_STATUS)
+  const stated = ref < 0 ? '' : batch.word(ref)
+  if (ENDS.has(stated)) return stated as RunEndStatus
+  return batch.statusCode(row) === 2 ? 'failed' : 'completed'
+}
