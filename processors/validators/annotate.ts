@@ -1,13 +1,16 @@
-import { NONE, type Batch } from '../../pipeline/batch/batch.ts'
+import type { Batch } from '../../pipeline/batch/batch.ts'
 import { keyId } from '../../pipeline/batch/keys.ts'
 import { rank } from './policies.ts'
 import { textsOf } from './texts.ts'
-import { SEVERITIES, type Finding, type Severity } from './validator.ts'
+import { SEVERITIES, type Finding } from './validator.ts'
 
 /** Attributes that say what a span broke. */
 const VIOLATIONS = keyId('weir.violations')
 const SEVERITY = keyId('weir.violation.severity')
+/** Lists that belong together: `<validator>.<rule>`, its severity, its message. */
 const RULES = keyId('weir.violation.rules')
+const SEVERITY_LIST = keyId('weir.violation.severities')
+const MESSAGES = keyId('weir.violation.messages')
 const MOST_RULES = 32
 
 /** A finding and who found it. */
@@ -25,15 +28,38 @@ export function ruleName({ validator, rule }: Judged): string {
  * the same rule counts once.
  */
 export function annotate(batch: Batch, row: number, findings: readonly Judged[]): void {
-  const rules = new Set([...textsOf(batch, batch.attr(row, RULES), MOST_RULES), ...findings.map(ruleName)])
-  const ranks = findings.map(({ severity }) => rank(severity))
-  const highest = SEVERITIES[Math.max(earlierRank(batch, row), ...ranks)] ?? 'INFO'
+  const rules = earlier(batch, row)
+  for (const judged of findings) rules.set(ruleName(judged), judged)
+  const broken = [...rules].slice(0, MOST_RULES)
+  const highest = Math.max(0, ...Array.from(rules.values(), ({ severity }) => rank(severity)))
   batch.set(row, VIOLATIONS, rules.size)
-  batch.set(row, SEVERITY, highest)
-  batch.set(row, RULES, [...rules].slice(0, MOST_RULES))
+  batch.set(row, SEVERITY, SEVERITIES[highest] ?? 'INFO')
+  batch.set(
+    row,
+    RULES,
+    broken.map(([name]) => name),
+  )
+  batch.set(
+    row,
+    SEVERITY_LIST,
+    broken.map(([, { severity }]) => severity),
+  )
+  batch.set(
+    row,
+    MESSAGES,
+    broken.map(([, { message }]) => message),
+  )
 }
 
-function earlierRank(batch: Batch, row: number): number {
-  const ref = batch.attr(row, SEVERITY)
-  return ref === NONE ? -1 : SEVERITIES.indexOf(batch.text(ref) as Severity)
+/** What another weir wrote, by rule. */
+function earlier(batch: Batch, row: number): Map<string, Pick<Finding, 'severity' | 'message'>> {
+  const [rules = [], severities = [], messages = []] = [RULES, SEVERITY_LIST, MESSAGES].map((key) =>
+    textsOf(batch, batch.attr(row, key), MOST_RULES),
+  )
+  return new Map(
+    rules.map((rule, index) => {
+      const severity = SEVERITIES.find((one) => one === severities[index]) ?? 'INFO'
+      return [rule, { severity, message: messages[index] ?? '' }]
+    }),
+  )
 }

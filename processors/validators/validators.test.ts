@@ -77,7 +77,7 @@ it('counts a rule once that a weir before this one has found, and keeps the high
   const validators = made(POLICY)
   const first = batchOf('default', ['email a 1'])
   first.set(0, RULES, ['pii.email', 'policy.no_model'])
-  first.set(0, SEVERITY, 'CRITICAL')
+  first.set(0, keyId('weir.violation.severities'), ['INFO', 'CRITICAL'])
   validators.process(first)
   expect(first.number(first.attr(0, VIOLATIONS))).toBe(2)
   expect(first.text(first.attr(0, SEVERITY))).toBe('CRITICAL')
