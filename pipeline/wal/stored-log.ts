@@ -36,15 +36,17 @@ async function readBack(
   const [first] = seqs
   if (first === undefined) return found
   const port = driver.reader(first)
-  let at = first
+  let next = first
+  let held: WalMessage | undefined
   try {
     for (const seq of seqs) {
-      // What was asked for lies before what was read last: it is gone.
-      if (seq < at) continue
-      if (seq > at) await port.seek(seq)
-      const message = await readOne(port, signal)
-      at = (message?.seq ?? seq) + 1
-      if (message?.seq === seq) found.push({ seq, batches: batchesOf(message) })
+      // A message that came in place of one that is gone may be one of the next.
+      if (held === undefined || held.seq < seq) {
+        if (seq !== next) await port.seek(seq)
+        held = await readOne(port, signal)
+        next = (held?.seq ?? seq) + 1
+      }
+      if (held?.seq === seq) found.push({ seq, batches: batchesOf(held) })
     }
     return found
   } finally {

@@ -5,7 +5,7 @@ import { Validators } from './validators.ts'
 
 export const validators: ProcessorFactory<typeof config> = {
   type: 'validators',
-  summary: 'Judges spans and runs by rules: rejects, annotates, and writes verdicts.',
+  summary: 'Judges spans before they are stored, and runs when they have ended, by rules.',
   config,
   create: (options, context) => new Validators(options, context),
   afterwards: (options, context, log) => afterwards(options, context, log),

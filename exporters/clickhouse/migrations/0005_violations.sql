@@ -3,7 +3,7 @@
 CREATE OR REPLACE VIEW {{database}}.violations AS
 SELECT
     TenantId, ProjectId, Timestamp, TraceId, SpanId, ParentSpanId, RunId, AgentName, ServiceName,
-    substring(SpanName, 10) AS Validator, SpanAttributes['weir.violation.severity'] AS Severity, StatusMessage AS Message,
+    substring(SpanName, 10) AS Validator, SpanAttributes['weir.violation.severity'] AS Severity, SpanAttributes['weir.violation.message'] AS Message,
     SpanAttributes['weir.violation.rule'] AS Rule, SpanAttributes['weir.violation.span_id'] AS ViolatingSpanId, 'run' AS Phase
 FROM {{traces}}
 WHERE startsWith(SpanName, 'validate ')

@@ -1,4 +1,3 @@
-import type { z } from 'zod'
 import type { Context } from '@marcbachmann/cel-js'
 import type { Batch } from '../../../pipeline/batch/batch.ts'
 import type { Finding, ReportRow, ReportSpan, Run, Validator, ValidatorFactory } from '../validator.ts'
@@ -11,7 +10,7 @@ export const policy: ValidatorFactory<typeof config> = {
   type: 'policy',
   summary: 'Your own rules, written in CEL, over spans and runs.',
   config,
-  create: (settings) => new PolicyChecker(settings),
+  create: ({ rules }) => checker(rules),
 }
 
 interface Compiled {
@@ -20,29 +19,28 @@ interface Compiled {
   readonly test: (variables: Context) => boolean
 }
 
-class PolicyChecker implements Validator {
-  readonly #spanRules: readonly Compiled[]
-  readonly #runRules: readonly Compiled[]
-
-  constructor({ rules }: z.output<typeof config>) {
-    this.#spanRules = rules.filter(({ scope }) => scope === 'span').map(prepared)
-    this.#runRules = rules.filter(({ scope }) => scope === 'run').map(prepared)
+/** Has only the phases that its rules are for. */
+function checker(rules: readonly Rule[]): Validator {
+  const ofSpans = rules.filter(({ scope }) => scope === 'span').map(prepared)
+  const ofRuns = rules.filter(({ scope }) => scope === 'run').map(prepared)
+  return {
+    ...(ofSpans.length > 0 && { judge: (batch, report) => judgeSpans(ofSpans, batch, report) }),
+    ...(ofRuns.length > 0 && { judgeRun: (run, report) => judgeRun(ofRuns, run, report) }),
   }
+}
 
-  judge(batch: Batch, report: ReportRow): void {
-    for (const { finding, variables, test } of this.#spanRules) {
-      for (let row = 0; row < batch.rows; row++) {
-        if (!batch.isLive(row) || !variables.fill(batch, row)) continue
-        if (test(variables.context)) report(row, finding)
-      }
+function judgeSpans(rules: readonly Compiled[], batch: Batch, report: ReportRow): void {
+  for (const { finding, variables, test } of rules) {
+    for (let row = 0; row < batch.rows; row++) {
+      if (!batch.isLive(row) || !variables.fill(batch, row)) continue
+      if (test(variables.context)) report(row, finding)
     }
   }
+}
 
-  judgeRun(run: Run, report: ReportSpan): void {
-    if (this.#runRules.length === 0) return
-    const context = { run: runVariables(run) }
-    for (const { finding, test } of this.#runRules) if (test(context)) report(finding)
-  }
+function judgeRun(rules: readonly Compiled[], run: Run, report: ReportSpan): void {
+  const context = { run: runVariables(run) }
+  for (const { finding, test } of rules) if (test(context)) report(finding)
 }
 
 function prepared({ name, when, scope, severity, message }: Rule): Compiled {

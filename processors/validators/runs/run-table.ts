@@ -119,7 +119,7 @@ export class RunTable {
       this.#give(run)
     }
     for (const run of this.#queues.judged) {
-      const isLate = run.lastMs < walMs - 2 * this.#times.idleMs
+      const isLate = run.lastMs <= walMs - 2 * this.#times.idleMs
       if (!isLate && this.#bytes <= MOST_BYTES) return
       this.#drop(run)
     }

@@ -82,12 +82,13 @@ function verdictSpan(run: Run, { judged, span }: RunFinding, id: string): SpanFi
       ['weir.violations', 1],
       ['weir.violation.severity', judged.severity],
       ['weir.violation.rule', judged.rule],
+      ['weir.violation.message', judged.message],
       ...optional('weir.violation.span_id', span?.spanId ?? ''),
       ...optional('agent.run.id', run.runId),
       ...optional('gen_ai.agent.name', run.agent),
     ],
+    // A verdict is no failed step of the run.
     statusCode: UNSET,
-    statusMessage: judged.message,
   }
 }
 

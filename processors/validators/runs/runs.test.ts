@@ -1,0 +1,248 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pino from 'pino'
+import { expect, it, onTestFinished } from 'vitest'
+import type { Batch } from '../../../pipeline/batch/batch.ts'
+import { keyId } from '../../../pipeline/batch/keys.ts'
+import { decodeJsonBatch } from '../../../pipeline/batch/otlp-batch.ts'
+import type { FollowerTerm, LogWorker, StoredLog } from '../../../pipeline/follower.ts'
+import { createMeter } from '../../../pipeline/telemetry/prom-meter.ts'
+import type { CursorRecord } from '../../../pipeline/wal/cursor-record.ts'
+import { EmbeddedWal } from '../../../pipeline/wal/embedded.ts'
+import { storedLogOf } from '../../../pipeline/wal/stored-log.ts'
+import { WalWriter } from '../../../pipeline/wal/writer.ts'
+import { config } from '../config.ts'
+import { afterwards } from './afterwards.ts'
+
+const never = new AbortController().signal
+const END_WAIT = 5000
+const IDLE = 300_000
+const RULES = {
+  timelag: { enabled: false },
+  sequence: { enabled: false },
+  event_frequency: { enabled: false },
+  policy: { rules: [{ name: 'errors', scope: 'run', when: 'run.errors > 0', severity: 'ERROR' }] },
+}
+
+/** A log, and who judges what is in it; time is the test's. */
+async function place(settings: object = RULES) {
+  const directory = await mkdtemp(join(tmpdir(), 'weir-runs-'))
+  let nowMs = 1_000_000
+  const options = { directory, maxBytes: 64 * 1024 * 1024, durability: 'process' as const }
+  const driver = new EmbeddedWal({ ...options, clock: () => nowMs })
+  await driver.open()
+  onTestFinished(async () => {
+    await driver.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+  const meter = createMeter()
+  const writing = { connector: 'wal', driver, meter, onAppended: () => undefined, maxPendingBytes: 1e9 }
+  const stored = storedLogOf('wal', driver, new WalWriter(writing))
+  let position = 1
+  const term: FollowerTerm = {
+    record: () => ({ position }) as CursorRecord,
+    save: async (change) => {
+      position = change.position ?? position
+    },
+    state: undefined as never,
+    signal: never,
+  }
+  let read = 0
+  let worker: LogWorker | undefined
+  /** A new holder: it knows only what was saved. */
+  const begin = async () => {
+    worker = afterwards(config.parse(settings), { log: pino({ level: 'silent' }), meter }, stored)
+    await worker?.begin(term)
+    read = position - 1
+  }
+  await begin()
+  const catchUp = () =>
+    drain(
+      stored,
+      worker,
+      () => read,
+      (to) => (read = to),
+      nowMs,
+    )
+  return {
+    driver,
+    stored,
+    begin,
+    position: () => position,
+    /** Read at once: the log's time of a message is when it was sent. */
+    send: async (spans: readonly Given[], tenant = 'default') => {
+      await stored.append(batchOf(spans, tenant), never)
+      await catchUp()
+    },
+    pass: async (ms: number) => {
+      nowMs += ms
+      await catchUp()
+    },
+    verdicts: async (): Promise<string[]> => verdictsIn(stored, await stored.head()),
+  }
+}
+
+async function drain(
+  stored: StoredLog,
+  worker: LogWorker | undefined,
+  read: () => number,
+  setRead: (to: number) => void,
+  nowMs: number,
+): Promise<void> {
+  for (let head = await stored.head(); read() < head; head = await stored.head()) {
+    const seqs = Array.from({ length: head - read() }, (_, index) => read() + 1 + index)
+    const messages = await stored.read(seqs, never)
+    const batches = messages.flatMap(({ seq, batches: all }) =>
+      all.map((batch) => ({ batch, seq, walMs: nowMs })),
+    )
+    setRead(head)
+    await worker?.take(batches, head, nowMs)
+  }
+  await worker?.quiet(read(), nowMs)
+}
+
+const RULE = keyId('weir.violation.rule')
+const ABOUT = keyId('weir.violation.span_id')
+
+async function verdictsIn(stored: StoredLog, head: number): Promise<string[]> {
+  const seqs = Array.from({ length: head }, (_, index) => index + 1)
+  const found: string[] = []
+  for (const { batches } of await stored.read(seqs, never)) {
+    for (const batch of batches) {
+      for (let row = 0; row < batch.rows; row++) {
+        if (!batch.name(row).startsWith('validate ')) continue
+        const trace = Buffer.from(batch.traceId(row)).toString('hex').slice(0, 2)
+        const about = batch.attr(row, ABOUT)
+        const where = about < 0 ? '' : ` ${batch.text(about).slice(0, 2)}`
+        found.push(
+          `${batch.meta.tenant} ${trace} ${batch.name(row)} ${batch.text(batch.attr(row, RULE))}${where}`,
+        )
+      }
+    }
+  }
+  return found
+}
+
+interface Given {
+  readonly trace: string
+  readonly id: string
+  readonly parent?: string
+  readonly failed?: boolean
+  readonly step?: string
+}
+
+let digests = 0
+
+function batchOf(spans: readonly Given[], tenant: string): Batch {
+  const made = spans.map(({ trace, id, parent, failed, step = 'chat' }) => ({
+    traceId: trace.padEnd(32, 'a'),
+    spanId: id.padEnd(16, 'b'),
+    ...(parent !== undefined && { parentSpanId: parent.padEnd(16, 'b') }),
+    name: 'step',
+    startTimeUnixNano: '1000000000',
+    endTimeUnixNano: '2000000000',
+    status: { code: failed === true ? 2 : 0 },
+    attributes: step === '' ? [] : [{ key: 'gen_ai.operation.name', value: { stringValue: step } }],
+  }))
+  const digest = Buffer.alloc(16)
+  digest.writeUInt32LE(++digests)
+  const document = { resourceSpans: [{ scopeSpans: [{ spans: made }] }] }
+  return decodeJsonBatch(Buffer.from(JSON.stringify(document)), {
+    signal: 'traces',
+    tenant,
+    project: '',
+    principal: '',
+    source: 'test',
+    receivedAtMs: 0,
+    digest,
+  })
+}
+
+it('judges a run when it has ended, over all that the log has of it', async () => {
+  const { send, pass, verdicts } = await place()
+  await send([{ trace: '11', id: '02', parent: '01', failed: true }])
+  await pass(10_000)
+  await send([{ trace: '11', id: '01' }])
+  await pass(END_WAIT - 1)
+  expect(await verdicts()).toEqual([])
+  await pass(1)
+  expect(await verdicts()).toEqual(['default 11 validate policy errors'])
+})
+
+it('judges a trace whose root does not come when it has been idle, and no trace without an agent', async () => {
+  const { send, pass, verdicts, position } = await place()
+  await send([{ trace: '11', id: '02', parent: '01', failed: true }])
+  await send([{ trace: '22', id: '01', failed: true, step: '' }])
+  await pass(IDLE - 1)
+  expect(await verdicts()).toEqual([])
+  await pass(1)
+  expect(await verdicts()).toEqual(['default 11 validate policy errors'])
+  expect(position()).toBe(1)
+  // What was judged is let go of after another idle time.
+  await pass(IDLE)
+  expect(position()).toBe(4)
+})
+
+it('judges what comes late with the rest of its run, and says only what is new', async () => {
+  const { send, pass, verdicts } = await place({
+    ...RULES,
+    missing_step: { workflows: [{ steps: ['chat', 'execute_tool'] }] },
+  })
+  await send([{ trace: '11', id: '01', failed: true }])
+  await pass(END_WAIT)
+  const first = ['default 11 validate policy errors', 'default 11 validate missing_step execute_tool']
+  expect(await verdicts()).toEqual(first)
+  await send([{ trace: '11', id: '02', parent: '01', step: 'execute_tool' }])
+  await pass(END_WAIT)
+  // Judged again: the tool is there, the error is known.
+  expect(await verdicts()).toEqual(first)
+})
+
+it('writes a verdict once, though nothing was saved after it', async () => {
+  const { send, pass, verdicts, begin, driver } = await place()
+  for (const trace of ['11', '22']) await send([{ trace, id: '01', failed: true }])
+  await pass(END_WAIT)
+  const { lastSeq } = await driver.info()
+  for (let crash = 0; crash < 3; crash++) {
+    await begin()
+    await pass(0)
+    await pass(END_WAIT)
+  }
+  expect(await verdicts()).toHaveLength(2)
+  expect((await driver.info()).lastSeq).toBe(lastSeq)
+})
+
+it('judges each tenant by its own policy, though their data is the same', async () => {
+  const own = { policy: { rules: [] }, missing_step: { workflows: [{ steps: ['tool:check'] }] } }
+  const { send, pass, verdicts } = await place({ ...RULES, tenants: { acme: own } })
+  for (const tenant of ['acme', 'zen']) await send([{ trace: '11', id: '01', failed: true }], tenant)
+  await pass(END_WAIT)
+  expect((await verdicts()).toSorted()).toEqual([
+    'acme 11 validate missing_step tool_check',
+    'zen 11 validate policy errors',
+  ])
+})
+
+it('has nothing to do where no policy judges runs', async () => {
+  const off = Object.fromEntries(
+    ['timelag', 'missing_step', 'sequence', 'event_frequency'].map((name) => [name, { enabled: false }]),
+  )
+  const { send, pass, verdicts } = await place(off)
+  await send([{ trace: '11', id: '01', failed: true }])
+  await pass(IDLE)
+  expect(await verdicts()).toEqual([])
+})
+
+it('reads messages again by their places, without those that were purged', async () => {
+  const { send, stored, driver } = await place()
+  for (const trace of ['11', '22', '33', '44', '55']) await send([{ trace, id: '01' }])
+  await driver.trim(1)
+  await driver.purgeTenant('default', 3)
+  await send([{ trace: '66', id: '01' }])
+  const read = await stored.read([1, 3, 4, 6], never)
+  expect(read.map(({ seq, batches }) => [seq, batches.map((batch) => batch.rows)])).toEqual([
+    [4, [1]],
+    [6, [1]],
+  ])
+})
