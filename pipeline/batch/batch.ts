@@ -41,6 +41,7 @@ export interface Batch {
   scopeName(row: number): string
   scopeVersion(row: number): string
   setName(row: number, value: string): void
+  setTraceState(row: number, value: string): void
   setStatusMessage(row: number, value: string): void
 
   /** The span's attribute with that key; NONE when absent. Allocates nothing. */

@@ -104,6 +104,16 @@ export class OtlpBatch extends TableReader implements Batch {
     edits.touchedRows.add(row)
   }
 
+  override traceState(row: number): string {
+    return this.overlay?.traceStates.get(row) ?? super.traceState(row)
+  }
+
+  setTraceState(row: number, value: string): void {
+    const edits = this.#edits()
+    edits.traceStates.set(row, value)
+    edits.touchedRows.add(row)
+  }
+
   override eventName(event: number): string {
     return this.overlay?.eventNames.get(event) ?? super.eventName(event)
   }

@@ -24,6 +24,7 @@ export class Overlay implements Changes {
   /** row → indexes into `additions`. */
   readonly addedTo = new Map<number, number[]>()
   readonly names = new Map<number, string>()
+  readonly traceStates = new Map<number, string>()
   readonly messages = new Map<number, string>()
   readonly eventNames = new Map<number, string>()
   readonly touchedRows = new Set<number>()
@@ -54,6 +55,7 @@ export class Overlay implements Changes {
     for (const added of this.additions) copy.additions.push({ ...added })
     for (const [row, list] of this.addedTo) copy.addedTo.set(row, [...list])
     for (const [row, name] of this.names) copy.names.set(row, name)
+    for (const [row, text] of this.traceStates) copy.traceStates.set(row, text)
     for (const [row, text] of this.messages) copy.messages.set(row, text)
     for (const [event, name] of this.eventNames) copy.eventNames.set(event, name)
     for (const row of this.touchedRows) copy.touchedRows.add(row)
@@ -193,6 +195,9 @@ export class Overlay implements Changes {
   }
   name(row: number): string | undefined {
     return this.names.get(row)
+  }
+  traceState(row: number): string | undefined {
+    return this.traceStates.get(row)
   }
   statusMessage(row: number): string | undefined {
     return this.messages.get(row)

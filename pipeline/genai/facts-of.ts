@@ -1,6 +1,7 @@
 import { NONE, type Batch } from '../batch/batch.ts'
 import { emptyFacts, TOKENS, type SpanFacts } from '../batch/facts.ts'
 import { keyId, type KeyId } from '../batch/keys.ts'
+import { otOf, probabilityOf } from '../sampling/trace-state.ts'
 import { scaled, USD_DIGITS } from './decimal.ts'
 import { SLOT } from './fields.ts'
 import { own, parseObject } from './json.ts'
@@ -21,10 +22,19 @@ export function factsOf(batch: Batch): SpanFacts {
   const facts = emptyFacts(batch.rows)
   const scan = new Scan()
   for (let row = 0; row < batch.rows; row++) {
-    if (batch.isLive(row) && scan.read(batch, row)) fill(facts, scan, batch, row)
+    if (!batch.isLive(row)) continue
+    const state = batch.traceState(row)
+    if (state !== '') facts.sampleRate[row] = rateOf(state)
+    if (scan.read(batch, row)) fill(facts, scan, batch, row)
   }
   batch.facts = facts
   return facts
+}
+
+/** How many spans this one stands for, by what samplers before us have written into the tracestate. */
+function rateOf(traceState: string): number {
+  const { threshold } = otOf(traceState)
+  return threshold === undefined ? 1 : 1 / probabilityOf(threshold)
 }
 
 function fill(facts: SpanFacts, scan: Scan, batch: Batch, row: number): void {

@@ -16,6 +16,7 @@ export interface Changes {
   removes(attr: number): boolean
   added(row: number): Iterable<readonly [string, Literal]>
   name(row: number): string | undefined
+  traceState(row: number): string | undefined
   statusMessage(row: number): string | undefined
   eventName(event: number): string | undefined
 }
@@ -32,6 +33,7 @@ export function onlyRows(keeps: (row: number) => boolean): Changes {
     removes: () => false,
     added: () => [],
     name: () => undefined,
+    traceState: () => undefined,
     statusMessage: () => undefined,
     eventName: () => undefined,
   }
@@ -150,6 +152,7 @@ function span(r: Rewriter, row: number): void {
   const { spans } = r.table
   const cursor = content(r, base, spans)
   const name = r.changes.name(row)
+  const state = r.changes.traceState(row)
   const message = r.changes.statusMessage(row)
   let attr = spans[base + SPAN.firstAttr]!
   let event = spans[base + SPAN.firstEvent]!
@@ -159,6 +162,7 @@ function span(r: Rewriter, row: number): void {
   while (cursor.next()) {
     if (cursor.field === 9) attribute(r, cursor, 9, attr++)
     else if (cursor.field === 5 && name !== undefined) cursor.skip()
+    else if (cursor.field === 3 && state !== undefined) cursor.skip()
     else if (cursor.field === 11) spanEvent(r, cursor, event++)
     else if (cursor.field === 13)
       holder(r, cursor, 13, 4, r.table.links[link++ * LINK.width + LINK.firstAttr]!)
@@ -169,6 +173,7 @@ function span(r: Rewriter, row: number): void {
   }
   for (const [key, value] of r.changes.added(row)) keyValue(r, 9, Buffer.from(key), value)
   if (name !== undefined) textField(r, 5, name)
+  if (state !== undefined && state !== '') textField(r, 3, state)
   if (message !== undefined && !hasStatus) {
     const empty = r.sink.open(15)
     textField(r, 2, message)

@@ -5,7 +5,7 @@ import type { Attribute, Row, Value } from './naive.ts'
 
 /** An edit with its target as fractions of what there is, so that one list fits any batch. */
 export interface Edit {
-  readonly op: 'name' | 'message' | 'eventName' | 'set' | 'setValue' | 'remove' | 'drop'
+  readonly op: 'name' | 'traceState' | 'message' | 'eventName' | 'set' | 'setValue' | 'remove' | 'drop'
   readonly at: number
   readonly which: number
   readonly key: string
@@ -14,7 +14,17 @@ export interface Edit {
 
 export const edits: fc.Arbitrary<Edit[]> = fc.array(
   fc.record({
-    op: fc.constantFrom('name', 'message', 'eventName', 'set', 'setValue', 'setValue', 'remove', 'drop'),
+    op: fc.constantFrom(
+      'name',
+      'traceState',
+      'message',
+      'eventName',
+      'set',
+      'setValue',
+      'setValue',
+      'remove',
+      'drop',
+    ),
     at: fc.double({ min: 0, max: 0.999999, noNaN: true }),
     which: fc.double({ min: 0, max: 0.999999, noNaN: true }),
     key: fc.constantFrom('a', 'ab', 'gen_ai.request.model', 'new.key', 'k'.repeat(300), ''),
@@ -51,6 +61,10 @@ function editRow(batch: Batch, rows: Row[], row: number, edit: Edit): void {
     case 'name':
       batch.setName(row, text)
       model.name = text
+      return
+    case 'traceState':
+      batch.setTraceState(row, text)
+      model.traceState = text
       return
     case 'message':
       batch.setStatusMessage(row, text)
