@@ -1,5 +1,5 @@
 import type { ComponentConfig } from '../pipeline/config.ts'
-import type { Registry } from '../pipeline/factory.ts'
+import type { ProcessorFactory, Registry } from '../pipeline/factory.ts'
 import { canonicalJson } from './canonical.ts'
 import { problemsOf } from './issues.ts'
 import { inputSchema } from './json-schema.ts'
@@ -15,6 +15,8 @@ export interface Parsed {
   readonly defined: Record<SectionName, Set<string>>
   /** Processors that are accepted and left out. */
   readonly noOps: Set<string>
+  /** Processors that read the WAL ahead, as their config is. */
+  readonly readsAhead: Set<string>
   readonly problems: Problem[]
   readonly notices: Problem[]
 }
@@ -25,6 +27,7 @@ export function parseComponents(document: Readonly<Record<string, unknown>>, reg
     sections: perSection(() => new Map<string, ComponentConfig>()),
     defined: perSection(() => new Set<string>()),
     noOps: new Set(),
+    readsAhead: new Set(),
     problems: [],
     notices: [],
   }
@@ -82,6 +85,7 @@ function parseComponent(
   if (result.success) {
     const key = canonicalJson(input)
     parsed.sections[section].set(id, { id, type: factory.type, value: result.data, key })
+    if ((factory as ProcessorFactory).readsAhead?.(result.data) === true) parsed.readsAhead.add(id)
   } else {
     parsed.problems.push(...problemsOf(result.error.issues, input, inputSchema(factory.config), path))
   }

@@ -23,6 +23,8 @@ function cell(text: string): string {
 }
 
 function rowsOf(schema: JsonSchema, prefix: string): Row[] {
+  // A shape with a name of its own is described where it occurs first.
+  if (schema.notation !== undefined) return []
   const maps = alternatives(schema).filter((inner) => inner.properties !== undefined)
   const keys = [...new Set(maps.flatMap((map) => Object.keys(map.properties ?? {})))]
   return keys.flatMap((key) => {

@@ -77,6 +77,7 @@ export function checkWiring(graph: Graph, components: Parsed): Wiring {
   }
   checkAmbiguous(components, wiring)
   checkConnectors(graph, components, wiring)
+  for (const pipeline of graph.pipelines) checkReadsAhead(pipeline, components, wiring)
   checkAuth(graph, components, wiring)
   checkCycles(graph, components, wiring)
   noticeUnused(graph, components, wiring)
@@ -153,6 +154,25 @@ function checkConnectors(graph: Graph, components: Parsed, wiring: Wiring): void
       ? 'is written to, but no pipeline here reads from it: what it takes in waits until some daemon does'
       : 'is read from, but no pipeline here writes to it: another daemon must'
     wiring.notices.push({ path: ['connectors', id], at: 'key', message })
+  }
+}
+
+/** What judges by more than one batch needs a log to read, and one such processor must not see what another leaves out. */
+function checkReadsAhead({ id, refs }: GraphPipeline, components: Parsed, wiring: Wiring): void {
+  const isBehindLog = refs.receivers?.some((receiver) => components.defined.connectors.has(receiver)) ?? false
+  let first: string | undefined
+  for (const [index, processor] of (refs.processors ?? []).entries()) {
+    if (!components.readsAhead.has(processor)) continue
+    const path = ['service', 'pipelines', id, 'processors', index]
+    const report = (message: string): void => void wiring.problems.push({ path, message })
+    if (!isBehindLog) {
+      report(
+        `"${processor}" judges whole traces and reads the WAL ahead: it needs a pipeline whose receiver is one`,
+      )
+    } else if (first !== undefined) {
+      report(`"${processor}" and "${first}" both judge whole traces; put the policies of both into one`)
+    }
+    first ??= processor
   }
 }
 

@@ -22,6 +22,8 @@ export interface FollowerTerm {
    */
   save(change: { readonly position?: number; readonly data?: unknown }): Promise<void>
   readonly state: StateStore
+  /** The least position of the cursors of its pipeline, of whichever daemon: what is before is read by none of them again. */
+  passed(): Promise<number>
   /** Aborts with the term. */
   readonly signal: AbortSignal
 }

@@ -55,6 +55,53 @@ export const METRICS = {
   otelcol_processor_incoming_items: counter('Spans that entered the processor.', '{item}', PROCESSOR),
   otelcol_processor_outgoing_items: counter('Spans that left the processor.', '{item}', PROCESSOR),
   otelcol_processor_internal_duration: histogram('Time in the processor per batch.', 's', PROCESSOR, FAST_S),
+  otelcol_processor_tail_sampling_count_traces_sampled: counter('Traces that a policy judged.', '{trace}', [
+    'processor',
+    'policy',
+    'sampled',
+    'decision',
+  ]),
+  otelcol_processor_tail_sampling_count_spans_sampled: counter(
+    'Spans of the traces that a policy judged.',
+    '{span}',
+    ['processor', 'policy', 'sampled', 'decision'],
+  ),
+  otelcol_processor_tail_sampling_global_count_traces_sampled: counter(
+    'Traces that were judged: sampled, not_sampled, or dropped.',
+    '{trace}',
+    ['processor', 'sampled', 'decision'],
+  ),
+  otelcol_processor_tail_sampling_new_trace_id_received: counter('Traces that began.', '{trace}', [
+    'processor',
+  ]),
+  otelcol_processor_tail_sampling_early_releases_from_cache_decision: counter(
+    'Spans of traces that were judged before.',
+    '{span}',
+    ['processor', 'sampled'],
+  ),
+  otelcol_processor_tail_sampling_sampling_trace_dropped_too_early: counter(
+    'Traces that were judged before their time, for want of memory.',
+    '{trace}',
+    ['processor'],
+  ),
+  otelcol_processor_tail_sampling_sampling_traces_on_memory: gauge(
+    'Traces that are not judged yet.',
+    '{trace}',
+    ['processor'],
+  ),
+  weir_tail_sampling_pending_bytes: gauge('Memory of the traces that are not judged yet.', 'By', [
+    'processor',
+  ]),
+  weir_tail_sampling_late_violations: counter(
+    'Violations that were found after their trace was left out.',
+    '{span}',
+    ['processor'],
+  ),
+  weir_tail_sampling_forgotten_spans: counter(
+    'Spans that were kept as the decision on their trace is not remembered.',
+    '{span}',
+    ['processor'],
+  ),
   otelcol_exporter_sent_spans: counter('Spans that the destination holds.', '{span}', EXPORTER),
   otelcol_exporter_send_failed_spans: counter(
     'Spans that the destination will never take.',

@@ -2,7 +2,7 @@ import { faultOf, messageOf } from '../fault.ts'
 import type { Follower, FollowedBatch } from '../follower.ts'
 import { sleep } from '../sleep.ts'
 import { newEpoch } from './cursor-record.ts'
-import { HeldCursor } from './cursor-store.ts'
+import { HeldCursor, listCursors } from './cursor-store.ts'
 import { DEDUPE_DEFAULTS } from './dedupe.ts'
 import { rebuildWindow } from './dedupe-rebuild.ts'
 import { LogClock } from './log-clock.ts'
@@ -107,6 +107,7 @@ export class LogFollower {
       record: () => held.record,
       save: (change) => held.save(change, reading),
       state,
+      passed: () => this.#passed(),
       signal: reading,
     })
     const { position } = held.record
@@ -118,6 +119,16 @@ export class LogFollower {
     } finally {
       await source.close()
     }
+  }
+
+  async #passed(): Promise<number> {
+    const { state, connector } = this.#options
+    const { pipeline, cursor } = this.#follower
+    const records = (await listCursors(state, connector)).map(({ record }) => record)
+    const positions = records
+      .filter((record) => record.cursor !== cursor && record.cursor.startsWith(`${pipeline}/`))
+      .map((record) => record.position)
+    return Math.min(...positions)
   }
 
   async #follow(source: RangeSource, reading: AbortSignal): Promise<void> {
