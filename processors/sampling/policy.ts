@@ -92,6 +92,11 @@ export class Workshop {
       case 'rate_limiting':
       case 'bytes_limiting':
         return this.#share(config)
+      case 'latency':
+      case 'span_count':
+      case 'cost':
+      case 'tokens':
+      case 'violation':
       default:
         return this.#traceFact(config)
     }
