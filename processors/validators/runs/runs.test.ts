@@ -45,6 +45,7 @@ async function place(settings: object = RULES) {
     save: async (change) => {
       position = change.position ?? position
     },
+    passed: () => Promise.resolve(1),
     state: undefined as never,
     signal: never,
   }
