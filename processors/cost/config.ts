@@ -48,7 +48,7 @@ export const config = z.strictObject({
     .string()
     .min(1)
     .optional()
-    .describe('A price table to use in place of the built-in one, as `scripts/prices.mjs` writes it.'),
+    .describe('A price table to use in place of the built-in one, as `npm run prices` writes it.'),
 })
 
 export type CostConfig = z.output<typeof config>

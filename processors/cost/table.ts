@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 
-/** The price file: what `scripts/prices.mjs` writes, and what `price_file` may replace. */
+/** The price file: what `npm run prices` writes, and what `price_file` may replace. */
 
 const decimal = z.string().regex(/^\d{1,9}(\.\d{1,12})?$/, 'a decimal text in USD per 1,000,000 tokens')
 const pair = z.object({ input: decimal, output: decimal.optional() })

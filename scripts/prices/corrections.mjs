@@ -1,4 +1,7 @@
-// Known errors of the two collections, each with its reason. `fix` gets a copy of the entry and changes it.
+import { decimal } from './decimal.mjs'
+
+// Known errors of the two collections, each with its reason. `fix` gets a copy of the entry and changes it; id `*`: every
+// entry of the provider.
 export const CORRECTIONS = [
   {
     source: 'litellm',
@@ -47,6 +50,34 @@ export const CORRECTIONS = [
       ]
     },
   })),
+  {
+    source: 'litellm',
+    provider: 'x_ai',
+    id: 'grok-4',
+    why: 'no tier, unlike the ids it stands for (grok-4-0709, grok-4-latest): 6/30 from 128,000 tokens',
+    fix: (entry) => (entry.tiers = [{ over: 128_000, input: '6', output: '30' }]),
+  },
+  {
+    source: 'litellm',
+    provider: 'openrouter',
+    id: 'anthropic/claude-sonnet-4.6',
+    why: 'the surcharge over 200,000 tokens ended on 2026-03-13',
+    fix: (entry) => (entry.tiers = []),
+  },
+  {
+    source: 'litellm',
+    provider: 'wandb',
+    id: '*',
+    why: 'prices 100,000 times too high: gpt-oss-120b costs 0.15/0.6, not 15000/60000',
+    fix: (entry) => divide(entry, 100_000, 1000),
+  },
+  {
+    source: 'litellm',
+    provider: 'azure.ai.inference',
+    id: 'jais-30b-chat',
+    why: 'given per 1,000 tokens: 3.2/9.71, not 3200/9710',
+    fix: (entry) => divide(entry, 1000, 1000),
+  },
   ...['deepseek-chat', 'deepseek-reasoner'].map((id) => ({
     source: 'genai-prices',
     provider: 'deepseek',
@@ -60,6 +91,12 @@ export const CORRECTIONS = [
       }),
   })),
 ]
+
+/** Only what is still wrong: a later edition may be right. */
+function divide(entry, by, over) {
+  if (!(Number(entry.rates.input) > over)) return
+  for (const [name, value] of Object.entries(entry.rates)) entry.rates[name] = decimal(Number(value) / by)
+}
 
 /** Thresholds written as one token less ("start") are the round number with `>`: the providers say "over 272K". */
 function roundThresholds(entry) {
@@ -79,13 +116,22 @@ function dateHours(entry) {
 
 export function correct(source, entries) {
   const todo = CORRECTIONS.filter((correction) => correction.source === source)
-  return entries.map((original) => {
+  const corrected = entries.map((original) => {
     const entry = structuredClone(original)
     roundThresholds(entry)
     dateHours(entry)
     for (const { provider, id, fix } of todo) {
-      if (entry.provider === provider && entry.id === id) fix(entry)
+      if (entry.provider === provider && (entry.id === id || id === '*')) fix(entry)
     }
     return entry
   })
+  return corrected.filter(isCredible)
+}
+
+/** The dearest model there is costs 600 USD per million tokens: more is an error of units, and no price is better than that one. */
+const MAX_USD = 1000
+
+export function isCredible({ rates, periods }) {
+  const all = rates === undefined ? periods.map((period) => period.rates ?? period) : [rates]
+  return all.every((each) => !Object.values(each).some((value) => Number(value) > MAX_USD))
 }

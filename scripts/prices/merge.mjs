@@ -64,7 +64,7 @@ function twin(entry, byProvider) {
   const owners = entry.provider === 'gcp.vertex_ai' ? ['gcp.gemini'] : [entry.provider]
   for (const owner of owners) {
     for (const model of byProvider.get(owner) ?? []) {
-      if (!matches(model.match, entry.id)) continue
+      if (model.id !== entry.id && !matches(model.match, entry.id)) continue
       const isDated = model.periods.length > 1
       if (entry.provider === 'gcp.vertex_ai' && !isDated) return undefined
       return isSame(entry.id, model) ? model : undefined
@@ -103,14 +103,16 @@ function joined(entry, model, date) {
     const isNow = period === current(model.periods, date)
     const isEqual = period.rates.input === entry.rates.input && period.rates.output === entry.rates.output
     const rates = isEqual ? { ...entry.rates, ...period.rates } : period.rates
-    const tiers = isEqual ? withTiers(period.tiers, entry.tiers) : period.tiers
+    const tiers = isEqual ? withTiers(period.tiers, entry.tiers, model.periods.length === 1) : period.tiers
     const kinds = isNow && isEqual ? services(entry) : scaledServices(entry, period)
     return compact({ ...period, rates, tiers, ...kinds })
   })
   return { provider: entry.provider, id: entry.id, source: 'both', geo: entry.geo, fast: entry.fast, periods }
 }
 
-function withTiers(own, other) {
+/** Where genai-prices has no tiers and no history that ended them, it does not know them: its OpenRouter never does. */
+function withTiers(own, other, isUndated) {
+  if (own.length === 0) return isUndated ? other : own
   return own.map((tier) => ({ ...other.find((candidate) => candidate.over === tier.over), ...tier }))
 }
 
