@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { batchOf, tokensOf, type Attributes } from '../../test/genai/spans.ts'
+import { batchOf, tokensOf, type Attributes, type SpanSketch } from '../../test/genai/spans.ts'
 import { factsOf } from './facts-of.ts'
 
 /** The facts of one span with these attributes. */
-function facts(attributes: Attributes, more: { scope?: string; resource?: Attributes } = {}) {
+function facts(attributes: Attributes, more: Omit<SpanSketch, 'attributes'> = {}) {
   return factsOf(batchOf({ attributes, ...more }))
 }
 
@@ -238,6 +238,97 @@ describe('tokens', () => {
     expect(tokensOf(found)).toEqual({ InputTokens: 9 })
   })
 
+  test.each([
+    [50, 'exclusive'],
+    [2150, 'inclusive'],
+  ])('the provider’s answer on the span says what its input of %d holds', (input, semantics) => {
+    const found = facts({
+      'openinference.span.kind': 'LLM',
+      'llm.model_name': 'claude-sonnet-4-5',
+      'llm.token_count.prompt': input,
+      'llm.token_count.completion': 9,
+      'llm.token_count.prompt_details.cache_read': 2000,
+      'llm.token_count.prompt_details.cache_write': 100,
+      'output.value': JSON.stringify({
+        usage: {
+          input_tokens: 50,
+          output_tokens: 9,
+          cache_read_input_tokens: 2000,
+          cache_creation_input_tokens: 100,
+        },
+      }),
+    })
+    expect(found.usageSemantics[0]).toBe(semantics)
+    expect(tokensOf(found)).toEqual({
+      InputTokens: 50,
+      CacheReadTokens: 2000,
+      CacheWriteTokens: 100,
+      OutputTokens: 9,
+    })
+  })
+
+  test('LangSmith’s details are JSON beside the counts, which hold them', () => {
+    const found = facts({
+      'langsmith.span.kind': 'llm',
+      'gen_ai.system': 'langchain',
+      'gen_ai.request.model': 'claude-sonnet-4-5',
+      'gen_ai.usage.input_tokens': 1000,
+      'gen_ai.usage.output_tokens': 100,
+      'gen_ai.usage.input_token_details': JSON.stringify({
+        cache_read: 600,
+        cache_creation: 300,
+        ephemeral_1h_input_tokens: 200,
+        ephemeral_5m_input_tokens: 100,
+      }),
+      'gen_ai.usage.output_token_details': '{"reasoning": 40}',
+    })
+    expect(found.provider[0]).toBe('anthropic')
+    expect(tokensOf(found)).toEqual({
+      InputTokens: 100,
+      CacheReadTokens: 600,
+      CacheWriteTokens: 100,
+      CacheWrite1hTokens: 200,
+      OutputTokens: 60,
+      ReasoningTokens: 40,
+    })
+  })
+
+  test.each([
+    [160, { InputTokens: 100, OutputTokens: 35, ReasoningTokens: 25 }],
+    [185, { InputTokens: 100, OutputTokens: 60, ReasoningTokens: 25 }],
+    [0, { InputTokens: 100, OutputTokens: 60, ReasoningTokens: 25 }],
+  ])('Google ADK leaves thoughts out, unless its total (%d) says that they are in', (total, expected) => {
+    const counts = {
+      'gen_ai.system': 'gcp.vertex.agent',
+      'gen_ai.request.model': 'gemini-2.5-pro',
+      'gen_ai.usage.input_tokens': 100,
+      'gen_ai.usage.output_tokens': 60,
+      'gen_ai.usage.reasoning.output_tokens': 25,
+      ...(total === 0 ? {} : { 'gen_ai.usage.total_tokens': total }),
+    }
+    expect(tokensOf(facts(counts, { scope: 'gcp.vertex.agent' }))).toEqual(expected)
+  })
+
+  test('Semantic Kernel’s first names and Pydantic’s details of Gemini count', () => {
+    const kernel = { ...chat, 'gen_ai.response.prompt_tokens': 70, 'gen_ai.response.completion_tokens': 7 }
+    expect(tokensOf(facts(kernel))).toEqual({ InputTokens: 70, OutputTokens: 7 })
+    const gemini = {
+      ...chat,
+      'gen_ai.usage.input_tokens': 100,
+      'gen_ai.usage.output_tokens': 50,
+      'gen_ai.usage.details.cached_content_tokens': 40,
+      'gen_ai.usage.details.audio_prompt_tokens': 30,
+      'gen_ai.usage.details.thoughts_tokens': 20,
+    }
+    expect(tokensOf(facts(gemini, { scope: 'pydantic-ai' }))).toEqual({
+      InputTokens: 30,
+      CacheReadTokens: 40,
+      AudioInputTokens: 30,
+      OutputTokens: 30,
+      ReasoningTokens: 20,
+    })
+  })
+
   test('malformed JSON values cost nothing but themselves', () => {
     const found = facts({
       ...chat,
@@ -300,6 +391,50 @@ describe('who and what', () => {
       ttft: 250,
       tier: 'standard',
     })
+  })
+
+  test('events tell the first token and the reason to end, where no attribute does', () => {
+    const chat = { 'openinference.span.kind': 'LLM', 'llm.model_name': 'gpt-4o' }
+    const events = [
+      { name: 'gen_ai.user.message', afterMs: 1 },
+      { name: 'First Token Stream Event', afterMs: 250 },
+      { name: 'First Token Stream Event', afterMs: 900 },
+      { name: 'gen_ai.choice', afterMs: 1000, attributes: { finish_reason: 'tool_calls' } },
+      {
+        name: 'gen_ai.choice',
+        afterMs: 1001,
+        attributes: { 'gen_ai.event.content': '{"finish_reason":"stop"}' },
+      },
+    ]
+    const found = facts(chat, { events })
+    expect([found.timeToFirstTokenMs[0], found.finishReason[0]]).toEqual([250, 'stop'])
+    const told = facts(
+      { ...chat, 'gen_ai.response.time_to_first_chunk': 0.1, 'gen_ai.response.finish_reasons': ['length'] },
+      { events },
+    )
+    expect([told.timeToFirstTokenMs[0], told.finishReason[0]]).toEqual([100, 'length'])
+  })
+
+  test('what the call was made with tells its tier; an answer’s own tier goes before', () => {
+    const chat = {
+      'openinference.span.kind': 'LLM',
+      'llm.model_name': 'gpt-5',
+      'llm.invocation_parameters': '{"temperature": 1, "service_tier": "flex"}',
+    }
+    expect(facts(chat).serviceTier[0]).toBe('flex')
+    expect(facts({ ...chat, 'openai.response.service_tier': 'default' }).serviceTier[0]).toBe('standard')
+    expect(facts({ ...chat, 'llm.invocation_parameters': '{"service_tier": {"x": 1}' }).serviceTier[0]).toBe(
+      '',
+    )
+  })
+
+  test.each<[Attributes, string]>([
+    [{ 'traceloop.span.kind': 'tool', 'traceloop.entity.name': 'search' }, 'search'],
+    [{ 'traceloop.span.kind': 'task', 'traceloop.entity.name': 'step' }, ''],
+    [{ 'mcp.method.name': 'tools/call', 'mcp.tool.name': 'search' }, 'search'],
+    [{ 'gcp.vertex.agent.session_id': 's', 'gen_ai.tool.name': 'search' }, 'search'],
+  ])('%j names the tool %s', (attributes, name) => {
+    expect(facts(attributes).toolName[0]).toBe(name)
   })
 
   test('the resource speaks where the span is silent', () => {

@@ -3,6 +3,7 @@ import { emptyFacts, TOKENS, type SpanFacts } from '../batch/facts.ts'
 import { keyId, type KeyId } from '../batch/keys.ts'
 import { otOf, probabilityOf } from '../sampling/trace-state.ts'
 import { scaled, USD_DIGITS } from './decimal.ts'
+import { finishOfChoice, firstEventMs } from './events.ts'
 import { SLOT } from './fields.ts'
 import { own, parseObject } from './json.ts'
 import { isLeaf, operationOf } from './kind.ts'
@@ -44,7 +45,7 @@ function fill(facts: SpanFacts, scan: Scan, batch: Batch, row: number): void {
   facts.seq[row] = scan.count(SLOT.seq)
   facts.sessionId[row] = scan.id(SLOT.session)
   facts.userId[row] = scan.id(SLOT.user)
-  facts.toolName[row] = scan.text(SLOT.tool)
+  facts.toolName[row] = toolName(scan, operation)
   facts.agentName[row] = agentName(scan, operation)
   if (operation === '') return
   fromResource(facts, batch, row)
@@ -65,7 +66,7 @@ function fillCall(facts: SpanFacts, scan: Scan, batch: Batch, row: number): void
     facts.usageSemantics[row] = cut ? 'inferred' : resolved.semantics
   }
   facts.responseModel[row] ||= facts.requestModel[row] ?? ''
-  facts.finishReason[row] = finishReason(scan.text(SLOT.finishReason))
+  facts.finishReason[row] = finishReason(scan.text(SLOT.finishReason)) || finishOfChoice(batch, row)
   facts.serviceTier[row] = serviceTier(scan, resolved?.payload)
   facts.timeToFirstTokenMs[row] = firstTokenMs(scan, batch, row)
   facts.costProvided[row] = providedCost(scan)
@@ -94,6 +95,12 @@ function agentName(scan: Scan, operation: string): string {
   return operation === 'invoke_agent' ? scan.text(SLOT.entityName) : ''
 }
 
+function toolName(scan: Scan, operation: string): string {
+  const name = scan.text(SLOT.tool)
+  if (name !== '') return name
+  return operation === 'execute_tool' ? scan.text(SLOT.entityName) : ''
+}
+
 /** Genkit writes `provider/model` into the action's name. */
 function genkitModel(scan: Scan): string {
   return scan.has(SLOT.genkitSubtype) && scan.text(SLOT.genkitSubtype) === 'model'
@@ -106,6 +113,14 @@ function providerOf(facts: SpanFacts, scan: Scan, row: number): string {
   if (named !== '') return named
   const byResponse = providerOfModel(facts.responseModel[row] ?? '')
   return byResponse !== '' ? byResponse : providerOfModel(facts.requestModel[row] ?? '')
+}
+
+/** OpenInference keeps what the call was made with as JSON. */
+function tierAsked(scan: Scan): string {
+  if (!scan.has(SLOT.parameters)) return ''
+  const text = scan.text(SLOT.parameters)
+  const tier = text.includes('"service_tier"') ? own(parseObject(text), 'service_tier') : undefined
+  return typeof tier === 'string' ? tier : ''
 }
 
 /** The first of a list, however the list came: an array, its JSON, or plain text. */
@@ -123,14 +138,14 @@ function finishReason(text: string): string {
 /** standard, batch, flex, priority, …; '' when the span does not say. */
 function serviceTier(scan: Scan, payload: Payload | undefined): string {
   if (scan.has(SLOT.batch) && scan.text(SLOT.batch) === 'true') return 'batch'
-  const tier = (scan.text(SLOT.serviceTier) || payload?.serviceTier || '').toLowerCase()
+  const tier = (scan.text(SLOT.serviceTier) || payload?.serviceTier || tierAsked(scan)).toLowerCase()
   return tier === 'auto' || tier === 'default' || tier === 'on_demand' ? 'standard' : tier
 }
 
 function firstTokenMs(scan: Scan, batch: Batch, row: number): number {
   if (scan.has(SLOT.firstChunkSeconds)) return scan.number(SLOT.firstChunkSeconds) * 1000
   if (scan.has(SLOT.firstChunkMs)) return scan.number(SLOT.firstChunkMs)
-  if (!scan.has(SLOT.firstToken)) return 0
+  if (!scan.has(SLOT.firstToken)) return firstEventMs(batch, row)
   const at = Date.parse(scan.text(SLOT.firstToken).replaceAll('"', ''))
   const delay = at - batch.startMs(row)
   return delay > 0 ? delay : 0

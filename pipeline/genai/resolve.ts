@@ -102,14 +102,16 @@ function fromAttributes(scan: Scan, batch: Batch, row: number, provider: string)
 /** The counts as the span gives them, before anything is decided. `guessed`: the input had to be worked out. */
 function reported(scan: Scan, sdk: AiSdkUsage | undefined): { usage: Usage; guessed: boolean } {
   const usage = emptyUsage()
+  const parts: Parts | undefined =
+    scan.has(SLOT.inputDetails) || scan.has(SLOT.outputDetails) ? partsOf(scan) : sdk
   const hour = scan.count(SLOT.cacheWrite1h)
   const written = Math.max(scan.count(SLOT.cacheWrite), scan.count(SLOT.cacheWrite5m) + hour)
-  usage.cacheRead = scan.count(SLOT.cacheRead) || (sdk?.cacheRead ?? 0)
-  usage.cacheWrite1h = hour || (sdk?.cacheWrite1h ?? 0)
-  usage.cacheWrite = Math.max((written || (sdk?.cacheWrite ?? 0)) - usage.cacheWrite1h, 0)
-  usage.reasoning = scan.count(SLOT.reasoning) || (sdk?.reasoning ?? 0)
-  usage.audioInput = scan.count(SLOT.audioInput)
-  usage.audioOutput = scan.count(SLOT.audioOutput)
+  usage.cacheRead = scan.count(SLOT.cacheRead) || (parts?.cacheRead ?? 0)
+  usage.cacheWrite1h = hour || (parts?.cacheWrite1h ?? 0)
+  usage.cacheWrite = Math.max((written || (parts?.cacheWrite ?? 0)) - usage.cacheWrite1h, 0)
+  usage.reasoning = scan.count(SLOT.reasoning) || (parts?.reasoning ?? 0)
+  usage.audioInput = scan.count(SLOT.audioInput) || (parts?.audioInput ?? 0)
+  usage.audioOutput = scan.count(SLOT.audioOutput) || (parts?.audioOutput ?? 0)
   usage.imageInput = scan.count(SLOT.imageInput)
   usage.imageOutput = scan.count(SLOT.imageOutput)
   usage.output = scan.count(SLOT.output)
@@ -117,6 +119,25 @@ function reported(scan: Scan, sdk: AiSdkUsage | undefined): { usage: Usage; gues
   const guessed = !scan.has(SLOT.input) && scan.has(SLOT.total)
   if (guessed) usage.input = Math.max(scan.count(SLOT.total) - usage.output, 0)
   return { usage, guessed }
+}
+
+type Parts = Partial<
+  Pick<Usage, 'cacheRead' | 'cacheWrite' | 'cacheWrite1h' | 'reasoning' | 'audioInput' | 'audioOutput'>
+>
+
+/** LangSmith passes on LangChain's `input_token_details` and `output_token_details`. */
+function partsOf(scan: Scan): Parts {
+  const input = parseObject(scan.text(SLOT.inputDetails)) ?? {}
+  const output = parseObject(scan.text(SLOT.outputDetails)) ?? {}
+  const hour = sum(input, ['ephemeral_1h_input_tokens'])
+  return {
+    cacheRead: sum(input, ['cache_read']),
+    cacheWrite: Math.max(sum(input, ['cache_creation']), sum(input, ['ephemeral_5m_input_tokens']) + hour),
+    cacheWrite1h: hour,
+    audioInput: sum(input, ['audio']),
+    reasoning: sum(output, ['reasoning']),
+    audioOutput: sum(output, ['audio']),
+  }
 }
 
 interface Decision {
@@ -143,6 +164,8 @@ function inputSemantics(
   if (cached === 0) return INCLUSIVE
   if (sdk?.rawInput !== undefined && sdk.rawInput === usage.input) return EXCLUSIVE
   if (sdk?.rawInput !== undefined && sdk.rawInput + cached === usage.input) return INCLUSIVE
+  const answer = byAnswer(scan, usage.input, cached)
+  if (answer !== undefined) return answer
   // Cached tokens beyond the input cannot be inside it, whatever the rule says.
   if (usage.input < cached) {
     return isExclusiveWriter(scan, batch, row, provider) === true ? EXCLUSIVE : BY_ARITHMETIC
@@ -151,6 +174,14 @@ function inputSemantics(
   if (rule !== undefined) return rule ? EXCLUSIVE : INCLUSIVE
   const total = scan.number(SLOT.total)
   return total === usage.input + usage.output + cached ? BY_ARITHMETIC : INCLUSIVE
+}
+
+/** The provider's own answer on the span, where it is of the same call: its input is the one with or without the cache. */
+function byAnswer(scan: Scan, input: number, cached: number): Decision | undefined {
+  const raw = fromPayload(scan)?.usage
+  if (raw === undefined || raw.cacheRead + raw.cacheWrite + raw.cacheWrite1h !== cached) return undefined
+  if (input === raw.input) return INCLUSIVE
+  return input === raw.input - cached ? EXCLUSIVE : undefined
 }
 
 /** Instrumentations read in source whose input is without (true) or with (false) cached tokens. */
@@ -204,7 +235,8 @@ function outputSemantics(
   const known =
     (sdk?.rawOutput !== undefined && sdk.rawOutput === usage.output) ||
     (google && isAiSdk(scan) && !isModernAiSdk(scan)) ||
-    (google && batch.scopeName(row) === 'gcp.vertex.agent')
+    // Google ADK passes on Gemini's candidates; where the total says so, its output holds the thoughts.
+    (google && batch.scopeName(row) === 'gcp.vertex.agent' && total !== usage.input + usage.output)
   const byNumbers = usage.reasoning > usage.output || total === usage.input + usage.output + usage.reasoning
   if (known || byNumbers) usage.output += usage.reasoning
   return byNumbers && !known

@@ -15,6 +15,11 @@ export interface SpanSketch {
   readonly scope?: string
   readonly resource?: Attributes
   readonly tenant?: string
+  readonly events?: readonly {
+    readonly name: string
+    readonly afterMs: number
+    readonly attributes?: Attributes
+  }[]
 }
 
 const META: BatchMeta = {
@@ -43,15 +48,24 @@ export function batchOf(...spans: readonly SpanSketch[]): Batch {
             traceId: '0af7651916cd43dd8448eb211c80319c',
             spanId: (index + 1).toString(16).padStart(16, '0'),
             name: 'call',
-            startTimeUnixNano: String(BigInt(Date.parse(span.start ?? '2026-08-01T12:00:00Z')) * 1_000_000n),
+            startTimeUnixNano: String(startNs(span)),
             endTimeUnixNano: '0',
             attributes: attributesOf(span.attributes),
+            events: (span.events ?? []).map((event) => ({
+              name: event.name,
+              timeUnixNano: String(startNs(span) + BigInt(event.afterMs) * 1_000_000n),
+              attributes: attributesOf(event.attributes ?? {}),
+            })),
           },
         ],
       },
     ],
   }))
   return batchOfJson({ resourceSpans }, spans[0]?.tenant)
+}
+
+function startNs(span: SpanSketch): bigint {
+  return BigInt(Date.parse(span.start ?? '2026-08-01T12:00:00Z')) * 1_000_000n
 }
 
 function attributesOf(attributes: Attributes): { key: string; value: object }[] {
