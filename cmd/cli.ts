@@ -37,6 +37,11 @@ export const VERBS: readonly VerbEntry[] = [
     load: () => import('./reprice.ts'),
   },
   {
+    name: 'dlq',
+    summary: 'dead letters: ls, show, retry, purge',
+    load: () => import('./dlq.ts'),
+  },
+  {
     name: 'trace',
     summary: 'one trace as a tree with latency, tokens and cost',
     load: () => import('./trace.ts'),

@@ -14,6 +14,7 @@ import type { ByteGate } from './intake.ts'
 import type { Host } from './host.ts'
 import type { Pressure } from './pressure.ts'
 import type { Usage } from './usage/usage.ts'
+import type { LetterDesk } from './wal/letter-desk.ts'
 import type { Durability } from './wal/driver.ts'
 
 export type Kind = 'receiver' | 'processor' | 'exporter' | 'connector' | 'extension'
@@ -108,6 +109,8 @@ export interface Connector extends Component {
   readonly intake: Consumer
   /** Main process: what of a batch is stored. */
   readonly lookback?: Lookback
+  /** Main process: the dead letters of its exporters. */
+  readonly letterDesk?: LetterDesk
   /** Adds a chain. Before or after `start`; `detach` finishes the range in flight. */
   attach(chain: StoreChain): void
   detach(cursor: string, deadline: AbortSignal): Promise<void>

@@ -1,3 +1,4 @@
+import type { LetterDesk } from './wal/letter-desk.ts'
 import type { QueryRequest, QueryResult } from './component.ts'
 import type { RepriceRequest, RepriceResult } from './reprice.ts'
 
@@ -50,4 +51,6 @@ export interface Host {
   query(request: QueryRequest, signal: AbortSignal): Promise<QueryResult>
   /** Prices what is stored again. Fault NOT_FOUND when no pipeline prices into a store that can be repriced. */
   reprice(request: RepriceRequest, signal: AbortSignal): Promise<RepriceResult>
+  /** Dead letters, by the connector that has them. */
+  letterDesks(): readonly LetterDesk[]
 }

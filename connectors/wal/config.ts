@@ -34,6 +34,9 @@ const common = {
       max_bytes: byteSize()
         .prefault('64MiB')
         .describe('Bytes of dead letters that are kept; the oldest leave first, counted.'),
+      max_age: duration()
+        .prefault('720h')
+        .describe('How long a dead letter is kept since it was last written. 0: as long as there is room.'),
     })
     .prefault({})
     .describe('Spans that a destination will never take, with the reason.'),

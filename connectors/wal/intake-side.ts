@@ -4,6 +4,9 @@ import type { Connector, ConnectorContext } from '../../pipeline/factory.ts'
 import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
 import { lookbackOf } from '../../pipeline/wal/lookback.ts'
+import { CursorSightings } from '../../pipeline/wal/cursor-seen.ts'
+import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
+import { LetterDesk } from '../../pipeline/wal/letter-desk.ts'
 import { WalWriter } from '../../pipeline/wal/writer.ts'
 import { Backlog } from './backlog.ts'
 import type { WalConfig } from './config.ts'
@@ -16,6 +19,7 @@ const FAILURE_MS = 5000
 export class IntakeSide implements Connector {
   readonly intake: WalWriter
   readonly lookback: Lookback
+  readonly letterDesk: LetterDesk
   readonly #driver: WalDriver
   readonly #gauges: LogGauges
   readonly #backlog: Backlog
@@ -33,6 +37,18 @@ export class IntakeSide implements Connector {
       meter: context.meter,
       onAppended: context.onAppended,
       maxPendingBytes: config.pending_bytes,
+    })
+    const { id: connector, state, meter, clock } = context
+    const { max_bytes: maxBytes } = config.dead_letters
+    this.letterDesk = new LetterDesk({
+      connector,
+      state,
+      letters: new DeadLetters({ connector, state, meter, clock, maxBytes }),
+      log: {
+        intake: this.intake,
+        lookback: this.lookback,
+        sightings: new CursorSightings(state, connector, clock),
+      },
     })
   }
 

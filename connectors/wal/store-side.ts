@@ -16,6 +16,7 @@ import { WalWriter } from '../../pipeline/wal/writer.ts'
 import type { WalConfig } from './config.ts'
 import { FullPolicy } from './full-policy.ts'
 import { LagWatch } from './lag-watch.ts'
+import { LetterWatch } from './letter-watch.ts'
 import { LogGauges } from './log-gauges.ts'
 
 /** The WAL as store pipelines see it: a reader per exporter, the trimmer, the dead letters. */
@@ -34,6 +35,7 @@ export class StoreSide implements Connector {
   readonly #readers = new Map<string, ChainReader | LogFollower>()
   readonly #trimmer: Trimmer
   readonly #lag: LagWatch
+  readonly #letterWatch: LetterWatch
   readonly #gauges: LogGauges
   #cursors: readonly string[] = []
 
@@ -57,6 +59,7 @@ export class StoreSide implements Connector {
       meter,
       clock,
       maxBytes: config.dead_letters.max_bytes,
+      maxAgeMs: config.dead_letters.max_age,
     })
     const holder = context.holder ?? randomUUID()
     const acquire: Acquire = (name, signal) => acquireLease(state, name, holder, { signal })
@@ -65,9 +68,11 @@ export class StoreSide implements Connector {
     const full = new FullPolicy(config.when_full, driver, () => this.#trimmer.kick())
     this.#readerOptions = { ...common, mustSkip: (chain, from) => full.mustSkip(chain.exporterId, from) }
     this.#lag = new LagWatch({ ...common, alarmMs: config.lag_alarm, views: () => this.#views() })
-    this.#gauges = new LogGauges(driver, context, (info, signal) =>
-      this.#lag.look(this.#cursors, info, signal),
-    )
+    this.#letterWatch = new LetterWatch(this.deadLetters, context, config.dead_letters.max_bytes)
+    this.#gauges = new LogGauges(driver, context, async (info, signal) => {
+      await this.#lag.look(this.#cursors, info, signal)
+      await this.#letterWatch.look()
+    })
   }
 
   async start(): Promise<void> {
@@ -133,7 +138,7 @@ export class StoreSide implements Connector {
   }
 
   degraded(): readonly string[] {
-    return this.#lag.degraded()
+    return [...this.#lag.degraded(), ...this.#letterWatch.degraded()]
   }
 
   #views() {

@@ -137,6 +137,10 @@ describe('api: who may do what', () => {
       'POST /v1/secrets/reseal admin',
       'POST /v1/pseudonym admin',
       'POST /v1/reprice admin',
+      'GET /v1/dead-letters admin',
+      'GET /v1/dead-letters/{id} admin',
+      'POST /v1/dead-letters/retry admin',
+      'POST /v1/dead-letters/purge admin',
     ])
     for (const { method, path, role } of api.routes) {
       const as = async (headers: Record<string, string>) =>

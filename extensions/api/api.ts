@@ -10,6 +10,7 @@ import { parseEndpoint } from '../../pipeline/net/endpoint.ts'
 import { isLoopback } from '../../pipeline/net/loopback.ts'
 import { readJson } from './body.ts'
 import type { config } from './config.ts'
+import { deadLetterRoutes } from './dead-letters.ts'
 import { identityRoutes } from './identity/routes.ts'
 import { Authenticator, refuseBrowsers, requireRole, type Principal } from './principal.ts'
 import { problemOf } from './problem.ts'
@@ -50,6 +51,7 @@ export class ApiExtension implements Extension {
       ...identityRoutes(context),
       pseudonymRoute(context.pseudonyms),
       repriceRoute(host),
+      ...deadLetterRoutes(host),
     ]
   }
 

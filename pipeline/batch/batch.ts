@@ -123,6 +123,8 @@ export interface BatchMeta {
   readonly digest: Uint8Array
   /** The sender was promised all or nothing: when a processor before the WAL rejects a row, no row goes on. */
   readonly whole?: boolean
+  /** Before the WAL: the one cursor that reads this batch; a dead letter's. */
+  readonly only?: string
   /** Set by the WAL reader: where this batch rests. `row` is the message-wide index of the batch's row 0. */
   readonly wal?: { readonly seq: number; readonly row: number }
 }

@@ -13,6 +13,7 @@ import { buildIntake } from './build-intake.ts'
 import { healthOf } from './health.ts'
 import { Intake } from './intake.ts'
 import { MetricsEndpoints } from './metrics-endpoints.ts'
+import type { LetterDesk } from '../wal/letter-desk.ts'
 import type { ProcessServices } from './process-services.ts'
 import { refuseRestartOnly, warnOfLonelyState } from './restart-only.ts'
 import { isStorePipeline } from './services.ts'
@@ -173,6 +174,11 @@ export class Daemon implements Host {
 
   reprice(request: RepriceRequest): Promise<RepriceResult> {
     return this.#store.reprice(request)
+  }
+
+  letterDesks(): readonly LetterDesk[] {
+    const desks = [...this.#intake.graph.connectors.values()].map(({ letterDesk }) => letterDesk)
+    return desks.filter((desk) => desk !== undefined)
   }
 
   async metrics(): Promise<string> {

@@ -4,11 +4,11 @@ import { faultOf } from '../fault.ts'
 import { createMeter } from '../telemetry/prom-meter.ts'
 import { DeadLetters, type NewDeadLetter } from './dead-letter.ts'
 
-function setup(maxBytes = 1 << 24) {
+function setup(maxBytes = 1 << 24, maxAgeMs = 0) {
   const meter = createMeter()
   const time = { ms: 1000 }
   const state = new MemoryState()
-  const options = { connector: 'wal', state, meter, clock: () => time.ms, maxBytes }
+  const options = { connector: 'wal', state, meter, clock: () => time.ms, maxBytes, maxAgeMs }
   return { letters: new DeadLetters(options), meter, time }
 }
 
@@ -52,6 +52,22 @@ describe('dead letters', () => {
     await letters.put([letter(1, Buffer.from('a'), 4)])
     expect(await letters.list()).toMatchObject([{ attempts: 4, firstMs: 1000, lastMs: 2000 }])
     expect(await meter.render()).toContain('weir_dead_letter_spans{component="x"} 1')
+  })
+
+  it('leave when they have not been written for so long, counted', async () => {
+    const { letters, meter, time } = setup(1 << 24, 5000)
+    for (const ms of [1000, 2000, 3000]) {
+      time.ms = ms
+      await letters.put([letter(ms, Buffer.from('a'))])
+    }
+    time.ms = 4000
+    await letters.put([letter(1000, Buffer.from('a'))])
+    time.ms = 7500
+    expect(await letters.enforce()).toMatchObject({ letters: 2, oldestMs: 1000 })
+    expect((await letters.list()).map(({ seq }) => seq)).toEqual([1000, 3000])
+    expect(await meter.render()).toContain(
+      'weir_dropped_spans{reason="dead_letters_expired",component="wal"} 1',
+    )
   })
 
   it('lose the oldest first over their bound, counted', async () => {

@@ -60,6 +60,16 @@ export interface DeadLetterOptions {
   readonly meter: Meter
   readonly clock: () => number
   readonly maxBytes: number
+  /** Since the letter was written last; 0 or absent: no limit. */
+  readonly maxAgeMs?: number
+}
+
+/** What is held. */
+export interface LetterFigures {
+  readonly bytes: number
+  readonly letters: number
+  /** When the oldest was written first, Unix ms; undefined without any. */
+  readonly oldestMs: number | undefined
 }
 
 /** Values of the state stores are bounded (embedded 512 KiB, JetStream the server's `max_payload`). */
@@ -74,7 +84,7 @@ export class DeadLetters {
   readonly #options: DeadLetterOptions
   /** Bytes held as far as this process knows; undefined until counted. */
   #held: number | undefined
-  #enforcing: Promise<void> | undefined
+  #enforcing: Promise<LetterFigures> | undefined
 
   constructor(options: DeadLetterOptions) {
     this.#options = options
@@ -148,27 +158,38 @@ export class DeadLetters {
     return removed
   }
 
-  /** Deletes the oldest until the rest is within the bound. */
-  enforce(): Promise<void> {
+  /** Deletes what is past its age, and the oldest until the rest is within the bound. */
+  enforce(): Promise<LetterFigures> {
     this.#enforcing ??= this.#enforce().finally(() => (this.#enforcing = undefined))
     return this.#enforcing
   }
 
-  async #enforce(): Promise<void> {
-    const { maxBytes, meter, connector } = this.#options
+  async #enforce(): Promise<LetterFigures> {
+    const { maxBytes, maxAgeMs = 0, clock } = this.#options
+    const expired = maxAgeMs === 0 ? -Infinity : clock() - maxAgeMs
     const stored = await this.#stored()
     let held = stored.reduce((sum, one) => sum + one.letter.bytes + one.infoBytes, 0)
     const target = held > maxBytes ? maxBytes * MAKE_ROOM_TO : maxBytes
+    let letters = 0
+    let oldestMs: number | undefined
     for (const { letter, infoBytes } of stored) {
-      if (held <= target) break
-      if (await this.remove(letter.id)) {
-        meter
-          .counter('weir_dropped_spans')
-          .add(letter.spans, { reason: 'dead_letters_full', component: connector })
+      const reason = letter.lastMs < expired ? 'dead_letters_expired' : 'dead_letters_full'
+      if (reason === 'dead_letters_expired' || held > target) {
+        await this.#drop(letter, reason)
+        held -= letter.bytes + infoBytes
+        continue
       }
-      held -= letter.bytes + infoBytes
+      letters++
+      oldestMs ??= letter.firstMs
     }
     this.#held = held
+    return { bytes: held, letters, oldestMs }
+  }
+
+  async #drop({ id, spans }: StoredLetter, reason: string): Promise<void> {
+    const { meter, connector } = this.#options
+    if (!(await this.remove(id))) return
+    meter.counter('weir_dropped_spans').add(spans, { reason, component: connector })
   }
 
   async #stored(): Promise<{ letter: StoredLetter; infoBytes: number }[]> {

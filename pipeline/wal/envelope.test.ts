@@ -12,6 +12,7 @@ const member: fc.Arbitrary<Member> = fc.record({
   principal: text,
   project: text,
   source: text,
+  only: fc.option(fc.constantFrom('traces/store/otlp', 'a'), { nil: undefined }),
   receivedAtMs: fc.integer({ min: 0, max: 2 ** 50 }),
   spans: fc.nat(),
   bytes: fc.uint8Array({ maxLength: 300 }),

@@ -16,16 +16,18 @@ import { reject } from '../fault.ts'
  *    24  strings: u32 length, UTF-8
  *        members, 48 bytes each:
  *          0 digest (16) · 16 f64 receive time, Unix ms · 24 u32 part · 28 u32 first row of the part
- *         32 u32 spans · 36 u32 length · 40 u16 principal · 42 u16 project · 44 u16 source · 46 u16 1: last part
+ *         32 u32 spans · 36 u32 length · 40 u16 principal · 42 u16 project · 44 u16 source · 46 u16 bits 1: last part, 2: the
+ *         source has a NUL and the cursor behind it that alone reads the member
  *        OTLP bytes
  *
- * principal, project and source are indexes into the strings.
- */
+ * principal, project and source are indexes into the strings. */
 export const ENVELOPE_VERSION = 1
 const MAGIC = 0x72696577 // 'weir'
 const HEAD = 24
 const MEMBER = 48
 const CHECKED_FROM = 12
+const LAST = 1
+const ONLY = 2
 
 /** Members that one message may have: three string indexes each fit u16. */
 export const MAX_MEMBERS = 16_384
@@ -42,6 +44,8 @@ export interface Member {
   readonly principal: string
   readonly project: string
   readonly source: string
+  /** The one cursor that reads it; absent: all do. */
+  readonly only?: string | undefined
   readonly receivedAtMs: number
   readonly spans: number
   /** OTLP request. Decoded: a view into the message. */
@@ -57,7 +61,7 @@ export function encodeEnvelope(members: readonly Member[]): Uint8Array[] {
     strings.set(text, strings.size)
     return strings.size - 1
   }
-  const indexes = members.map((m) => [intern(m.principal), intern(m.project), intern(m.source)] as const)
+  const indexes = members.map((m) => [intern(m.principal), intern(m.project), intern(sourceText(m))] as const)
   const texts = Array.from(strings.keys(), (text) => Buffer.from(text))
   const textBytes = texts.reduce((sum, text) => sum + 4 + text.length, 0)
   const header = Buffer.alloc(HEAD + textBytes + members.length * MEMBER)
@@ -95,12 +99,18 @@ function writeMember(
   out.writeUInt16LE(principal, at + 40)
   out.writeUInt16LE(project, at + 42)
   out.writeUInt16LE(source, at + 44)
-  out.writeUInt16LE(Number(member.last), at + 46)
+  out.writeUInt16LE((member.last ? LAST : 0) | (member.only === undefined ? 0 : ONLY), at + 46)
 }
 
 /** Upper bound of what an envelope of one such member adds to its bytes: UTF-8 has at most 3 bytes per UTF-16 unit. */
-export function envelopeOverhead(names: Pick<Member, 'principal' | 'project' | 'source'>): number {
-  return HEAD + MEMBER + 12 + 3 * (names.principal.length + names.project.length + names.source.length)
+export function envelopeOverhead(names: Pick<Member, 'principal' | 'project' | 'source' | 'only'>): number {
+  const { principal, project, source, only } = names
+  const own = only === undefined ? 0 : only.length + 1
+  return HEAD + MEMBER + 12 + 3 * (principal.length + project.length + source.length + own)
+}
+
+function sourceText({ source, only }: Pick<Member, 'source' | 'only'>): string {
+  return only === undefined ? source : `${source}\0${only}`
 }
 
 /** Throws STATE_VERSION for a format of a newer weir, WAL_CORRUPT for anything that does not add up. */
@@ -137,16 +147,20 @@ function readMembers(bytes: Buffer): Member[] {
   let payload = within(bytes.readUInt32LE(20), bytes)
   for (let left = bytes.readUInt32LE(16); left > 0; left--, at += MEMBER) {
     const length = bytes.readUInt32LE(at + 36)
+    const flags = bytes.readUInt16LE(at + 46)
+    const source = strings[bytes.readUInt16LE(at + 44)] ?? ''
+    const end = (flags & ONLY) === 0 ? source.length : source.lastIndexOf('\0')
     members.push({
       digest: bytes.subarray(at, at + 16),
       receivedAtMs: bytes.readDoubleLE(at + 16),
       part: bytes.readUInt32LE(at + 24),
       firstRow: bytes.readUInt32LE(at + 28),
-      last: bytes.readUInt16LE(at + 46) === 1,
+      last: (flags & LAST) !== 0,
       spans: bytes.readUInt32LE(at + 32),
       principal: strings[bytes.readUInt16LE(at + 40)] ?? '',
       project: strings[bytes.readUInt16LE(at + 42)] ?? '',
-      source: strings[bytes.readUInt16LE(at + 44)] ?? '',
+      source: source.slice(0, end),
+      only: (flags & ONLY) === 0 ? undefined : source.slice(end + 1),
       bytes: bytes.subarray(payload, within(payload + length, bytes)),
     })
     payload += length

@@ -113,7 +113,9 @@ export class LogFollower {
     const { position } = held.record
     const window = await rebuildWindow(driver, position, reading, dedupe)
     if (reading.aborted) return
-    const source = new RangeSource(driver, position, window, BATCHING)
+    const source = new RangeSource(driver, position, window, BATCHING, (cursor) =>
+      this.#follower.behind.includes(cursor),
+    )
     try {
       await this.#follow(source, reading)
     } finally {

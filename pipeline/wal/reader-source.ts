@@ -63,15 +63,24 @@ export class RangeSource {
   readonly #port: WalPort
   readonly #window: DedupeWindow
   readonly #limits: Batching
+  readonly #isMine: (cursor: string) => boolean
   #pending: Opened[] = []
   /** Sequence of the newest message read. */
   #last: number
 
-  constructor(driver: WalDriver, position: number, window: DedupeWindow, limits: Batching) {
+  /** `isMine`: whether this reader is meant by what one cursor alone reads. */
+  constructor(
+    driver: WalDriver,
+    position: number,
+    window: DedupeWindow,
+    limits: Batching,
+    isMine: (cursor: string) => boolean,
+  ) {
     this.#driver = driver
     this.#port = driver.reader(position)
     this.#window = window
     this.#limits = limits
+    this.#isMine = isMine
     this.#last = position - 1
   }
 
@@ -159,13 +168,17 @@ export class RangeSource {
     }
     const fresh: SourceMember[] = []
     let row = 0
+    let spans = 0
     let duplicates = 0
     for (const member of members) {
-      if (this.#window.pass(tenant, member, timeMs)) duplicates += member.spans
-      else fresh.push({ member, tenant, seq, timeMs, row })
+      if (member.only === undefined || this.#isMine(member.only)) {
+        if (this.#window.pass(tenant, member, timeMs)) duplicates += member.spans
+        else fresh.push({ member, tenant, seq, timeMs, row })
+        spans += member.spans
+      }
       row += member.spans
     }
-    return { seq, timeMs, bytes: bytes.length, members: fresh, damaged: [], spans: row, duplicates }
+    return { seq, timeMs, bytes: bytes.length, members: fresh, damaged: [], spans, duplicates }
   }
 
   async close(): Promise<void> {

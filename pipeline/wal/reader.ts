@@ -179,7 +179,13 @@ export class ChainReader {
     if (reading.aborted) return
     this.#note(undefined)
     const batching = this.#chain.exporter.batching ?? BATCHING_DEFAULTS
-    const source = new RangeSource(driver, frozen?.from ?? position, window, batching)
+    const source = new RangeSource(
+      driver,
+      frozen?.from ?? position,
+      window,
+      batching,
+      (cursor) => cursor === this.#chain.cursor,
+    )
     try {
       if (frozen !== undefined && !(await this.#repeat(held, frozen, source, reading, delivering))) return
       await this.#follow(held, source, reading, delivering)

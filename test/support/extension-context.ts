@@ -50,6 +50,7 @@ export function stubHost(parts: Partial<Host>): Host {
     reload: absent,
     query: absent,
     reprice: absent,
+    letterDesks: () => [],
     ...parts,
   }
 }
