@@ -1,3 +1,4 @@
+import { actionMisuse } from './action-misuse/validator.ts'
 import { eventFrequency } from './event-frequency/validator.ts'
 import { missingStep } from './missing-step/validator.ts'
 import { pii } from './pii/validator.ts'
@@ -10,6 +11,7 @@ import type { ValidatorFactory } from './validator.ts'
 export const validators: readonly ValidatorFactory[] = [
   policy,
   pii,
+  actionMisuse,
   timelag,
   missingStep,
   sequence,
