@@ -41,6 +41,7 @@ export const VERBS: readonly VerbEntry[] = [
     summary: 'dead letters: ls, show, retry, purge',
     load: () => import('./dlq.ts'),
   },
+  { name: 'cursor', summary: 'where each exporter is in the WAL: ls, rm', load: () => import('./cursor.ts') },
   {
     name: 'trace',
     summary: 'one trace as a tree with latency, tokens and cost',

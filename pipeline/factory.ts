@@ -14,6 +14,7 @@ import type { ByteGate } from './intake.ts'
 import type { Host } from './host.ts'
 import type { Pressure } from './pressure.ts'
 import type { Usage } from './usage/usage.ts'
+import type { CursorDesk } from './wal/cursor-desk.ts'
 import type { LetterDesk } from './wal/letter-desk.ts'
 import type { Durability } from './wal/driver.ts'
 
@@ -111,6 +112,8 @@ export interface Connector extends Component {
   readonly lookback?: Lookback
   /** Main process: the dead letters of its exporters. */
   readonly letterDesk?: LetterDesk
+  /** Main process: where its exporters are. */
+  readonly cursorDesk?: CursorDesk
   /** Adds a chain. Before or after `start`; `detach` finishes the range in flight. */
   attach(chain: StoreChain): void
   detach(cursor: string, deadline: AbortSignal): Promise<void>

@@ -1,3 +1,4 @@
+import type { CursorDesk } from './wal/cursor-desk.ts'
 import type { LetterDesk } from './wal/letter-desk.ts'
 import type { QueryRequest, QueryResult } from './component.ts'
 import type { RepriceRequest, RepriceResult } from './reprice.ts'
@@ -53,4 +54,6 @@ export interface Host {
   reprice(request: RepriceRequest, signal: AbortSignal): Promise<RepriceResult>
   /** Dead letters, by the connector that has them. */
   letterDesks(): readonly LetterDesk[]
+  /** Where the exporters are, by the log that they read. */
+  cursorDesks(): readonly CursorDesk[]
 }

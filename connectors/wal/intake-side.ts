@@ -5,6 +5,7 @@ import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
 import { lookbackOf } from '../../pipeline/wal/lookback.ts'
 import { CursorSightings } from '../../pipeline/wal/cursor-seen.ts'
+import { CursorDesk } from '../../pipeline/wal/cursor-desk.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
 import { LetterDesk } from '../../pipeline/wal/letter-desk.ts'
 import { WalWriter } from '../../pipeline/wal/writer.ts'
@@ -20,6 +21,7 @@ export class IntakeSide implements Connector {
   readonly intake: WalWriter
   readonly lookback: Lookback
   readonly letterDesk: LetterDesk
+  readonly cursorDesk: CursorDesk
   readonly #driver: WalDriver
   readonly #gauges: LogGauges
   readonly #backlog: Backlog
@@ -40,6 +42,8 @@ export class IntakeSide implements Connector {
     })
     const { id: connector, state, meter, clock } = context
     const { max_bytes: maxBytes } = config.dead_letters
+    const sightings = new CursorSightings(state, connector, clock)
+    this.cursorDesk = new CursorDesk({ connector, driver: this.#driver, state, sightings, clock })
     this.letterDesk = new LetterDesk({
       connector,
       state,
@@ -47,7 +51,7 @@ export class IntakeSide implements Connector {
       log: {
         intake: this.intake,
         lookback: this.lookback,
-        sightings: new CursorSightings(state, connector, clock),
+        sightings,
       },
     })
   }

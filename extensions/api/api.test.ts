@@ -141,6 +141,8 @@ describe('api: who may do what', () => {
       'GET /v1/dead-letters/{id} admin',
       'POST /v1/dead-letters/retry admin',
       'POST /v1/dead-letters/purge admin',
+      'GET /v1/cursors admin',
+      'DELETE /v1/cursors/{cursor} admin',
     ])
     for (const { method, path, role } of api.routes) {
       const as = async (headers: Record<string, string>) =>

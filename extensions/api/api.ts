@@ -10,6 +10,7 @@ import { parseEndpoint } from '../../pipeline/net/endpoint.ts'
 import { isLoopback } from '../../pipeline/net/loopback.ts'
 import { readJson } from './body.ts'
 import type { config } from './config.ts'
+import { cursorRoutes } from './cursors.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { identityRoutes } from './identity/routes.ts'
 import { Authenticator, refuseBrowsers, requireRole, type Principal } from './principal.ts'
@@ -52,6 +53,7 @@ export class ApiExtension implements Extension {
       pseudonymRoute(context.pseudonyms),
       repriceRoute(host),
       ...deadLetterRoutes(host),
+      ...cursorRoutes(host),
     ]
   }
 

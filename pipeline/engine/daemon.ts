@@ -13,6 +13,7 @@ import { buildIntake } from './build-intake.ts'
 import { healthOf } from './health.ts'
 import { Intake } from './intake.ts'
 import { MetricsEndpoints } from './metrics-endpoints.ts'
+import type { CursorDesk } from '../wal/cursor-desk.ts'
 import type { LetterDesk } from '../wal/letter-desk.ts'
 import type { ProcessServices } from './process-services.ts'
 import { refuseRestartOnly, warnOfLonelyState } from './restart-only.ts'
@@ -178,6 +179,11 @@ export class Daemon implements Host {
 
   letterDesks(): readonly LetterDesk[] {
     const desks = [...this.#intake.graph.connectors.values()].map(({ letterDesk }) => letterDesk)
+    return desks.filter((desk) => desk !== undefined)
+  }
+
+  cursorDesks(): readonly CursorDesk[] {
+    const desks = [...this.#intake.graph.connectors.values()].map(({ cursorDesk }) => cursorDesk)
     return desks.filter((desk) => desk !== undefined)
   }
 

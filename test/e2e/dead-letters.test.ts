@@ -125,6 +125,20 @@ test(
     const metrics = await daemon.metrics()
     expect(metrics.sum('weir_accounting_imbalance_spans')).toBe(0)
 
+    const cursors = await weir(daemon, 'cursor', 'ls', '--json')
+    expect((JSON.parse(cursors.text) as { cursors: object[] }).cursors).toMatchObject([
+      { cursor: 'traces/store/otlp/open', in_config: true, lag_spans: 0, ledger: { passed: 5, stored: 5 } },
+      {
+        cursor: 'traces/store/otlp/strict',
+        in_config: true,
+        lag_spans: 0,
+        ledger: { passed: 8, dead_lettered: 4 },
+      },
+    ])
+    expect((await weir(daemon, 'cursor', 'rm', 'traces/store/otlp/open')).text).toContain(
+      'in the config of a daemon',
+    )
+    expect((await weir(daemon, 'cursor', 'rm', 'traces/store/gone')).text).toContain('there is no cursor')
     expect((await weir(daemon, 'dlq', 'purge')).code).toBe(2)
     expect((await weir(daemon, 'dlq', 'show', 'nothing@1.0')).text).toContain('there is no dead letter')
   },

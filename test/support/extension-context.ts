@@ -51,6 +51,7 @@ export function stubHost(parts: Partial<Host>): Host {
     query: absent,
     reprice: absent,
     letterDesks: () => [],
+    cursorDesks: () => [],
     ...parts,
   }
 }
