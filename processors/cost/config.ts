@@ -22,7 +22,9 @@ export const override = z.strictObject({
   model: z
     .string()
     .min(1)
-    .describe('Model or deployment id as the sender writes it; `prefix*` takes all that begin so.'),
+    .describe(
+      'Response model or request model (a deployment) as the sender writes it; `prefix*` takes all that begin so.',
+    ),
   from: day.optional().describe('First day (UTC) or instant of the price.'),
   to: day.optional().describe('First day (UTC) or instant after it.'),
   input: usd.describe('USD per 1,000,000 uncached input tokens.'),

@@ -220,6 +220,15 @@ describe('overrides', () => {
     expect(everybody.priceVersion[0]).toBe('override')
   })
 
+  test('take a deployment by the model that was asked for, in the order written', async () => {
+    const deployment = { model: 'team-a-prod', input: 3, output: 3 }
+    const span = call('gpt-4o', 1_000_000, 0, { 'gen_ai.request.model': 'team-a-prod' })
+    expect(usd(await priced({ overrides: [deployment, ...overrides] }, span))).toBe('3')
+    expect(usd(await priced({ overrides: [...overrides, deployment] }, span))).toBe('1')
+    const other = call('gpt-4o', 1_000_000, 0, { 'gen_ai.request.model': 'team-b-prod' })
+    expect(usd(await priced({ overrides: [deployment] }, other))).toBe('2.5')
+  })
+
   test('hold for their provider and dates only', async () => {
     const span = call('house-7b', 1_000_000, 0, { 'gen_ai.provider.name': 'vllm' })
     expect(usd(await priced({ overrides }, { ...span, start: '2026-06-30T23:00:00Z' }))).toBe('0.1')

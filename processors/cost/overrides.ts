@@ -13,9 +13,14 @@ interface Rule {
   readonly model: PricedModel
 }
 
+/** Questions that were answered before; senders make names up, so there is a bound. */
+const MAX_KNOWN = 4096
+const NONE: readonly PricedModel[] = []
+
 /** Prices from the config. A tenant's own come first, then in the order written. */
 export class Overrides {
   readonly #rules: readonly Rule[]
+  readonly #known = new Map<string, readonly PricedModel[]>()
 
   constructor(overrides: readonly Override[]) {
     const rules = overrides.map(compile)
@@ -25,16 +30,20 @@ export class Overrides {
     ]
   }
 
-  get isEmpty(): boolean {
-    return this.#rules.length === 0
-  }
-
-  /** All that fit, best first (one may not hold at a span's date): for the first model name, then for the next. */
-  find(tenant: string, provider: string, models: readonly string[]): readonly PricedModel[] {
-    return models.flatMap((model) => {
-      const ids = candidates(model)
-      return this.#rules.filter((rule) => fits(rule, tenant, provider, ids)).map((rule) => rule.model)
-    })
+  /**
+   * All that fit a call, best first (one may not hold at its date). A rule fits by the response model or by the request
+   * model, which behind Azure and gateways is the deployment.
+   */
+  find(tenant: string, provider: string, response: string, request: string): readonly PricedModel[] {
+    if (this.#rules.length === 0) return NONE
+    const key = `${tenant}\0${provider}\0${response}\0${request}`
+    const known = this.#known.get(key)
+    if (known !== undefined) return known
+    const ids = [...candidates(response), ...candidates(request)]
+    const found = this.#rules.filter((rule) => fits(rule, tenant, provider, ids)).map((rule) => rule.model)
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear()
+    this.#known.set(key, found)
+    return found
   }
 }
 

@@ -81,12 +81,10 @@ export class Pricer {
     terms: Terms,
   ): Found | Reason {
     let dated = false
-    if (!this.#overrides.isEmpty) {
-      for (const model of this.#overrides.find(tenant, provider, [response, request])) {
-        const card = model.card(atMs, terms)
-        if (card !== undefined) return { model, card, version: OVERRIDE_VERSION }
-        dated = true
-      }
+    for (const model of this.#overrides.find(tenant, provider, response, request)) {
+      const card = model.card(atMs, terms)
+      if (card !== undefined) return { model, card, version: OVERRIDE_VERSION }
+      dated = true
     }
     const answered = this.#book.find(provider, response)
     const asked = response === request ? undefined : this.#book.find(provider, request)

@@ -55,6 +55,11 @@ const OPERATIONS: ReadonlyMap<string, string> = new Map([
   ['request.end', 'invoke_agent'],
   ['agent.route', 'agent_step'],
   ['agent.decision', 'agent_step'],
+  ['agent.retry', 'agent_step'],
+  ['agent.fallback', 'agent_step'],
+  // Tokens of these were paid for elsewhere: by the call that filled the cache, by the call that is judged.
+  ['cache.hit', 'cached_chat'],
+  ['prompt.efficiency', 'evaluate'],
 ])
 
 /** These share the span id of the event that ends what they begin: they are a moment below it. */

@@ -120,6 +120,15 @@ describe('audit events', () => {
     expect(text(batch, 0, 'audit.error.input_snapshot')).toBe('{"q":1}')
   })
 
+  it.each(['cache.hit', 'prompt.efficiency', 'agent.fallback', 'request.end'])(
+    'a %s with tokens is no model call of its own',
+    (type) => {
+      const event = { ...base, event_type: type, tokens_input: 12, cost_usd: 1, data: { model: 'gpt-4o' } }
+      const facts = factsOf(decode([event]))
+      expect([facts.leaf[0], facts.tokens[0], facts.requestModel[0]]).toEqual([0, 0, 'gpt-4o'])
+    },
+  )
+
   it.each([
     [{ status: 'fine' }, 'status'],
     [{ trace_id: '' }, 'trace_id'],

@@ -110,6 +110,15 @@ class Run {
   }
 
   #result(nextMs: number | undefined): RepriceResult {
-    return { models: this.#tally.models(), nextMs }
+    const models = this.#tally.models()
+    const calls = models.reduce((sum, each) => sum + each.calls, 0)
+    const changed = models.reduce((sum, each) => sum + each.changed, 0)
+    if (changed > 0 && !this.#request.dryRun) {
+      const { fromMs, tenant } = this.#request
+      const from = new Date(fromMs).toISOString()
+      const to = new Date(nextMs ?? this.#request.toMs).toISOString()
+      this.#store.log.info({ calls, changed, from, to, tenant }, 'clickhouse: stored calls were priced again')
+    }
+    return { models, nextMs }
   }
 }
