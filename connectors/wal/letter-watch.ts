@@ -5,7 +5,7 @@ import type { DeadLetters, LetterFigures } from '../../pipeline/wal/dead-letter.
 const EVERY_MS = 60_000
 const NEARLY_FULL = 0.8
 
-/** Keeps the dead letters within their bounds, shows what there is, and says so when they are about to push each other out. */
+/** Shows what there is of dead letters, and says so when they are about to push each other out. */
 export class LetterWatch {
   readonly #letters: DeadLetters
   readonly #context: Context
@@ -23,7 +23,7 @@ export class LetterWatch {
     const { clock, meter, id: connector } = this.#context
     const now = clock()
     if (now - this.#lookedMs < EVERY_MS) return
-    const figures = await this.#letters.enforce()
+    const figures = await this.#letters.figures()
     this.#lookedMs = now
     this.#figures = figures
     const { bytes, letters, oldestMs } = figures

@@ -63,7 +63,8 @@ describe('dead letters', () => {
     time.ms = 4000
     await letters.put([letter(1000, Buffer.from('a'))])
     time.ms = 7500
-    expect(await letters.enforce()).toMatchObject({ letters: 2, oldestMs: 1000 })
+    await letters.enforce()
+    expect(await letters.figures()).toMatchObject({ letters: 2, oldestMs: 1000 })
     expect((await letters.list()).map(({ seq }) => seq)).toEqual([1000, 3000])
     expect(await meter.render()).toContain(
       'weir_dropped_spans{reason="dead_letters_expired",component="wal"} 1',

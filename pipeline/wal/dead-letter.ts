@@ -84,7 +84,7 @@ export class DeadLetters {
   readonly #options: DeadLetterOptions
   /** Bytes held as far as this process knows; undefined until counted. */
   #held: number | undefined
-  #enforcing: Promise<LetterFigures> | undefined
+  #enforcing: Promise<void> | undefined
 
   constructor(options: DeadLetterOptions) {
     this.#options = options
@@ -158,32 +158,31 @@ export class DeadLetters {
     return removed
   }
 
+  async figures(): Promise<LetterFigures> {
+    const stored = await this.#stored()
+    const bytes = stored.reduce((sum, one) => sum + one.letter.bytes + one.infoBytes, 0)
+    return { bytes, letters: stored.length, oldestMs: stored[0]?.letter.firstMs }
+  }
+
   /** Deletes what is past its age, and the oldest until the rest is within the bound. */
-  enforce(): Promise<LetterFigures> {
+  enforce(): Promise<void> {
     this.#enforcing ??= this.#enforce().finally(() => (this.#enforcing = undefined))
     return this.#enforcing
   }
 
-  async #enforce(): Promise<LetterFigures> {
+  async #enforce(): Promise<void> {
     const { maxBytes, maxAgeMs = 0, clock } = this.#options
     const expired = maxAgeMs === 0 ? -Infinity : clock() - maxAgeMs
     const stored = await this.#stored()
     let held = stored.reduce((sum, one) => sum + one.letter.bytes + one.infoBytes, 0)
     const target = held > maxBytes ? maxBytes * MAKE_ROOM_TO : maxBytes
-    let letters = 0
-    let oldestMs: number | undefined
     for (const { letter, infoBytes } of stored) {
-      const reason = letter.lastMs < expired ? 'dead_letters_expired' : 'dead_letters_full'
-      if (reason === 'dead_letters_expired' || held > target) {
-        await this.#drop(letter, reason)
-        held -= letter.bytes + infoBytes
-        continue
-      }
-      letters++
-      oldestMs ??= letter.firstMs
+      const isOld = letter.lastMs < expired
+      if (!isOld && held <= target) continue
+      await this.#drop(letter, isOld ? 'dead_letters_expired' : 'dead_letters_full')
+      held -= letter.bytes + infoBytes
     }
     this.#held = held
-    return { bytes: held, letters, oldestMs }
   }
 
   async #drop({ id, spans }: StoredLetter, reason: string): Promise<void> {

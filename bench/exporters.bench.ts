@@ -1,0 +1,107 @@
+import { createServer, type Server } from 'node:http'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { config as fileConfig } from '../exporters/file/config.ts'
+import { file } from '../exporters/file/factory.ts'
+import { config as otlpConfig } from '../exporters/otlp/config.ts'
+import { otlp } from '../exporters/otlp/factory.ts'
+import type { Exporter } from '../pipeline/component.ts'
+import type { Context } from '../pipeline/factory.ts'
+import { decoded } from './decoded.ts'
+import { standardRequest } from './shape.ts'
+
+/**
+ * Spans/s, CPU-seconds per million spans and bytes per span of one exporter at a time, on the standard shape, 8192 spans
+ * per delivery. The HTTP server that takes OTLP is in the same process and counts bytes only.
+ * `node dist/bench/exporters.bench.js [seconds per exporter]` after a build.
+ */
+const SECONDS = Number(process.argv[2] ?? 3)
+const REQUESTS = 16
+const SPANS = 512
+
+const nothing = {
+  add: () => undefined,
+  set: () => undefined,
+  remove: () => undefined,
+  observe: () => undefined,
+}
+const meter = { counter: () => nothing, gauge: () => nothing, histogram: () => nothing }
+const context = {
+  id: 'bench',
+  kind: 'exporter',
+  log: pino({ level: 'silent' }),
+  meter,
+  clock: Date.now,
+} as unknown as Context
+
+const requests = Array.from({ length: REQUESTS }, (_, seed) => standardRequest(seed + 1, SPANS))
+const signal = new AbortController().signal
+
+async function measure(name: string, exporter: Exporter, bytes: () => number): Promise<void> {
+  await exporter.start?.()
+  const begun = performance.now()
+  const cpu = process.cpuUsage()
+  let spans = 0
+  for (let seq = 1; performance.now() - begun < SECONDS * 1000; seq++) {
+    const batches = requests.map((request) => decoded(request))
+    const range = { from: seq, to: seq, token: `t${seq}`, attempt: 0 }
+    await exporter.deliver?.({ cursor: 'bench', range, batches, spans: REQUESTS * SPANS }, signal)
+    spans += REQUESTS * SPANS
+  }
+  const seconds = (performance.now() - begun) / 1000
+  const { user, system } = process.cpuUsage(cpu)
+  const rate = Math.round(spans / seconds).toString()
+  const perMillion = ((user + system) / spans).toFixed(1)
+  const size = Math.round(bytes() / spans).toString()
+  process.stdout.write(
+    `${name.padEnd(20)}${rate.padStart(9)} spans/s ${perMillion.padStart(6)} CPU-s/M spans ${size.padStart(5)} B/span\n`,
+  )
+  await exporter.stop?.(signal)
+}
+
+async function counting(): Promise<{
+  readonly server: Server
+  readonly url: string
+  readonly bytes: () => number
+}> {
+  let bytes = 0
+  const server = createServer((request, response) => {
+    request.on('data', (chunk: Buffer) => (bytes += chunk.length))
+    request.on('end', () => response.end())
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return { server, url: `http://127.0.0.1:${port}`, bytes: () => bytes }
+}
+
+async function run(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'weir-bench-'))
+  for (const options of [
+    {},
+    { compression: 'gzip' },
+    { format: 'proto' },
+    { format: 'proto', compression: 'gzip' },
+  ]) {
+    const path = join(folder, Object.values(options).join('-') || 'json')
+    const exporter = file.create(fileConfig.parse({ path, ...options }), context)
+    await measure(`file ${Object.values(options).join(' ') || 'json'}`, exporter, () => statSync(path).size)
+    rmSync(path)
+  }
+  for (const options of [
+    { compression: 'none' },
+    { compression: 'gzip' },
+    { encoding: 'json', compression: 'gzip' },
+  ]) {
+    const { server, url, bytes } = await counting()
+    const exporter = otlp.create(otlpConfig.parse({ endpoint: url, protocol: 'http', ...options }), context)
+    await measure(`otlp http ${Object.values(options).join(' ')}`, exporter, bytes)
+    server.close()
+    server.closeAllConnections()
+  }
+  rmSync(folder, { recursive: true })
+}
+
+await run()
