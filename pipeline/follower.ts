@@ -74,6 +74,8 @@ export interface StoredLog {
   head(): Promise<number>
   /** What messages hold, in the order of `seqs` (ascending), duplicates included. A message that was purged or is damaged is missing. */
   read(seqs: readonly number[], signal: AbortSignal): Promise<readonly StoredMessage[]>
+  /** Whether a batch with this digest (`BatchMeta.digest`) was stored behind sequence `since`. */
+  has(tenant: string, digest: Uint8Array, since: number, signal: AbortSignal): Promise<boolean>
   /** Resolves once the batch is durable; rejects with a Fault (retry) when the log cannot take it now. */
   append(batch: Batch, signal: AbortSignal): Promise<void>
 }

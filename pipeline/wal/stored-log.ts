@@ -1,3 +1,4 @@
+import { isWhole } from '../admission.ts'
 import type { Batch } from '../batch/batch.ts'
 import { decodeBatch } from '../batch/otlp-batch.ts'
 import type { Consumer } from '../consumer.ts'
@@ -5,6 +6,7 @@ import { faultOf, retry } from '../fault.ts'
 import type { StoredLog, StoredMessage } from '../follower.ts'
 import type { WalDriver, WalMessage, WalPort } from './driver.ts'
 import { decodeEnvelope } from './envelope.ts'
+import { lookbackOf } from './lookback.ts'
 import { withDeadline } from './reader-deadline.ts'
 import { metaOf } from './reader-prepare.ts'
 
@@ -15,12 +17,16 @@ const PURGED_MS = 2000
 
 /** The log of `driver` (open when used) for its followers. */
 export function storedLogOf(connector: string, driver: WalDriver, writer: Consumer): StoredLog {
+  const lookback = lookbackOf(driver)
   return {
     connector,
     async head() {
       return (await driver.info()).lastSeq
     },
     read: (seqs, signal) => readBack(driver, seqs, signal),
+    async has(tenant, digest, since, signal) {
+      return isWhole(await lookback.stored(tenant, digest, String(since), signal))
+    },
     async append(batch, signal) {
       await writer.consume(batch, signal)
     },

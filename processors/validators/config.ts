@@ -33,6 +33,10 @@ export const config = z.strictObject({
       idle_timeout: duration()
         .prefault('5m')
         .describe('A trace whose root span does not come is judged when nothing of it came for so long.'),
+      batch_interval: duration()
+        .prefault('1h')
+        .refine((ms) => ms >= 1000, 'must be 1s or more')
+        .describe('Runs that ended within the same interval are judged together.'),
     })
     .prefault({})
     .describe('When runs are judged. Times are those of the write-ahead log.'),
@@ -53,7 +57,7 @@ export type Threshold = z.output<typeof threshold>
 /** What is the same for every set of validators; their blocks stand beside, by type. */
 export interface ValidatorsConfig {
   readonly threshold: Threshold
-  readonly runs: { readonly end_wait: number; readonly idle_timeout: number }
+  readonly runs: { readonly end_wait: number; readonly idle_timeout: number; readonly batch_interval: number }
   readonly tenants: Readonly<Record<string, TenantConfig>>
   readonly [validator: string]: unknown
 }

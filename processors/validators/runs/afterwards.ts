@@ -14,5 +14,5 @@ export function afterwards(
   const policies = new Policies(config, validators)
   if (![...policies.each()].some(judgesRuns)) return undefined
   const times = { endWaitMs: config.runs.end_wait, idleMs: config.runs.idle_timeout }
-  return new RunJudge({ policies, times, log, meter, stored })
+  return new RunJudge({ policies, times, intervalMs: config.runs.batch_interval, log, meter, stored })
 }

@@ -11,7 +11,8 @@ import type { Run, RunEndStatus } from '../validator.ts'
 import { MessageCache } from './message-cache.ts'
 import { hex, readRun } from './read-run.ts'
 import { RunTable, type TableTimes, type TracedRun } from './run-table.ts'
-import { isVerdict, newFindings, verdictBatch, type RunFinding } from './verdicts.ts'
+import { isVerdict, subjectOf, verdictBatch, verdictsOf, type RunFinding } from './verdicts.ts'
+import { countVerdicts, RunWindows } from './run-windows.ts'
 
 const RUN_STATUS = keyId('agent.run.status')
 const MOST_SPANS = 10_000
@@ -26,7 +27,8 @@ export interface RunJudgeOptions {
   readonly log: Log
   readonly meter: Meter
   readonly stored: StoredLog
-  readonly onJudged?: (run: Run) => void
+  /** Of the batch phase. */
+  readonly intervalMs: number
 }
 
 /**
@@ -38,6 +40,7 @@ export class RunJudge implements LogWorker {
   readonly #options: RunJudgeOptions
   readonly #table: RunTable
   readonly #cache: MessageCache
+  readonly #windows: RunWindows | undefined
   #term: FollowerTerm | undefined
   /** Until the log has been read up to here, verdicts may lie ahead. */
   #head = 0
@@ -47,6 +50,8 @@ export class RunJudge implements LogWorker {
     this.#options = options
     this.#table = new RunTable(options.times)
     this.#cache = new MessageCache(options.stored)
+    const isAcross = [...options.policies.each()].some(judgesAcross)
+    this.#windows = isAcross ? new RunWindows(options) : undefined
   }
 
   async begin(term: FollowerTerm): Promise<void> {
@@ -54,6 +59,7 @@ export class RunJudge implements LogWorker {
     this.#table.clear()
     this.#cache.clear()
     this.#head = await this.#options.stored.head()
+    await this.#windows?.begin(term)
   }
 
   async take(batches: readonly FollowedBatch[], to: number, walMs: number): Promise<void> {
@@ -104,6 +110,7 @@ export class RunJudge implements LogWorker {
         await nextTurn()
       }
       this.#table.forget(walMs)
+      await this.#windows?.judgeDue(walMs)
     }
     const position = this.#table.firstSeq ?? to + 1
     this.#cache.forget(position)
@@ -131,16 +138,15 @@ export class RunJudge implements LogWorker {
     const batches = await this.#cache.read(traced.seqs, signal)
     if (batches === undefined) return 'purged'
     const { run, verdicts } = readRun(traced, batches, walMs)
-    const findings = this.#find(run)
-    this.#options.onJudged?.(run)
-    const fresh = newFindings(run, findings, verdicts)
-    if (fresh.size > 0) {
-      await this.#options.stored.append(verdictBatch(run, fresh), signal)
-      const counter = this.#options.meter.counter('weir_violations')
-      for (const { judged } of fresh.values())
-        counter.add(1, { validator: judged.validator, severity: judged.severity })
+    const subject = subjectOf(run)
+    const all = verdictsOf(subject, this.#find(run))
+    const fresh = all.filter(({ id }) => !verdicts.has(id))
+    if (fresh.length > 0) {
+      await this.#options.stored.append(verdictBatch(fresh, walMs), signal)
+      countVerdicts(this.#options.meter, fresh)
     }
-    return findings.length === 0 ? 'clean' : 'violated'
+    await this.#windows?.add(run, subject, traced.lastMs)
+    return all.length === 0 ? 'clean' : 'violated'
   }
 
   #find(run: Run): RunFinding[] {
@@ -161,8 +167,12 @@ export class RunJudge implements LogWorker {
 }
 
 /** Whether a policy has something to do with runs. */
-export function judgesRuns({ judges }: Policy): boolean {
-  return judges.some(({ validator }) => validator.judgeRun !== undefined || validator.judgeRuns !== undefined)
+export function judgesRuns(policy: Policy): boolean {
+  return judgesAcross(policy) || policy.judges.some(({ validator }) => validator.judgeRun !== undefined)
+}
+
+function judgesAcross({ judges }: Policy): boolean {
+  return judges.some(({ validator }) => validator.judgeRuns !== undefined)
 }
 
 const ENDS: ReadonlySet<string> = new Set(['completed', 'failed', 'abandoned'])

@@ -9,6 +9,7 @@ import { decodeJsonBatch } from '../../../pipeline/batch/otlp-batch.ts'
 import type { FollowerTerm, LogWorker, StoredLog } from '../../../pipeline/follower.ts'
 import { createMeter } from '../../../pipeline/telemetry/prom-meter.ts'
 import type { CursorRecord } from '../../../pipeline/wal/cursor-record.ts'
+import { EmbeddedState } from '../../../pipeline/state/embedded.ts'
 import { EmbeddedWal } from '../../../pipeline/wal/embedded.ts'
 import { storedLogOf } from '../../../pipeline/wal/stored-log.ts'
 import { WalWriter } from '../../../pipeline/wal/writer.ts'
@@ -39,14 +40,21 @@ async function place(settings: object = RULES) {
   const meter = createMeter()
   const writing = { connector: 'wal', driver, meter, onAppended: () => undefined, maxPendingBytes: 1e9 }
   const stored = storedLogOf('wal', driver, new WalWriter(writing))
+  const state = new EmbeddedState(join(directory, 'state'))
+  await state.open()
+  onTestFinished(() => state.close())
   let position = 1
+  let data: unknown
+  let crashAt = Infinity
   const term: FollowerTerm = {
-    record: () => ({ position }) as CursorRecord,
+    record: () => ({ position, data, cursor: 'traces/ingest/validators@runs' }) as CursorRecord,
     save: async (change) => {
+      if ('data' in change && crashAt-- <= 0) throw new Error('crashed')
       position = change.position ?? position
+      if ('data' in change) data = change.data
     },
+    state,
     passed: () => Promise.resolve(1),
-    state: undefined as never,
     signal: never,
   }
   let read = 0
@@ -71,6 +79,8 @@ async function place(settings: object = RULES) {
     stored,
     begin,
     position: () => position,
+    /** The next but `count` save of a window's progress fails. */
+    crash: (count: number) => (crashAt = count),
     /** Read at once: the log's time of a message is when it was sent. */
     send: async (spans: readonly Given[], tenant = 'default') => {
       await stored.append(batchOf(spans, tenant), never)
@@ -246,4 +256,39 @@ it('reads messages again by their places, without those that were purged', async
     [4, [1]],
     [6, [1]],
   ])
+})
+
+const HOUR = 3_600_000
+const ACROSS = { ...RULES, policy: {}, event_frequency: {} }
+
+/** Runs of one span, and one of 30. */
+async function unlike({ send }: { send: (spans: readonly Given[]) => Promise<void> }): Promise<void> {
+  for (let run = 10; run < 35; run++) await send([{ trace: String(run), id: '01' }])
+  await send(Array.from({ length: 30 }, (_, at) => ({ trace: '99', id: String(at + 10) })))
+}
+
+it('judges the runs of an interval together, when no more of them can come', async () => {
+  const rig = await place(ACROSS)
+  await unlike(rig)
+  await rig.pass(HOUR / 2)
+  expect(await rig.verdicts()).toEqual([])
+  await rig.pass(HOUR)
+  expect(await rig.verdicts()).toEqual(['default 99 validate event_frequency unusual_count'])
+  // Judged again after a restart, they are in no interval any more.
+  await rig.begin()
+  await rig.pass(2 * HOUR)
+  expect(await rig.verdicts()).toHaveLength(1)
+})
+
+it.each([0, 1])('judges an interval once, though it crashed (%i)', async (count) => {
+  const rig = await place(ACROSS)
+  await unlike(rig)
+  await rig.pass(END_WAIT)
+  rig.crash(count)
+  await expect(rig.pass(2 * HOUR)).rejects.toThrow('crashed')
+  expect(await rig.verdicts()).toHaveLength(count)
+  rig.crash(Infinity)
+  await rig.begin()
+  await rig.pass(0)
+  expect(await rig.verdicts()).toHaveLength(1)
 })

@@ -24,56 +24,88 @@ export interface RunFinding {
   readonly span: RunSpan | undefined
 }
 
-/** By the id of their verdicts; without those whose verdicts are `known`. The same finding has the same id. */
-export function newFindings(
-  run: Run,
-  findings: readonly RunFinding[],
-  known: ReadonlySet<string>,
-): ReadonlyMap<string, RunFinding> {
-  const fresh = new Map<string, RunFinding>()
-  for (const finding of findings) {
-    const id = verdictId(run, finding)
-    if (!known.has(id)) fresh.set(id, finding)
-  }
-  return fresh
+/** What verdicts say of their run. JSON. */
+export interface Subject {
+  readonly tenant: string
+  readonly project: string
+  readonly traceId: string
+  readonly runId: string
+  readonly agent: string
+  /** Of its first span. */
+  readonly service: string
+  /** Its root span, or else its first; 16 hex digits. */
+  readonly rootId: string
+  /** Unix ns. */
+  readonly endNs: string
 }
 
-/** Verdicts as spans of the run's trace, `validate <name>`. The same verdicts have the same digest: they are stored once. */
-export function verdictBatch(run: Run, findings: ReadonlyMap<string, RunFinding>): Batch {
-  const spans = Array.from(findings, ([id, finding]) => verdictSpan(run, finding, id))
-  const first = run.spans[0]
+export function subjectOf(run: Run): Subject {
+  const { tenant, project, traceId, runId, agent, spans } = run
+  const [first] = spans
+  const root = spans.find(({ parentId }) => parentId === '') ?? first
   const service = first === undefined ? '' : serviceOf(first)
-  const resource = optional('service.name', service)
-  const bytes = writeRequest([{ resource, scope: SCOPE, spans }])
-  const digest = createHash('sha256')
-    .update(`${run.tenant}\0${run.traceId}\0${[...findings.keys()].join('\0')}`)
-    .digest()
-    .subarray(0, 16)
-  return decodeBatch(bytes, {
+  const endNs = String(endOf(run))
+  return { tenant, project, traceId, runId, agent, service, rootId: root?.spanId ?? '', endNs }
+}
+
+export interface Verdict {
+  readonly id: string
+  readonly subject: Subject
+  readonly finding: RunFinding
+}
+
+/** A verdict of each finding, once. The same finding has the same id. */
+export function verdictsOf(subject: Subject, findings: readonly RunFinding[]): readonly Verdict[] {
+  const verdicts = new Map<string, Verdict>()
+  for (const finding of findings) {
+    const id = verdictId(subject, finding)
+    verdicts.set(id, { id, subject, finding })
+  }
+  return [...verdicts.values()]
+}
+
+/**
+ * Verdicts (at least one, all of one tenant and project) as spans of their runs' traces, `validate <name>`. The same verdicts
+ * have the same digest, so that they are stored once.
+ */
+export function verdictBatch(verdicts: readonly Verdict[], atMs: number): Batch {
+  const services = new Map<string, SpanFields[]>()
+  for (const verdict of verdicts) {
+    const spans = services.get(verdict.subject.service) ?? []
+    spans.push(verdictSpan(verdict))
+    services.set(verdict.subject.service, spans)
+  }
+  const groups = Array.from(services, ([service, spans]) => {
+    return { resource: optional('service.name', service), scope: SCOPE, spans }
+  })
+  const { tenant = '', project = '' } = verdicts[0]?.subject ?? {}
+  const named = verdicts.map(({ id, subject }) => `${subject.traceId}${id}`)
+  return decodeBatch(writeRequest(groups), {
     signal: 'traces',
-    tenant: run.tenant,
-    project: run.project,
+    tenant,
+    project,
     principal: PRINCIPAL,
     source: SOURCE,
-    receivedAtMs: run.atMs,
-    digest,
+    receivedAtMs: atMs,
+    digest: createHash('sha256')
+      .update([tenant, ...named].join('\0'))
+      .digest()
+      .subarray(0, 16),
   })
 }
 
-function verdictId(run: Run, { judged, span }: RunFinding): string {
-  const about = span?.spanId ?? ''
-  const parts = [run.tenant, run.traceId, 'verdict', judged.validator, judged.rule, about]
+function verdictId({ tenant, traceId }: Subject, { judged, span }: RunFinding): string {
+  const parts = [tenant, traceId, 'verdict', judged.validator, judged.rule, span?.spanId ?? '']
   return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 16)
 }
 
-function verdictSpan(run: Run, { judged, span }: RunFinding, id: string): SpanFields {
-  const root = run.spans.find(({ parentId }) => parentId === '') ?? run.spans[0]
-  const about = span ?? root
-  const atNs = span === undefined ? endOf(run) : span.batch.endNs(span.row)
+function verdictSpan({ id, subject, finding: { judged, span } }: Verdict): SpanFields {
+  const about = span?.spanId ?? subject.rootId
+  const atNs = span === undefined ? BigInt(subject.endNs) : span.batch.endNs(span.row)
   return {
-    traceId: Buffer.from(run.traceId, 'hex'),
+    traceId: Buffer.from(subject.traceId, 'hex'),
     spanId: Buffer.from(id, 'hex'),
-    parentSpanId: about === undefined ? undefined : Buffer.from(about.spanId, 'hex'),
+    parentSpanId: about === '' ? undefined : Buffer.from(about, 'hex'),
     name: `validate ${judged.validator}`,
     kind: KIND_INTERNAL,
     startNs: atNs,
@@ -84,8 +116,8 @@ function verdictSpan(run: Run, { judged, span }: RunFinding, id: string): SpanFi
       ['weir.violation.rule', judged.rule],
       ['weir.violation.message', judged.message],
       ...optional('weir.violation.span_id', span?.spanId ?? ''),
-      ...optional('agent.run.id', run.runId),
-      ...optional('gen_ai.agent.name', run.agent),
+      ...optional('agent.run.id', subject.runId),
+      ...optional('gen_ai.agent.name', subject.agent),
     ],
     // A verdict is no failed step of the run.
     statusCode: UNSET,
