@@ -15,7 +15,8 @@ export interface Payload {
 
 /**
  * The usage in a provider's answer: OpenAI chat, responses, realtime, images and embeddings (and what imitates them:
- * Azure, xAI, DeepSeek, Groq, Mistral, OpenRouter …), Anthropic, Gemini, Bedrock Converse, Cohere, Genkit.
+ * Azure, xAI, DeepSeek, Groq, Mistral, OpenRouter …), Perplexity, Cloudflare, Anthropic, Gemini, Bedrock Converse,
+ * Cohere, Cursor, Genkit.
  * Takes the whole answer or the usage object itself; undefined when it is none of these.
  */
 export function usageOfPayload(answer: JsonObject): Payload | undefined {
@@ -24,6 +25,8 @@ export function usageOfPayload(answer: JsonObject): Payload | undefined {
     child(answer, 'usageMetadata') ??
     child(answer, 'usage_metadata') ??
     child(answer, 'response', 'usage') ??
+    child(answer, 'result', 'usage') ??
+    child(answer, 'tokenUsage') ??
     child(answer, 'meta') ??
     answer
   const read = readerOf(usage)
@@ -67,7 +70,7 @@ function openAiChat(usage: JsonObject): Read {
   counts.output = count(usage, 'completion_tokens')
   counts.cacheRead = first(
     countOf(input, 'cached_tokens'),
-    countOf(usage, 'prompt_cache_hit_tokens', 'cached_tokens'),
+    countOf(usage, 'prompt_cache_hit_tokens', 'cached_tokens', 'cached_prompt_text_tokens'),
   )
   counts.cacheWrite = count(input, 'cache_write_tokens')
   counts.audioInput = count(input, 'audio_tokens')
@@ -75,11 +78,16 @@ function openAiChat(usage: JsonObject): Read {
   counts.reasoning = first(countOf(output, 'reasoning_tokens'), countOf(usage, 'reasoning_tokens'))
   counts.audioOutput = count(output, 'audio_tokens')
   counts.imageOutput = count(output, 'image_tokens')
-  if (count(usage, 'total_tokens') === counts.input + counts.output + counts.reasoning) {
-    counts.output += counts.reasoning
-  }
+  const isApart =
+    count(usage, 'total_tokens') === counts.input + counts.output + counts.reasoning ||
+    REASONING_APART.some((key) => has(usage, key))
+  if (isApart) counts.output += counts.reasoning
+  counts.output += count(usage, 'citation_tokens')
   return { counts, semantics: 'inclusive' }
 }
+
+/** Only Perplexity's usage and that of xAI's own SDK have these: reasoning is billed beside the completion, citations too. */
+const REASONING_APART = ['citation_tokens', 'num_search_queries', 'cached_prompt_text_tokens']
 
 function openAiResponses(usage: JsonObject): Read {
   const counts = emptyUsage()
@@ -157,8 +165,10 @@ const IMAGE: ReadonlySet<unknown> = new Set(['IMAGE', 'DOCUMENT'])
 /** Bedrock Converse leaves cached tokens out of `inputTokens`; Genkit has no cache fields, so nothing changes for it. */
 function camelCase(usage: JsonObject): Read {
   const counts = emptyUsage()
-  const read = zero(countOf(usage, 'cacheReadInputTokens', 'cacheReadInputTokenCount'))
-  const written = zero(countOf(usage, 'cacheWriteInputTokens', 'cacheWriteInputTokenCount'))
+  const read = zero(countOf(usage, 'cacheReadInputTokens', 'cacheReadInputTokenCount', 'cacheReadTokens'))
+  const written = zero(
+    countOf(usage, 'cacheWriteInputTokens', 'cacheWriteInputTokenCount', 'cacheWriteTokens'),
+  )
   counts.cacheWrite1h = Math.min(hourly(usage), written)
   counts.cacheWrite = written - counts.cacheWrite1h
   counts.cacheRead = read

@@ -99,6 +99,8 @@ function readerOf({ body, model = '' }: UsageCase): RegExp {
   if (text.includes('usageMetadata')) return /^google\/default$/
   if (text.includes('inputTokens')) return /^aws\/default$/
   if (text.includes('billed_units')) return /^cohere\//
+  if (text.includes('citation_tokens') || text.includes('num_search_queries')) return /^perplexity\/default$/
+  if (text.includes('cached_prompt_text_tokens')) return /^x-ai\/default$/
   if (!text.includes('prompt_tokens')) return /^openai\/responses$/
   return model.includes('grok') ? /^x-ai\/chat$/ : /^openai\/(?:chat|embeddings)$/
 }
