@@ -3,6 +3,7 @@ import { eventFrequency } from './event-frequency/validator.ts'
 import { missingStep } from './missing-step/validator.ts'
 import { pii } from './pii/validator.ts'
 import { policy } from './policy/validator.ts'
+import { promptInjection } from './prompt-injection/validator.ts'
 import { sequence } from './sequence/validator.ts'
 import { timelag } from './timelag/validator.ts'
 import type { ValidatorFactory } from './validator.ts'
@@ -11,6 +12,7 @@ import type { ValidatorFactory } from './validator.ts'
 export const validators: readonly ValidatorFactory[] = [
   policy,
   pii,
+  promptInjection,
   actionMisuse,
   timelag,
   missingStep,

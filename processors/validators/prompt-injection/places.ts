@@ -1,7 +1,7 @@
-import { keyId, keyName, type KeyId } from '../../../pipeline/batch/keys.ts'
+import { KEY_LIMIT, keyId, keyName, type KeyId } from '../../../pipeline/batch/keys.ts'
 
 /** What an attribute holds. `input` and `output` depend on the span: those of a tool are its arguments and its result. */
-export type Place = 'user' | 'tool' | 'document' | 'model' | 'input' | 'output' | 'event' | 'payload'
+export type Place = 'user' | 'tool' | 'document' | 'model' | 'input' | 'output' | 'payload'
 
 /** The attributes of content, by convention (the table of pipeline/genai/content.ts), less what nobody outside wrote. */
 const NAMES: ReadonlyMap<string, Place> = new Map<string, Place>([
@@ -43,7 +43,6 @@ const NAMES: ReadonlyMap<string, Place> = new Map<string, Place>([
   ['final_result', 'model'],
   ['langfuse.trace.output', 'model'],
   ['gcp.vertex.agent.llm_response', 'model'],
-  ['gen_ai.event.content', 'event'],
 ])
 
 /** Conventions that spread messages over numbered keys; beside each stands its role, in `<message>.role`. */
@@ -64,33 +63,42 @@ export interface Known {
 
 const UNKNOWN = 0
 const NOTHING = 1
+const SOMETHING = 2
 
 /** What each key is, remembered: one look into a table per attribute. */
 export class Places {
-  #verdicts = new Uint8Array(1 << 15)
+  readonly #verdicts = new Uint8Array(KEY_LIMIT + 1)
   readonly #known = new Map<number, Known>()
 
-  /** Undefined for what is not judged. */
+  /** Of an interned key; undefined for what is not judged. */
   of(key: number): Known | undefined {
-    const verdict = key < this.#verdicts.length ? this.#verdicts[key]! : NOTHING
+    const verdict = this.#verdicts[key]!
     if (verdict === NOTHING) return undefined
     return verdict === UNKNOWN ? this.#learn(key) : this.#known.get(key)
   }
 
+  /** Of a key that found no room among the interned ones: it is by its name alone. */
+  named(name: string): Known | undefined {
+    const found = placeOf(name)
+    return found === undefined ? undefined : { place: found.place, role: undefined }
+  }
+
   #learn(key: number): Known | undefined {
-    const known = placeOf(keyName(key as KeyId))
-    this.#verdicts[key] = known === undefined ? NOTHING : NOTHING + 1
-    if (known !== undefined) this.#known.set(key, known)
+    const found = placeOf(keyName(key as KeyId))
+    this.#verdicts[key] = found === undefined ? NOTHING : SOMETHING
+    if (found === undefined) return undefined
+    const known = { place: found.place, role: found.role === '' ? undefined : keyId(found.role) }
+    this.#known.set(key, known)
     return known
   }
 }
 
-function placeOf(name: string): Known | undefined {
+function placeOf(name: string): { readonly place: Place; readonly role: string } | undefined {
   const place = NAMES.get(name)
-  if (place !== undefined) return { place, role: undefined }
+  if (place !== undefined) return { place, role: '' }
   for (const [pattern, numbered] of NUMBERED) {
     const match = pattern.exec(name)
-    if (match !== null) return { place: numbered, role: keyId(`${match[1]!}.role`) }
+    if (match !== null) return { place: numbered, role: `${match[1]!}.role` }
   }
   return undefined
 }

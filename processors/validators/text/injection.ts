@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { hidesText } from './canonical.ts'
-import { maskOf } from './lexicon.ts'
+import type { Lexicon } from './lexicon.ts'
 import { Matcher } from './matcher.ts'
 import { ALL, DIRECT, type Signal } from './signals.ts'
 import { layersOf, type Layer } from './unpack.ts'
@@ -24,21 +24,65 @@ interface Model {
   readonly weights: Readonly<Record<string, number>>
 }
 
-interface Judge {
-  readonly matcher: Matcher
-  readonly weights: Float64Array
-  readonly threshold: number
-}
-
 /** Bytes that are scanned at once, and how much of the end of a piece is seen again with the next. */
 const PIECE = 65_536
 const OVERLAP = 2_048
-const VEILED = maskOf(['veiled'])
 /** What a signal counts for, by how often it was met. */
-const VALUES = [0, 1, 1.5, 1.8, 1.8, 2] as const
+const VALUES = Float64Array.of(0, 1, 1.5, 1.8, 1.8, 2)
 
-function value(count: number): number {
+export function valueOf(count: number): number {
   return VALUES[count] ?? 2
+}
+
+/** The signals of one origin with their weights; what was found last stays until the next text. */
+class Judge {
+  readonly threshold: number
+  readonly #matcher: Matcher
+  readonly #weights: Float64Array
+  readonly #counts: Uint16Array
+  score = 0
+  /** The strongest window's hits. */
+  #from = 0
+  #end = 0
+  readonly #window = (from: number, end: number): void => {
+    const { hits } = this.#matcher
+    let sum = 0
+    for (let i = from; i < end; i++) {
+      const signal = hits[i]!
+      const count = this.#counts[signal]!++
+      sum += this.#weights[signal]! * (valueOf(count + 1) - valueOf(count))
+    }
+    for (let i = from; i < end; i++) this.#counts[hits[i]!] = 0
+    if (sum <= this.score) return
+    this.score = sum
+    this.#from = from
+    this.#end = end
+  }
+
+  constructor(signals: readonly Signal[], { threshold, weights }: Model, lexicon: Lexicon) {
+    const used = signals.filter(({ id }) => (weights[id] ?? 0) > 0)
+    this.threshold = threshold
+    this.#matcher = new Matcher(used, lexicon)
+    this.#weights = Float64Array.from(used, ({ id }) => weights[id]!)
+    this.#counts = new Uint16Array(used.length)
+  }
+
+  judge(words: Words): boolean {
+    this.score = 0
+    this.#matcher.match(words)
+    this.#matcher.eachWindow(this.#window)
+    return this.score >= this.threshold
+  }
+
+  /** The group of signals that speaks most. */
+  rule(): string {
+    const sums = new Map<string, number>()
+    for (const signal of new Set(this.#matcher.hits.subarray(this.#from, this.#end))) {
+      const { rule } = this.#matcher.signals[signal]!
+      sums.set(rule, (sums.get(rule) ?? 0) + this.#weights[signal]!)
+    }
+    return Array.from(sums).reduce((best, entry) => (entry[1] > best[1] ? entry : best))[0]
+  }
 }
 
 /** Judges texts as attempts to give a model instructions. Not to be used by two at once: it keeps its scratch memory. */
@@ -47,80 +91,46 @@ export class InjectionDetector {
   readonly #judges: Readonly<Record<Origin, Judge>>
 
   constructor() {
-    const models = JSON.parse(readFileSync(new URL('./weights.json', import.meta.url), 'utf8')) as Record<Origin, Model>
-    this.#judges = { direct: judge(DIRECT, models.direct), indirect: judge(ALL, models.indirect) }
+    const url = new URL('./weights.json', import.meta.url)
+    const models = JSON.parse(readFileSync(url, 'utf8')) as Record<Origin, Model>
+    this.#judges = {
+      direct: new Judge(DIRECT, models.direct, this.#words.lexicon),
+      indirect: new Judge(ALL, models.indirect, this.#words.lexicon),
+    }
   }
 
-  /** False only when no part of these bytes of UTF-8 could be found to be an attack; one pass, no allocation. */
+  /** False only when `judge` would find nothing in these bytes of UTF-8, however they are cut: one pass, no allocation. */
   mayHold(bytes: Uint8Array, from: number, end: number, origin: Origin): boolean {
+    if (end - from > PIECE) return true
     this.#words.scan(bytes, from, end)
-    return this.#words.marks !== 0 || this.#isVeiled() || isEnough(this.#judges[origin], this.#words)
+    return this.#words.marks !== 0 || this.#judges[origin].judge(this.#words)
   }
 
   /** The strongest finding at or above the threshold. */
   judge(text: string, origin: Origin): Injection | undefined {
     let best: Injection | undefined
     for (let at = 0; at < text.length; at += PIECE - OVERLAP) {
-      const found = this.#layers(text.slice(at, at + PIECE), origin, '', 0)
-      if (found !== undefined && found.score > (best?.score ?? 0)) best = found
+      best = stronger(best, this.#layers(text.slice(at, at + PIECE), origin, '', 0))
       if (at + PIECE >= text.length) break
     }
     return best
   }
 
   #layers(text: string, origin: Origin, hidden: string, depth: number): Injection | undefined {
-    let best = this.#open(text, origin, hidden)
-    const { marks } = this.#words
-    for (const layer of layersOf(text, marks, this.#isVeiled(), depth)) {
-      const found = this.#layers(layer.text, origin, hiddenBy(hidden, layer, text), depth + 1)
-      if (found !== undefined && found.score > (best?.score ?? 0)) best = found
-    }
-    return best
-  }
-
-  /** The text as it stands; leaves `#words` as scanned. */
-  #open(text: string, origin: Origin, hidden: string): Injection | undefined {
     const bytes = Buffer.from(text)
     this.#words.scan(bytes, 0, bytes.length)
-    const { matcher, weights, threshold } = this.#judges[origin]
-    if (!isEnough(this.#judges[origin], this.#words)) return undefined
-    let score = 0
-    let rule = ''
-    matcher.match(this.#words, (counts) => {
-      let sum = 0
-      for (let i = 0; i < counts.length; i++) sum += weights[i]! * value(counts[i]!)
-      if (sum <= score) return
-      score = sum
-      rule = strongest(matcher.signals, weights, counts)
-    })
-    return score < threshold ? undefined : { rule, score: score / threshold, hidden }
-  }
-
-  #isVeiled(): boolean {
-    return (this.#words.seenHigh & VEILED.high) !== 0 || (this.#words.seenLow & VEILED.low) !== 0
+    const { marks } = this.#words
+    const judge = this.#judges[origin]
+    let best: Injection | undefined
+    if (judge.judge(this.#words)) best = { rule: judge.rule(), score: judge.score / judge.threshold, hidden }
+    for (const layer of layersOf(text, marks, depth))
+      best = stronger(best, this.#layers(layer.text, origin, hiddenBy(hidden, layer, text), depth + 1))
+    return best
   }
 }
 
-function judge(signals: readonly Signal[], { threshold, weights }: Model): Judge {
-  const used = signals.filter(({ id }) => (weights[id] ?? 0) > 0)
-  return { matcher: new Matcher(used), weights: Float64Array.from(used, ({ id }) => weights[id]!), threshold }
-}
-
-/** Whether the words met could make up a score at all. */
-function isEnough({ matcher, weights, threshold }: Judge, words: Words): boolean {
-  let most = 0
-  const { seenLow, seenHigh } = words
-  const { needsLow, needsHigh } = matcher
-  for (let i = 0; i < weights.length; i++) {
-    if ((seenLow & needsLow[i]!) === needsLow[i]! && (seenHigh & needsHigh[i]!) === needsHigh[i]!) most += weights[i]! * 2
-  }
-  return most >= threshold
-}
-
-function strongest(signals: readonly Signal[], weights: Float64Array, counts: Uint16Array): string {
-  const sums = new Map<string, number>()
-  signals.forEach(({ rule }, i) => sums.set(rule, (sums.get(rule) ?? 0) + weights[i]! * value(counts[i]!)))
-  return Array.from(sums).reduce((best, entry) => (entry[1] > best[1] ? entry : best))[0]
+function stronger(a: Injection | undefined, b: Injection | undefined): Injection | undefined {
+  return b !== undefined && b.score > (a?.score ?? 0) ? b : a
 }
 
 /** Accents and typographic quotes hide nothing; other layers do. */

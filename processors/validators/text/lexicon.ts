@@ -9,7 +9,7 @@ const LEXICON = {
   prior:
     'previous previously prior above earlier preceding before past foregoing original initial existing default usual former current everything all any system developer your other these those normal',
   rules:
-    'instruction* direction* rule* guideline* policy policies restriction* limitation* limit* constraint* filter* filtering programming programing prompt* directive* protocol* safeguard* boundary boundaries regulation* censorship moderation guardrail* training standards norms confines shackles safety ethics morals principles censor* alignment',
+    'instruction* direction* rule* guideline* policy policies restriction* limitation* limits constraint* filter* filtering programming programing prompt* directive* protocol* safeguard* boundary boundaries regulation* censorship moderation guardrail* training standards norms confines shackles safety ethics morals principles censor* alignment',
   fresh: 'new updated real actual true revised',
   you: 'you your youre yourself u youll youve',
   ai: 'ai chatgpt gpt gpt3 gpt4 openai claude anthropic bard bing llm llms chatbot* bot bots assistant* model models gemini mistral llama copilot',
@@ -23,7 +23,7 @@ const LEXICON = {
   unrestricted:
     'unfiltered uncensored unrestricted unlimited unmoderated unethical amoral immoral jailbreak* jailbroken unhinged unchained unbounded unconstrained limitless boundless lawless unshackled unaligned rebellious',
   ethics:
-    'ethic ethical ethically unethical moral* morality morally legal legality legally illegal illegally law laws harmful offensive inappropriate nsfw controversial dangerous unsafe immoral profanity profane swear* curse* cursing vulgar derogatory racist sexist hateful sexual sexually erotic warning* disclaimer* consequence* danger dangers crime* criminal* unlawful malicious violence violent taboo obscene lewd explicit',
+    'ethic ethical ethically unethical moral* morality morally legal legality legally illegal illegally law laws harmful offensive inappropriate nsfw controversial dangerous unsafe immoral profanity profane swear* curse* cursing vulgar derogatory racist sexist hateful sexual sexually erotic consequence* danger dangers crime* criminal* unlawful malicious violence violent taboo obscene lewd explicit',
   refusal:
     'refuse* decline* reject* apologize* apologise* apology apologies sorry deny disclaimer* remind* lecture* moralize* moralizing censor* warn* avoid*',
   obey: 'obey* comply complies complying abide* adhere* bound conform* follow* fulfill* restrain* constrained restricted limited governed',
@@ -45,9 +45,9 @@ const LEXICON = {
   system: 'system hidden secret internal confidential initial original first above',
   insert: 'insert your targetlanguage topic',
   steer:
-    'add* adding include* including integrate* insert* append* prepend* incorporate* embed* embedding mention* weave* modify* augment* enhance* alter* adjust* amend* extend* expand* rewrite* introduce* inject* supplement* substitute* replace* convert* encode* scramble* jumble* rearrange* misspell* reverse* swap* shift* shuffle* mix* capitalize* translate* render* remove* group* combine* write use using express* end* begin* start* conclude* finish* suggest* invite* encourage* promote* recommend* urge* advertise* advise* direct* stress* highlight* hint* tease* offer* transform* change* present* format* answer respond reply anagram* emphasize* state* craft* put place drop deliver* give provide*',
+    'add* adding include* including integrate* insert* append* prepend* incorporate* embed* embedding mention* weave* modify* augment* enhance* alter* adjust* amend* extend* expand* rewrite* introduce* inject* supplement* substitute* replace* convert* encode* scramble* jumble* rearrange* misspell* reverse* swap* shift* shuffle* mix* capitalize* translate* render* remove* group* combine* write use using express* end* begin* start* conclude* finish* suggest* invite* encourage* promote* recommend* urge* advertise* advise* direct* stress* highlight* hint* tease* offer* transform* change* present* format* answer respond reply anagram* emphasize* state* craft* put place drop deliver* give provide* claim* claiming',
   yours: 'your ur',
-  outcome: 'response* answer* reply replies output* message* text content words word letters completion',
+  outcome: 'response* answer* reply replies output* message* text content words word letters completion summary translation review',
   plant:
     'incorporate* integrate* integration include* including inclusion insert* inserting embed* embedding employ* utilize* utilise* leverage* merge* merging blend* meld* infuse* interweave* weave* append* adopt* apply implement* deploy* fuse* inject* absorb* enrich* enlist* assimilate* fortify* harness* featuring feature add* adding addition place use using execute* run refine* complement* presence streamline* ensure* consider* enhance* introduce* mix* graft* attach* combine* unite* link* position* adapt* copy paste augment* optimize*',
   following: 'following subsequent below next succeeding ensuing this',
@@ -76,6 +76,7 @@ const LEXICON = {
   mention: 'mention* disclose* tell',
   tell: 'tell ask inform instruct',
   reading: 'read* reading process* processing summarize* summarizing summarise* reviewing review*',
+  assignment: 'task tasks objective* mission goal* job',
   veiled: '',
 } as const
 
@@ -98,53 +99,71 @@ export function maskOf(concepts: readonly Concept[]): Mask {
   return { low: sum(0), high: sum(WIDTH) }
 }
 
+/** FNV's prime. */
+export const FACTOR = 0x01000193
+
 /** The word as scanned: lower case letters and digits. */
 export function hashOf(word: string): number {
   let hash = 0
-  for (let i = 0; i < word.length; i++) hash = step(hash, word.charCodeAt(i))
+  for (let i = 0; i < word.length; i++) hash = (Math.imul(hash, FACTOR) + word.charCodeAt(i)) | 0
   return hash
 }
 
-function step(hash: number, code: number): number {
-  return (Math.imul(hash, 0x01000193) + code) | 0
-}
+/** Slots of the table of words: open addressing, half of it empty at least. */
+const SLOTS = 1 << 13
 
-/** Slots of the table of words: open addressing, at most an eighth of it full. */
-const SLOTS = 1 << 14
-
-/** word's hash → its concepts, in typed arrays, so that the scan of a text allocates nothing. */
+/** word's hash → its kind, in typed arrays, so that the scan of a text allocates nothing. */
 export class Lexicon {
-  readonly hashes = new Int32Array(SLOTS)
-  readonly low = new Int32Array(SLOTS)
-  readonly high = new Int32Array(SLOTS)
+  /** The sets of concepts that words have. A word that begins a sentence is of a kind `plain` further on. */
+  readonly kinds: readonly Mask[]
+  readonly plain: number
+  readonly #hashes = new Int32Array(SLOTS)
+  readonly #kinds = new Int16Array(SLOTS)
 
   constructor() {
-    for (const [concept, words] of Object.entries(LEXICON) as [Concept, string][])
-      for (const word of words.split(' ').filter(Boolean).flatMap(inflected)) this.#add(word, maskOf([concept]))
-    for (const word of VEILED) {
-      this.#add(rot13(word), maskOf(['veiled']))
-      this.#add(Array.from(word).reverse().join(''), maskOf(['veiled']))
+    const masks = new Map<string, Mask>()
+    const add = (word: string, mask: Mask): void => {
+      const { low, high } = masks.get(word) ?? { low: 0, high: 0 }
+      masks.set(word, { low: low | mask.low, high: high | mask.high })
     }
+    for (const [concept, words] of Object.entries(LEXICON) as [Concept, string][])
+      for (const word of words.split(' ').filter(Boolean).flatMap(inflected)) add(word, maskOf([concept]))
+    for (const word of VEILED) {
+      add(rot13(word), maskOf(['veiled']))
+      add(Array.from(word).reverse().join(''), maskOf(['veiled']))
+    }
+    const kinds = new Map<string, Mask>()
+    for (const mask of masks.values()) kinds.set(`${mask.low} ${mask.high}`, mask)
+    const names = Array.from(kinds.keys())
+    for (const [word, { low, high }] of masks) this.#put(hashOf(word), names.indexOf(`${low} ${high}`))
+    const plain = Array.from(kinds.values())
+    this.plain = plain.length
+    this.kinds = [...plain, ...plain.map(({ low, high }) => ({ low: low | START.low, high: high | START.high }))]
   }
 
   /** -1 when the word is in no concept. */
-  slotOf(hash: number): number {
-    const { hashes } = this
+  kindOf(hash: number): number {
+    const hashes = this.#hashes
     for (let slot = home(hash); ; slot = (slot + 1) & (SLOTS - 1)) {
       const at = hashes[slot]!
-      if (at === hash) return slot
+      if (at === hash) return this.#kinds[slot]!
       if (at === 0) return -1
     }
   }
 
-  #add(word: string, mask: Mask): void {
-    const hash = hashOf(word)
+  #put(hash: number, kind: number): void {
     let slot = home(hash)
-    while (this.hashes[slot] !== 0 && this.hashes[slot] !== hash) slot = (slot + 1) & (SLOTS - 1)
-    this.hashes[slot] = hash
-    this.low[slot]! |= mask.low
-    this.high[slot]! |= mask.high
+    while (this.#hashes[slot] !== 0) slot = (slot + 1) & (SLOTS - 1)
+    this.#hashes[slot] = hash
+    this.#kinds[slot] = kind
   }
+}
+
+const START = maskOf(['start'])
+
+/** Whether `mask` has all that `wanted` has. */
+export function hasAll(mask: Mask, wanted: Mask): boolean {
+  return (mask.low & wanted.low) === wanted.low && (mask.high & wanted.high) === wanted.high
 }
 
 function home(hash: number): number {

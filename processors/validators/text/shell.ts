@@ -10,27 +10,9 @@ const PATH = '(?:/(?:usr/)?(?:local/)?s?bin/|\\./|~/)?'
 const END = '(?![\\w-])'
 
 const RULES: readonly (readonly [ShellRule, RegExp])[] = [
-  [
-    'command_substitution',
-    new RegExp(
-      `\\$\\(\\s{0,8}${PATH}${COMMAND}${END}|\`\\s{0,8}${PATH}${COMMAND}${END}[^\`\\n]{0,200}\``,
-      'i',
-    ),
-  ],
-  [
-    'command_pipe',
-    new RegExp(
-      `\\|\\s{0,8}${PATH}(?:bash|sh|zsh|ash|dash|python[23]?|perl|ruby|node|php|pwsh|powershell|xargs|tee|nc|sudo)${END}`,
-      'i',
-    ),
-  ],
-  [
-    'command_chain',
-    new RegExp(
-      `(?:[;&\\n]|&&|\\|\\|?)\\s{0,8}${PATH}${COMMAND}${END}(?=\\s{0,8}(?:$|[-/~.$'"\`|;&<>\\n]|[a-z0-9_]))`,
-      'i',
-    ),
-  ],
+  ['command_substitution', new RegExp(`\\$\\(\\s{0,8}${PATH}${COMMAND}${END}|\`\\s{0,8}${PATH}${COMMAND}${END}[^\`\\n]{0,200}\``, 'i')],
+  ['command_pipe', new RegExp(`\\|\\s{0,8}${PATH}(?:bash|sh|zsh|ash|dash|python[23]?|perl|ruby|node|php|pwsh|powershell|xargs|tee|nc|sudo)${END}`, 'i')],
+  ['command_chain', new RegExp(`(?:[;&\\n]|&&|\\|\\|?)\\s{0,8}${PATH}${COMMAND}${END}(?=\\s{0,8}(?:$|[-/~.$'"\`|;&<>\\n]|[a-z0-9_]))`, 'i')],
   ['redirection', /(?:^|\s)\d?>{1,2}\s{0,4}(?:\/etc\/|\/dev\/tcp\/|\/root\/|~\/\.ssh\/|\/var\/spool\/cron)/],
 ]
 /** Without one of these there is nothing to look for. */

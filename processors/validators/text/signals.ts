@@ -52,7 +52,6 @@ const SIGNALS: Readonly<Record<string, readonly string[]>> = {
     'unrestricted 5 ai',
     'ai 10 unrestricted',
     'negation 4 rules',
-    'negation 3 ethics',
     'negation 6 ethics',
     'negation 3 obey',
     'negation 4 refusal',
@@ -124,9 +123,14 @@ const INDIRECT: Readonly<Record<string, readonly string[]>> = {
     'imperative 4 user',
     'negation 3 reveal 3 user',
     'negation 3 mention',
-    'start+tell 1 user',
+    'start+tell 2 user',
     'ai 4 reading',
+    'ai 3 always',
+    'before 3 reading',
+    'negation 2 reading',
+    'fresh 4 ai',
     'tool 3 imperative',
+    'yours 1 fresh 1 assignment',
   ],
 }
 

@@ -13,10 +13,9 @@ const MOST_DECODED = 262_144
 const DEEPEST = 3
 
 /**
- * What a text hides, by what a scan of it saw (`marks`: MARK bits; `veiled`: words of attacks by rot13 or backwards), one
- * level deep. The caller scans the layers and asks again, to `DEEPEST`.
+ * What a text hides, by what a scan of it saw (`marks`: MARK bits), one level deep. The caller scans the layers and asks again, to `DEEPEST`.
  */
-export function layersOf(text: string, marks: number, veiled: boolean, depth: number): Layer[] {
+export function layersOf(text: string, marks: number, depth: number): Layer[] {
   if (depth >= DEEPEST) return []
   const layers: Layer[] = []
   const add = (how: Layer['how'], found: string): void => {
@@ -30,7 +29,7 @@ export function layersOf(text: string, marks: number, veiled: boolean, depth: nu
   if ((marks & MARK.run) !== 0) for (const [how, found] of decodedRuns(text)) add(how, found)
   if ((marks & MARK.leet) !== 0) add('leet', text.replace(LEET, (char) => LEET_LETTERS[char] ?? char))
   if ((marks & MARK.spelled) !== 0) add('spelled', text.replace(SPELLED, (run) => ` ${run.replace(/[^a-z]/gi, '')} `))
-  if (veiled) {
+  if ((marks & MARK.veiled) !== 0) {
     add('rot13', rot13(text))
     add('reversed', Array.from(text).reverse().join(''))
   }

@@ -1,4 +1,4 @@
-import { hashOf, Lexicon, maskOf } from './lexicon.ts'
+import { FACTOR, hasAll, hashOf, Lexicon, maskOf } from './lexicon.ts'
 
 /** What else a scan met: marks of text that may be hidden from it. */
 export const MARK = {
@@ -12,131 +12,149 @@ export const MARK = {
   leet: 8,
   /** Six words of one letter in a row: `i g n o r e`. */
   spelled: 16,
+  /** `](` or `<img`: an image or link of Markdown or HTML. */
+  link: 32,
+  /** Words of attacks by rot13, or backwards. */
+  veiled: 64,
 } as const
 
 const RUN = 20
 const SPELLED = 6
+const LEET = 2
 
-/** Class of a byte: 0 ends a word, 1 ends a sentence, 2 is in a word, 3 is left out of it (`don't`), 4 is a digit. */
-const CLASS = new Uint8Array(256)
-const FOLDED = new Uint8Array(256)
-const MARKS = new Uint8Array(256)
+/** What a byte is, in one look: its code in lower case, and what else the scan must know of it. */
+const CODE = 0xff
+const LETTER = 1 << 8
+const DIGIT = 1 << 9
+/** In a word or part of it: letters, digits. */
+const WORDLY = LETTER | DIGIT
+/** Ends a sentence. */
+const STOP = 1 << 10
+/** Needs a closer look: what escapes and links begin with. */
+const ODD = 1 << 11
+const FOREIGN = 1 << 12
+/** Left out of a word: `don't`. */
+const SILENT = 1 << 13
+
+const BYTES = new Int32Array(256)
 for (let code = 0; code < 256; code++) {
   const char = String.fromCharCode(code)
-  if (/[a-z]/i.test(char)) CLASS[code] = 2
-  else if (/[0-9]/.test(char)) CLASS[code] = 4
-  else if (char === "'") CLASS[code] = 3
-  else if (/[.!?:;\n\r"()[\]{}*#>|,]/.test(char)) CLASS[code] = 1
-  FOLDED[code] = /[A-Z]/.test(char) ? code | 32 : code
-  MARKS[code] = code > 127 ? MARK.foreign : 0
+  if (/[a-z]/i.test(char)) BYTES[code] = (code | 32) | LETTER
+  else if (/[0-9]/.test(char)) BYTES[code] = code | DIGIT
+  else if (char === "'") BYTES[code] = SILENT
+  else if (/[.!?:;\n\r"()[\]{}*#>|]/.test(char)) BYTES[code] = STOP
+  if (/[\\%&\]<]/.test(char)) BYTES[code]! |= ODD
+  if (code > 127) BYTES[code] = FOREIGN
 }
-/** Taken into locals by the loop: the engine reads a module's variables anew each time. */
-const TABLES = [CLASS, FOLDED, MARKS] as const
 const BACKSLASH = 92
-const AMPERSAND = 38
-const PERCENT = 37
-const COMMA = 44
 const PLEASE = hashOf('please')
-const START = maskOf(['start'])
 const SENTENCE = 1
 const POLITE = 2
 const FIRST_CAPACITY = 256
 
 /**
  * The words of one text that mean something, with their places: reused from text to text. A scan is one pass over the
- * bytes of UTF-8, about a nanosecond each.
+ * bytes of UTF-8, some nanoseconds per byte.
  */
 export class Words {
-  readonly #lexicon = new Lexicon()
-  /** Of each word that the lexicon has: its number in the text, and its concepts. */
+  readonly lexicon = new Lexicon()
+  readonly #veiled: number
+  /** Of each word that the lexicon has: its number in the text, and its kind. */
   at = new Int32Array(FIRST_CAPACITY)
-  low = new Int32Array(FIRST_CAPACITY)
-  high = new Int32Array(FIRST_CAPACITY)
+  kind = new Int16Array(FIRST_CAPACITY)
   count = 0
-  /** Concepts met. */
-  seenLow = 0
-  seenHigh = 0
   /** MARK bits met. */
   marks = 0
-  #number = 0
-  #start: number = SENTENCE
-  #singles = 0
-  #mixed = 0
+
+  constructor() {
+    const veiled = maskOf(['veiled'])
+    this.#veiled = this.lexicon.kinds.findIndex((kind) => hasAll(kind, veiled))
+  }
 
   scan(bytes: Uint8Array, from: number, end: number): void {
-    const [classes, folded, marks] = TABLES
-    this.count = this.seenLow = this.seenHigh = this.#number = this.#singles = this.#mixed = 0
-    this.#start = SENTENCE
-    let met = 0
+    const table = BYTES
+    const { lexicon } = this
+    let number = 0
+    let count = 0
+    let starts = SENTENCE
+    let singles = 0
+    let mixed = 0
+    let marks = 0
+    let all = 0
     let hash = 0
     let first = from
-    let digits = 0
-    for (let i = from; i < end; i++) {
-      const byte = bytes[i]!
-      const kind = classes[byte]!
-      met |= marks[byte]!
-      if (kind >= 2) {
-        if (kind === 3) continue
+    let inWord = 0
+    const veiled = this.#veiled
+    // One step past the end closes the last word.
+    for (let i = from; i <= end; i++) {
+      const byte = i < end ? table[bytes[i]!]! : STOP
+      if ((byte & WORDLY) !== 0) {
         if (hash === 0) first = i
-        hash = (Math.imul(hash, 0x01000193) + folded[byte]!) | 0
-        if (kind === 4) digits |= 1
-        else if (digits === 1) digits = 3
+        hash = (Math.imul(hash, FACTOR) + (byte & CODE)) | 0
+        inWord |= byte
         continue
       }
+      if (byte === SILENT) continue
+      all |= byte
       if (hash !== 0) {
-        met |= this.#end(hash, i - first, digits)
-        hash = digits = 0
+        const length = i - first
+        if (length >= RUN) marks |= MARK.run
+        singles = length === 1 ? singles + 1 : 0
+        if (singles === SPELLED) marks |= MARK.spelled
+        if ((inWord & WORDLY) === WORDLY && isLeet(bytes, first, i) && ++mixed === LEET) marks |= MARK.leet
+        const kind = lexicon.kindOf(hash)
+        if (kind >= 0) {
+          if (count === this.at.length) this.#grow()
+          this.at[count] = number
+          this.kind[count++] = starts === 0 ? kind : kind + lexicon.plain
+          if (kind === veiled) marks |= MARK.veiled
+        }
+        starts = starts !== 0 && hash === PLEASE ? POLITE : 0
+        number++
+        hash = inWord = 0
       }
-      if (kind === 1 && byte !== COMMA) this.#start = SENTENCE
-      if (byte === BACKSLASH) {
-        // An escape of JSON: its letter belongs to no word.
-        const escaped = bytes[++i]!
-        if (escaped === 117 || escaped === 120) met |= MARK.escape
-        this.#start = SENTENCE
-      } else if (byte === PERCENT || byte === AMPERSAND) {
-        const next = bytes[i + 1]!
-        if (next === 35 || classes[next]! >= 2) met |= MARK.escape
+      if ((byte & STOP) !== 0) starts = SENTENCE
+      if ((byte & ODD) !== 0) {
+        marks |= markOf(bytes, i)
+        if (bytes[i] === BACKSLASH) {
+          // An escape of JSON: its letter belongs to no word.
+          i++
+          starts = SENTENCE
+        }
       }
     }
-    if (hash !== 0) met |= this.#end(hash, end - first, digits)
-    this.marks = met
-  }
-
-  #end(hash: number, length: number, digits: number): number {
-    const number = this.#number++
-    const starts = this.#start
-    this.#start = starts !== 0 && hash === PLEASE ? POLITE : 0
-    let met = length >= RUN ? MARK.run : 0
-    if (length === 1) {
-      if (++this.#singles >= SPELLED) met |= MARK.spelled
-    } else this.#singles = 0
-    if (digits === 3 && ++this.#mixed === 2) met |= MARK.leet
-    const slot = this.#lexicon.slotOf(hash)
-    if (slot >= 0) this.#add(number, slot, starts)
-    return met
-  }
-
-  #add(number: number, slot: number, starts: number): void {
-    const index = this.count++
-    if (index === this.at.length) this.#grow()
-    const low = this.#lexicon.low[slot]! | (starts === 0 ? 0 : START.low)
-    const high = this.#lexicon.high[slot]! | (starts === 0 ? 0 : START.high)
-    this.at[index] = number
-    this.low[index] = low
-    this.high[index] = high
-    this.seenLow |= low
-    this.seenHigh |= high
+    this.count = count
+    if ((all & FOREIGN) !== 0) marks |= MARK.foreign
+    this.marks = marks
   }
 
   #grow(): void {
-    this.at = doubled(this.at)
-    this.low = doubled(this.low)
-    this.high = doubled(this.high)
+    const { at, kind } = this
+    this.at = new Int32Array(at.length * 2)
+    this.at.set(at)
+    this.kind = new Int16Array(kind.length * 2)
+    this.kind.set(kind)
   }
 }
 
-function doubled(from: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
-  const to = new Int32Array(from.length * 2)
-  to.set(from)
-  return to
+/** A digit stands before a letter. */
+function isLeet(bytes: Uint8Array, from: number, end: number): boolean {
+  for (let i = from + 1; i < end; i++)
+    if ((BYTES[bytes[i]!]! & LETTER) !== 0 && (BYTES[bytes[i - 1]!]! & DIGIT) !== 0) return true
+  return false
+}
+
+/** What begins at a byte that is odd. */
+function markOf(bytes: Uint8Array, at: number): number {
+  const next = bytes[at + 1] ?? 0
+  switch (bytes[at]) {
+    case BACKSLASH:
+      return next === 117 || next === 120 ? MARK.escape : 0
+    case 93: // ](
+      return next === 40 ? MARK.link : 0
+    case 60: // <img
+      return next === 105 || next === 73 ? MARK.link : 0
+    default: // % and &
+      return next === 35 || (BYTES[next]! & WORDLY) !== 0 ? MARK.escape : 0
+  }
 }
