@@ -7,7 +7,7 @@ import { Scrubber } from '../processors/sanitizer/text/scrubber.ts'
 
 /**
  * How well the sanitizer's detectors find what they are for: `npm run accuracy [-- --misses] [-- --pii FILE --secrets FILE]`.
- * `npm run accuracy -- cost` is another command: accuracy-cost.ts.
+ * `npm run accuracy -- cost` and `-- injection` are other commands: accuracy-cost.ts, accuracy-injection.ts.
  *
  * Per entity type of the sentences of presidio-research: a labelled span is found when findings of its type cover it;
  * a finding is right when it overlaps a span of its type. Per secret: found when any secret is found in a true positive,
@@ -145,4 +145,5 @@ function main(): void {
 }
 
 if (process.argv[2] === 'cost') await import('./accuracy-cost.ts')
+else if (process.argv[2] === 'injection') await import('./accuracy-injection.ts')
 else main()

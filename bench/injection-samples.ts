@@ -70,7 +70,14 @@ function read(path: string): unknown {
 /** Variants of one jailbreak begin alike; BIPIA's categories are templates. */
 function attacks(data: string, add: Add): void {
   for (const text of attacksOf(`${data}/injection/inthewild-jailbreaks.json.gz`))
-    add('in-the-wild jailbreaks', text.toLowerCase().replace(/[^a-z]/g, '').slice(0, 25), text)
+    add(
+      'in-the-wild jailbreaks',
+      text
+        .toLowerCase()
+        .replace(/[^a-z]/g, '')
+        .slice(0, 25),
+      text,
+    )
   for (const kind of ['text', 'code']) {
     const path = `${data}/injection/bipia_${kind}_attack_train.json.gz`
     for (const [category, texts] of Object.entries(read(path) as Record<string, string[]>))
@@ -86,10 +93,16 @@ interface Run {
   readonly task_id: number
   readonly traj: readonly { readonly role: string; readonly content: unknown }[]
 }
-const TAU: Readonly<Record<string, string>> = { user: 'user turns', tool: 'tool results', assistant: 'answers' }
+const TAU: Readonly<Record<string, string>> = {
+  user: 'user turns',
+  tool: 'tool results',
+  assistant: 'answers',
+}
 
 function harmless(data: string, add: Add): void {
-  for (const { full_text: text, template_id: template } of read(`${data}/pii/presidio-synth.json.gz`) as Sentence[])
+  for (const { full_text: text, template_id: template } of read(
+    `${data}/pii/presidio-synth.json.gz`,
+  ) as Sentence[])
     add('presidio sentences', String(template), text)
   for (const run of read(`${data}/traces/tau-bench/gpt-4o-airline.json.gz`) as Run[])
     for (const { role, content } of run.traj)
@@ -109,9 +122,12 @@ function traces(data: string, add: Add): void {
     observed(read(`${data}/traces/framework/${name}`), each)
   }
   for (const name of readdirSync(`${data}/traces/swe-agent`)) {
-    const { history } = read(`${data}/traces/swe-agent/${name}`) as { history?: { role: string; content: unknown }[] }
+    const { history } = read(`${data}/traces/swe-agent/${name}`) as {
+      history?: { role: string; content: unknown }[]
+    }
     const turns = (history ?? []).filter(({ role }) => role === 'user')
-    for (const text of new Set(turns.map(({ content }) => content))) add('coding agent, user turns', name, text)
+    for (const text of new Set(turns.map(({ content }) => content)))
+      add('coding agent, user turns', name, text)
   }
 }
 
@@ -121,7 +137,8 @@ function observed(value: unknown, each: (text: string, source: Source) => void):
   if (typeof value !== 'object' || value === null) return
   for (const [key, item] of Object.entries(value)) {
     if (key !== 'input' && key !== 'output') observed(item, each)
-    else if (item !== null) textsOf(typeof item === 'string' ? item : JSON.stringify(item), key === 'input' ? 'user' : 'tool', each)
+    else if (item !== null)
+      textsOf(typeof item === 'string' ? item : JSON.stringify(item), key === 'input' ? 'user' : 'tool', each)
   }
 }
 

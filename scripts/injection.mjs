@@ -23,7 +23,12 @@ const CAUTION = 2
 const MOST_FALSE = 0.005
 const FEWEST = 200
 const MARGIN = 1.1
-const WEIGHT = { 'in-the-wild jailbreaks': 1.5, 'presidio sentences': 0.6, 'own harmless, user': 2, 'own harmless, documents': 2 }
+const WEIGHT = {
+  'in-the-wild jailbreaks': 1.5,
+  'presidio sentences': 0.6,
+  'own harmless, user': 2,
+  'own harmless, documents': 2,
+}
 
 const data = process.argv[2] ?? '../shared/data'
 const words = new Words()
@@ -100,7 +105,9 @@ function fit(signals, samples) {
 function thresholdOf(weights, samples) {
   let threshold = 0
   for (const name of new Set(samples.map(({ set }) => set))) {
-    const sums = samples.filter(({ set, isAttack }) => set === name && !isAttack).map(({ windows }) => best(weights, windows).sum)
+    const sums = samples
+      .filter(({ set, isAttack }) => set === name && !isAttack)
+      .map(({ windows }) => best(weights, windows).sum)
     if (sums.length < FEWEST) continue
     threshold = Math.max(threshold, sums.toSorted((a, b) => b - a)[Math.floor(sums.length * MOST_FALSE)])
   }
@@ -109,15 +116,29 @@ function thresholdOf(weights, samples) {
 
 /** Texts about models and software: harmless, and full of the words that attacks use. Parts of them only. */
 function pages() {
-  const files = readdirSync('docs', { recursive: true }).filter((name) => name.endsWith('.md')).map((name) => join('docs', name))
+  const files = readdirSync('docs', { recursive: true })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join('docs', name))
   const notes = join(data, '../notes')
   if (existsSync(notes)) files.push(...readdirSync(notes).map((name) => join(notes, name)))
   for (const name of readdirSync('node_modules')) files.push(join('node_modules', name, 'README.md'))
-  const texts = files.filter((name) => existsSync(name)).flatMap((name) => readFileSync(name, 'utf8').split(/\n\n+/).map((text) => ({ name, text })))
+  const texts = files
+    .filter((name) => existsSync(name))
+    .flatMap((name) =>
+      readFileSync(name, 'utf8')
+        .split(/\n\n+/)
+        .map((text) => ({ name, text })),
+    )
   return texts
     .filter(({ text }) => text.length > 80 && text.length < 3000)
     .filter((_, n) => n % 3 === 0)
-    .map(({ name, text }) => ({ set: name.startsWith('node_modules') ? 'readmes' : 'pages', isAttack: false, origins: ['direct', 'indirect'], half: name.length % 2, text }))
+    .map(({ name, text }) => ({
+      set: name.startsWith('node_modules') ? 'readmes' : 'pages',
+      isAttack: false,
+      origins: ['direct', 'indirect'],
+      half: name.length % 2,
+      text,
+    }))
 }
 
 const samples = samplesOf(data)
@@ -128,12 +149,22 @@ if (samples.length === 0) {
 samples.push(...pages())
 const models = {}
 const heldOut = {}
-for (const [origin, signals] of [['direct', DIRECT], ['indirect', ALL]]) {
+for (const [origin, signals] of [
+  ['direct', DIRECT],
+  ['indirect', ALL],
+]) {
   const matcher = new Matcher(signals, words.lexicon)
-  const own = samples.filter(({ origins }) => origins.includes(origin)).map((sample) => ({ ...sample, windows: windowsOf(matcher, sample.text) }))
+  const own = samples
+    .filter(({ origins }) => origins.includes(origin))
+    .map((sample) => ({ ...sample, windows: windowsOf(matcher, sample.text) }))
   const tried = [0, 1].flatMap((half) => {
-    const { weights, threshold } = fit(signals, own.filter((sample) => sample.half === half))
-    return own.filter((sample) => sample.half !== half).map(({ set, windows }) => ({ set, isFound: best(weights, windows).sum >= threshold }))
+    const { weights, threshold } = fit(
+      signals,
+      own.filter((sample) => sample.half === half),
+    )
+    return own
+      .filter((sample) => sample.half !== half)
+      .map(({ set, windows }) => ({ set, isFound: best(weights, windows).sum >= threshold }))
   })
   heldOut[origin] = Object.fromEntries(
     Array.from(new Set(tried.map(({ set }) => set)), (set) => {
@@ -142,7 +173,9 @@ for (const [origin, signals] of [['direct', DIRECT], ['indirect', ALL]]) {
     }),
   )
   const { weights, threshold } = fit(signals, own)
-  const kept = signals.map(({ id }, i) => [id, Math.round(weights[i] * 1000) / 1000]).filter(([, weight]) => weight > 0)
+  const kept = signals
+    .map(({ id }, i) => [id, Math.round(weights[i] * 1000) / 1000])
+    .filter(([, weight]) => weight > 0)
   models[origin] = { threshold: Math.round(threshold * 1000) / 1000, weights: Object.fromEntries(kept) }
 }
 const target = fileURLToPath(new URL('../processors/validators/text/weights.json', import.meta.url))
@@ -150,5 +183,6 @@ const fitted = { date: new Date().toISOString().slice(0, 10), ...models, heldOut
 writeFileSync(target, `${JSON.stringify(fitted, null, 1)}\n`)
 for (const [origin, sets] of Object.entries(heldOut)) {
   process.stdout.write(`${origin}, held out: found of all\n`)
-  for (const [set, [found, all]] of Object.entries(sets)) process.stdout.write(`  ${set.padEnd(38)}${found} of ${all}, ${((100 * found) / all).toFixed(1)} %\n`)
+  for (const [set, [found, all]] of Object.entries(sets))
+    process.stdout.write(`  ${set.padEnd(38)}${found} of ${all}, ${((100 * found) / all).toFixed(1)} %\n`)
 }

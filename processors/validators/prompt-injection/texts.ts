@@ -44,7 +44,14 @@ export class TextFinder {
   }
 
   /** `row`: the batch's; `first` to `end`: attributes of the view's table. */
-  attributes(batch: Batch, view: RawView, row: number, first: number, end: number, each: (found: Found) => void): void {
+  attributes(
+    batch: Batch,
+    view: RawView,
+    row: number,
+    first: number,
+    end: number,
+    each: (found: Found) => void,
+  ): void {
     const { attrs } = view.table
     for (let at = first * ATTR_AT.width; at < end * ATTR_AT.width; at += ATTR_AT.width) {
       const len = attrs[at + ATTR_AT.len]!
@@ -58,7 +65,8 @@ export class TextFinder {
       const source = this.#sourceOf(batch, row, known)
       if (source === 'none') continue
       const name = key > 0 ? keyName(key as KeyId) : foreignName(view, key)
-      const value = type === ATTR.string ? view.bytes.toString('utf8', off, off + len) : nested(batch, row, key)
+      const value =
+        type === ATTR.string ? view.bytes.toString('utf8', off, off + len) : nested(batch, row, key)
       each({ value, source, key: name })
     }
   }
@@ -76,17 +84,17 @@ export class TextFinder {
         const off = attrs[base + ATTR_AT.off]!
         const len = attrs[base + ATTR_AT.len]!
         if (attrs[base + ATTR_AT.type] !== ATTR.string || len < SHORTEST) continue
-        if (this.#detector.mayHold(view.bytes, off, off + len, 'indirect'))
+        if (this.#detector.mayHold(view.bytes, off, off + len, 'any'))
           each({ value: view.bytes.toString('utf8', off, off + len), source, key })
       }
     }
   }
 
   /** What is plain text of the user is judged as such; all else may have parts from elsewhere. */
-  #mayHold({ bytes }: RawView, off: number, len: number, { place }: Known): boolean {
+  #mayHold({ bytes }: RawView, off: number, len: number, { place, role }: Known): boolean {
     const isMessages = bytes[off] === BRACKET || bytes[off] === BRACE
-    const isDirect = (place === 'user' || place === 'input') && !isMessages
-    return this.#detector.mayHold(bytes, off, off + len, isDirect ? 'direct' : 'indirect')
+    const isDirect = (place === 'user' || place === 'input') && role === undefined && !isMessages
+    return this.#detector.mayHold(bytes, off, off + len, isDirect ? 'direct' : 'any')
   }
 
   #sourceOf(batch: Batch, row: number, { place, role }: Known): Source {

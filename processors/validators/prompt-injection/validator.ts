@@ -12,7 +12,8 @@ import { TextFinder, type Found } from './texts.ts'
 /** Looks for attempts to give a model instructions, in what users wrote and in what tools and documents brought in. */
 export const promptInjection: ValidatorFactory<typeof config> = {
   type: 'prompt_injection',
-  summary: 'Attempts to take over a model: by its user, by what its tools return, and by links that carry data out.',
+  summary:
+    'Attempts to take over a model: by its user, by what its tools return, and by links that carry data out.',
   config,
   create: (settings) => new PromptInjection(settings),
 }
@@ -20,7 +21,11 @@ export const promptInjection: ValidatorFactory<typeof config> = {
 /** Shared by all tenants: it keeps nothing but scratch memory. */
 let shared: InjectionDetector | undefined
 
-const ORIGINS: Readonly<Partial<Record<Source, Origin>>> = { user: 'direct', tool: 'indirect', document: 'indirect' }
+const ORIGINS: Readonly<Partial<Record<Source, Origin>>> = {
+  user: 'direct',
+  tool: 'indirect',
+  document: 'indirect',
+}
 const WORDS: Readonly<Record<Source, string>> = {
   user: 'what the user wrote',
   tool: 'what a tool returned',
@@ -58,7 +63,14 @@ class PromptInjection implements Validator {
         report(original, finding)
       }
     }
-    this.#finder.attributes(batch, view, original, spans[at + SPAN.firstAttr]!, spans[at + SPAN.endAttr]!, each)
+    this.#finder.attributes(
+      batch,
+      view,
+      original,
+      spans[at + SPAN.firstAttr]!,
+      spans[at + SPAN.endAttr]!,
+      each,
+    )
     if (spans[at + SPAN.endEvent]! > spans[at + SPAN.firstEvent]!)
       this.#finder.events(view, spans[at + SPAN.firstEvent]!, spans[at + SPAN.endEvent]!, each)
   }
@@ -72,15 +84,24 @@ class PromptInjection implements Validator {
     textsOf(value, source, (text, of) => {
       const origin = ORIGINS[of]
       const severity = origin === 'direct' ? direct : indirect
-      const found = origin === undefined || severity === 'NONE' ? undefined : this.#detector.judge(text, origin)
+      const found =
+        origin === undefined || severity === 'NONE' ? undefined : this.#detector.judge(text, origin)
       if (found !== undefined) {
         const hidden = found.hidden === '' ? '' : `, hidden by ${found.hidden}`
         const where = `${WORDS[of]} in ${key} reads like instructions to the model`
-        add(`${origin}_${found.rule}`, severity, `${where} (${found.score.toFixed(1)} times the threshold${hidden})`)
+        add(
+          `${origin}_${found.rule}`,
+          severity,
+          `${where} (${found.score.toFixed(1)} times the threshold${hidden})`,
+        )
       }
       const carried = this.#settings.exfiltration === 'NONE' ? undefined : exfiltration(text, trusted)
       if (carried !== undefined && of !== 'user')
-        add(`${carried.by}_exfiltration`, this.#settings.exfiltration, `the address of a ${carried.by} in ${WORDS[of]} in ${key} carries data`)
+        add(
+          `${carried.by}_exfiltration`,
+          this.#settings.exfiltration,
+          `the address of a ${carried.by} in ${WORDS[of]} in ${key} carries data`,
+        )
     })
     return findings
   }

@@ -8,7 +8,8 @@ export interface Exfiltration {
 const URL_LIMIT = 4096
 const OPENS = /!?\[|<img\b/i
 /** `](url` and `<img … src="url`, with a bound on what may stand between. */
-const PLACES = /(!\[[^\][]{0,200}|\[[^\][]{0,200})\]\(\s{0,4}<?(https?:\/\/[^\s)>"']{1,4096})|<img\b[^<>]{0,500}?\bsrc\s{0,4}=\s{0,4}["']?(https?:\/\/[^\s>"']{1,4096})|^ {0,3}(\[)[^\][]{1,100}\]:\s{0,4}(https?:\/\/\S{1,4096})/gim
+const PLACES =
+  /(!\[[^\][]{0,200}|\[[^\][]{0,200})\]\(\s{0,4}<?(https?:\/\/[^\s)>"']{1,4096})|<img\b[^<>]{0,500}?\bsrc\s{0,4}=\s{0,4}["']?(https?:\/\/[^\s>"']{1,4096})|^ {0,3}(\[)[^\][]{1,100}\]:\s{0,4}(https?:\/\/\S{1,4096})/gim
 
 /**
  * The first image whose address holds prose, an address of mail, encoded text, or a place to put data in; or the first
@@ -31,7 +32,10 @@ export function exfiltration(text: string, trusted: readonly string[]): Exfiltra
 /** Decoded parts of the path, values of the query, and the fragment. */
 function valuesOf(url: string): string[] {
   const rest = url.replace(/^https?:\/\/[^/?#]*/i, '')
-  return rest.split(/[/?&#;]|(?<=[?&][^=&]{0,64})=/).map(decoded).filter(Boolean)
+  return rest
+    .split(/[/?&#;]|(?<=[?&][^=&]{0,64})=/)
+    .map(decoded)
+    .filter(Boolean)
 }
 
 function decoded(part: string): string {
@@ -44,12 +48,17 @@ function decoded(part: string): string {
 
 /** Four words, or an address of mail. */
 function isProse(value: string): boolean {
-  return (value.length >= 20 && value.trim().split(/\s+/).length >= 4) || /^[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{2,63}$/.test(value)
+  return (
+    (value.length >= 20 && value.trim().split(/\s+/).length >= 4) ||
+    /^[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{2,63}$/.test(value)
+  )
 }
 
 /** `{data}`, `[CONVERSATION]`, `<secret>`, `$TOKEN`: to be filled in by who shows it. */
 function isPlace(value: string): boolean {
-  return /^(?:\{[^{}]{1,80}\}|\{\{[^{}]{1,80}\}\}|\[[^\][]{1,80}\]?|<[^<>]{1,80}>?|\$\{?[A-Z_]{3,40}\}?)$/.test(value)
+  return /^(?:\{[^{}]{1,80}\}|\{\{[^{}]{1,80}\}\}|\[[^\][]{1,80}\]?|<[^<>]{1,80}>?|\$\{?[A-Z_]{3,40}\}?)$/.test(
+    value,
+  )
 }
 
 const SHORTEST = 16

@@ -100,10 +100,13 @@ export class InjectionDetector {
   }
 
   /** False only when `judge` would find nothing in these bytes of UTF-8, however they are cut: one pass, no allocation. */
-  mayHold(bytes: Uint8Array, from: number, end: number, origin: Origin): boolean {
+  mayHold(bytes: Uint8Array, from: number, end: number, origin: Origin | 'any'): boolean {
     if (end - from > PIECE) return true
     this.#words.scan(bytes, from, end)
-    return this.#words.marks !== 0 || this.#judges[origin].judge(this.#words)
+    if (this.#words.marks !== 0) return true
+    const { direct, indirect } = this.#judges
+    if (origin !== 'indirect' && direct.judge(this.#words)) return true
+    return origin !== 'direct' && indirect.judge(this.#words)
   }
 
   /** The strongest finding at or above the threshold. */

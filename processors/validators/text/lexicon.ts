@@ -35,7 +35,8 @@ const LEXICON = {
   prompts: 'question* prompt* message* query queries request* input* sentence* conversation',
   mode: 'mode',
   enabled: 'enabled enable unlocked activated activate simulate* simulation on',
-  developer: 'developer dev debug god admin root sudo maintenance opposite evil jailbreak* unrestricted uncensored unfiltered',
+  developer:
+    'developer dev debug god admin root sudo maintenance opposite evil jailbreak* unrestricted uncensored unfiltered',
   two: 'two both dual double twice second separate different',
   stay: 'stay staying remain break breaking out leave',
   character: 'character persona role',
@@ -47,15 +48,18 @@ const LEXICON = {
   steer:
     'add* adding include* including integrate* insert* append* prepend* incorporate* embed* embedding mention* weave* modify* augment* enhance* alter* adjust* amend* extend* expand* rewrite* introduce* inject* supplement* substitute* replace* convert* encode* scramble* jumble* rearrange* misspell* reverse* swap* shift* shuffle* mix* capitalize* translate* render* remove* group* combine* write use using express* end* begin* start* conclude* finish* suggest* invite* encourage* promote* recommend* urge* advertise* advise* direct* stress* highlight* hint* tease* offer* transform* change* present* format* answer respond reply anagram* emphasize* state* craft* put place drop deliver* give provide* claim* claiming',
   yours: 'your ur',
-  outcome: 'response* answer* reply replies output* message* text content words word letters completion summary translation review',
+  outcome:
+    'response* answer* reply replies output* message* text content words word letters completion summary translation review',
   plant:
     'incorporate* integrate* integration include* including inclusion insert* inserting embed* embedding employ* utilize* utilise* leverage* merge* merging blend* meld* infuse* interweave* weave* append* adopt* apply implement* deploy* fuse* inject* absorb* enrich* enlist* assimilate* fortify* harness* featuring feature add* adding addition place use using execute* run refine* complement* presence streamline* ensure* consider* enhance* introduce* mix* graft* attach* combine* unite* link* position* adapt* copy paste augment* optimize*',
   following: 'following subsequent below next succeeding ensuing this',
   code: 'code snippet* excerpt* codebase script fragment* segment* block* section* function',
-  codeYours: 'code codebase implementation solution algorithm program script project software application framework system programming explanation elucidation',
+  codeYours:
+    'code codebase implementation solution algorithm program script project software application framework system programming explanation elucidation',
   task: 'write draft compose explain describe translate summarize summarise list provide create generate develop outline suggest recommend define compare identify analyze analyse discuss produce design craft prepare calculate evaluate determine predict examine assess suggest propose formulate construct interpret classify extract schedule convert encode rewrite organize plan simulate report share give detail break teach introduce illustrate solve compile present research investigate highlight',
   interrogative: 'what who how why which whose whats whos',
-  imperative: 'send* email forward* upload* transmit* exfiltrate* submit* post visit click download* open fetch navigate call invoke execute run buy transfer* delete',
+  imperative:
+    'send* email forward* upload* transmit* exfiltrate* submit* post visit click download* open fetch navigate call invoke execute run buy transfer* delete',
   secret:
     'password* passcode* credential* token* secret* cookie* ssn apikey key keys private confidential history contacts',
   link: 'http https www ftp',
@@ -138,7 +142,10 @@ export class Lexicon {
     for (const [word, { low, high }] of masks) this.#put(hashOf(word), names.indexOf(`${low} ${high}`))
     const plain = Array.from(kinds.values())
     this.plain = plain.length
-    this.kinds = [...plain, ...plain.map(({ low, high }) => ({ low: low | START.low, high: high | START.high }))]
+    this.kinds = [
+      ...plain,
+      ...plain.map(({ low, high }) => ({ low: low | START.low, high: high | START.high })),
+    ]
   }
 
   /** -1 when the word is in no concept. */
@@ -171,9 +178,10 @@ function home(hash: number): number {
 }
 
 /** Said backwards or by rot13, these would not be met by chance. */
-const VEILED = 'ignore disregard forget previous instructions instruction system prompt assistant reveal unrestricted password pretend restrictions'.split(
-  ' ',
-)
+const VEILED =
+  'ignore disregard forget previous instructions instruction system prompt assistant reveal unrestricted password pretend restrictions'.split(
+    ' ',
+  )
 
 export function rot13(text: string): string {
   return text.replace(/[a-z]/gi, (char) => {

@@ -33,7 +33,12 @@ export class Matcher {
   constructor(signals: readonly Signal[], { kinds }: Lexicon) {
     this.signals = signals
     const steps = signals.flatMap(({ steps: own }, signal) =>
-      own.map(({ mask, gap }, i) => ({ signal, mask, gap: i === 0 ? -1 : gap, isLast: i === own.length - 1 })),
+      own.map(({ mask, gap }, i) => ({
+        signal,
+        mask,
+        gap: i === 0 ? -1 : gap,
+        isLast: i === own.length - 1,
+      })),
     )
     this.#gaps = Int32Array.from(steps, ({ gap }) => gap)
     this.#isLast = Uint8Array.from(steps, ({ isLast }) => Number(isLast))
@@ -57,11 +62,12 @@ export class Matcher {
 
   /** The hits of every two neighbouring blocks, as a range: each hit is in two at most. */
   eachWindow(each: (from: number, end: number) => void): void {
-    for (let from = 0; from < this.count; ) {
+    for (let from = 0; from < this.count;) {
       const block = this.blocks[from]!
       let end = from
       let next = from
-      for (; end < this.count && this.blocks[end]! <= block + 1; end++) if (this.blocks[end] === block) next = end + 1
+      for (; end < this.count && this.blocks[end]! <= block + 1; end++)
+        if (this.blocks[end] === block) next = end + 1
       each(from, end)
       from = next
     }

@@ -27,8 +27,16 @@ export function layersOf(text: string, marks: number, depth: number): Layer[] {
   }
   if ((marks & MARK.escape) !== 0) add('escapes', unescaped(text))
   if ((marks & MARK.run) !== 0) for (const [how, found] of decodedRuns(text)) add(how, found)
-  if ((marks & MARK.leet) !== 0) add('leet', text.replace(LEET, (char) => LEET_LETTERS[char] ?? char))
-  if ((marks & MARK.spelled) !== 0) add('spelled', text.replace(SPELLED, (run) => ` ${run.replace(/[^a-z]/gi, '')} `))
+  if ((marks & MARK.leet) !== 0)
+    add(
+      'leet',
+      text.replace(LEET, (char) => LEET_LETTERS[char] ?? char),
+    )
+  if ((marks & MARK.spelled) !== 0)
+    add(
+      'spelled',
+      text.replace(SPELLED, (run) => ` ${run.replace(/[^a-z]/gi, '')} `),
+    )
   if ((marks & MARK.veiled) !== 0) {
     add('rot13', rot13(text))
     add('reversed', Array.from(text).reverse().join(''))
@@ -37,21 +45,46 @@ export function layersOf(text: string, marks: number, depth: number): Layer[] {
 }
 
 const LEET = /[0134578@$](?=[a-z0134578@$]*[a-z])|(?<=[a-z])[0134578@$]/gi
-const LEET_LETTERS: Readonly<Record<string, string>> = { '0': 'o', '1': 'i', '3': 'e', '4': 'a', '5': 's', '7': 't', '8': 'b', '@': 'a', $: 's' }
+const LEET_LETTERS: Readonly<Record<string, string>> = {
+  '0': 'o',
+  '1': 'i',
+  '3': 'e',
+  '4': 'a',
+  '5': 's',
+  '7': 't',
+  '8': 'b',
+  '@': 'a',
+  $: 's',
+}
 /** Letters one by one; two spaces part words. */
 const SPELLED = /(?<![a-z])[a-z](?:[ ._*|-][a-z](?![a-z])){3,}/gi
 
-const ENTITIES: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'", nbsp: ' ', colon: ':', period: '.' }
+const ENTITIES: Readonly<Record<string, string>> = {
+  lt: '<',
+  gt: '>',
+  amp: '&',
+  quot: '"',
+  apos: "'",
+  nbsp: ' ',
+  colon: ':',
+  period: '.',
+}
 
 /** Percent-encoding, entities of HTML, `\u0041` and `\x41` where they stand. */
 function unescaped(text: string): string {
   return text
     .replace(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'))
-    .replace(/&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]{2,6}));/gi, (all: string, decimal?: string, hex?: string, name?: string) => {
-      if (name !== undefined) return ENTITIES[name.toLowerCase()] ?? all
-      return point(decimal === undefined ? Number.parseInt(hex!, 16) : Number(decimal)) ?? all
-    })
-    .replace(/\\u\{?([0-9a-f]{4,6})\}?|\\x([0-9a-f]{2})/gi, (all: string, wide?: string, narrow?: string) => point(Number.parseInt(wide ?? narrow!, 16)) ?? all)
+    .replace(
+      /&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]{2,6}));/gi,
+      (all: string, decimal?: string, hex?: string, name?: string) => {
+        if (name !== undefined) return ENTITIES[name.toLowerCase()] ?? all
+        return point(decimal === undefined ? Number.parseInt(hex!, 16) : Number(decimal)) ?? all
+      },
+    )
+    .replace(
+      /\\u\{?([0-9a-f]{4,6})\}?|\\x([0-9a-f]{2})/gi,
+      (all: string, wide?: string, narrow?: string) => point(Number.parseInt(wide ?? narrow!, 16)) ?? all,
+    )
 }
 
 function point(code: number): string | undefined {

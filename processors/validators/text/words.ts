@@ -39,7 +39,7 @@ const SILENT = 1 << 13
 const BYTES = new Int32Array(256)
 for (let code = 0; code < 256; code++) {
   const char = String.fromCharCode(code)
-  if (/[a-z]/i.test(char)) BYTES[code] = (code | 32) | LETTER
+  if (/[a-z]/i.test(char)) BYTES[code] = code | 32 | LETTER
   else if (/[0-9]/.test(char)) BYTES[code] = code | DIGIT
   else if (char === "'") BYTES[code] = SILENT
   else if (/[.!?:;\n\r"()[\]{}*#>|]/.test(char)) BYTES[code] = STOP
@@ -47,6 +47,8 @@ for (let code = 0; code < 256; code++) {
   if (code > 127) BYTES[code] = FOREIGN
 }
 const BACKSLASH = 92
+const CLOSING = 93
+const LESS = 60
 const PLEASE = hashOf('please')
 const SENTENCE = 1
 const POLITE = 2
@@ -65,6 +67,10 @@ export class Words {
   count = 0
   /** MARK bits met. */
   marks = 0
+  #number = 0
+  #starts = 0
+  #singles = 0
+  #mixed = 0
 
   constructor() {
     const veiled = maskOf(['veiled'])
@@ -73,18 +79,13 @@ export class Words {
 
   scan(bytes: Uint8Array, from: number, end: number): void {
     const table = BYTES
-    const { lexicon } = this
-    let number = 0
-    let count = 0
-    let starts = SENTENCE
-    let singles = 0
-    let mixed = 0
+    this.count = this.#number = this.#singles = this.#mixed = 0
+    this.#starts = SENTENCE
     let marks = 0
-    let all = 0
+    let seen = 0
     let hash = 0
     let first = from
     let inWord = 0
-    const veiled = this.#veiled
     // One step past the end closes the last word.
     for (let i = from; i <= end; i++) {
       const byte = i < end ? table[bytes[i]!]! : STOP
@@ -95,37 +96,42 @@ export class Words {
         continue
       }
       if (byte === SILENT) continue
-      all |= byte
+      seen |= byte
       if (hash !== 0) {
-        const length = i - first
-        if (length >= RUN) marks |= MARK.run
-        singles = length === 1 ? singles + 1 : 0
-        if (singles === SPELLED) marks |= MARK.spelled
-        if ((inWord & WORDLY) === WORDLY && isLeet(bytes, first, i) && ++mixed === LEET) marks |= MARK.leet
-        const kind = lexicon.kindOf(hash)
-        if (kind >= 0) {
-          if (count === this.at.length) this.#grow()
-          this.at[count] = number
-          this.kind[count++] = starts === 0 ? kind : kind + lexicon.plain
-          if (kind === veiled) marks |= MARK.veiled
-        }
-        starts = starts !== 0 && hash === PLEASE ? POLITE : 0
-        number++
+        if ((inWord & WORDLY) === WORDLY && isLeet(bytes, first, i)) marks |= this.#leet()
+        marks |= this.#end(hash, i - first)
         hash = inWord = 0
       }
-      if ((byte & STOP) !== 0) starts = SENTENCE
-      if ((byte & ODD) !== 0) {
-        marks |= markOf(bytes, i)
-        if (bytes[i] === BACKSLASH) {
-          // An escape of JSON: its letter belongs to no word.
-          i++
-          starts = SENTENCE
-        }
+      if ((byte & (STOP | ODD)) === 0) continue
+      if ((byte & STOP) !== 0) this.#starts = SENTENCE
+      if ((byte & ODD) === 0) continue
+      marks |= markOf(bytes, i)
+      // An escape of JSON: its letter belongs to no word.
+      if (bytes[i] === BACKSLASH) {
+        i++
+        this.#starts = SENTENCE
       }
     }
-    this.count = count
-    if ((all & FOREIGN) !== 0) marks |= MARK.foreign
-    this.marks = marks
+    this.marks = (seen & FOREIGN) === 0 ? marks : marks | MARK.foreign
+  }
+
+  #leet(): number {
+    return ++this.#mixed === LEET ? MARK.leet : 0
+  }
+
+  #end(hash: number, length: number): number {
+    const starts = this.#starts
+    const number = this.#number++
+    this.#starts = starts !== 0 && hash === PLEASE ? POLITE : 0
+    let marks = length >= RUN ? MARK.run : 0
+    this.#singles = length === 1 ? this.#singles + 1 : 0
+    if (this.#singles === SPELLED) marks |= MARK.spelled
+    const kind = this.lexicon.kindOf(hash)
+    if (kind < 0) return marks
+    if (this.count === this.at.length) this.#grow()
+    this.at[this.count] = number
+    this.kind[this.count++] = starts === 0 ? kind : kind + this.lexicon.plain
+    return kind === this.#veiled ? marks | MARK.veiled : marks
   }
 
   #grow(): void {
@@ -144,17 +150,12 @@ function isLeet(bytes: Uint8Array, from: number, end: number): boolean {
   return false
 }
 
-/** What begins at a byte that is odd. */
+/** What begins at a byte that is odd: `\u`, `\x`, `](`, `<i`, `%4`, `&#`, `&a`. */
 function markOf(bytes: Uint8Array, at: number): number {
   const next = bytes[at + 1] ?? 0
-  switch (bytes[at]) {
-    case BACKSLASH:
-      return next === 117 || next === 120 ? MARK.escape : 0
-    case 93: // ](
-      return next === 40 ? MARK.link : 0
-    case 60: // <img
-      return next === 105 || next === 73 ? MARK.link : 0
-    default: // % and &
-      return next === 35 || (BYTES[next]! & WORDLY) !== 0 ? MARK.escape : 0
-  }
+  const byte = bytes[at]
+  if (byte === BACKSLASH) return next === 117 || next === 120 ? MARK.escape : 0
+  if (byte === CLOSING) return next === 40 ? MARK.link : 0
+  if (byte === LESS) return (next | 32) === 105 ? MARK.link : 0
+  return next === 35 || (BYTES[next]! & WORDLY) !== 0 ? MARK.escape : 0
 }
