@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { SamplingRig, type TestMessage, type TestSpan } from '../../test/support/sampling-rig.ts'
+import { batchOf, SamplingRig, type TestMessage, type TestSpan } from '../../test/support/sampling-rig.ts'
 import { BLOCK } from './decision.ts'
 
 const WAIT = { decision_wait: '10s', keep_violations: 'NONE', run_wait: 0 }
@@ -190,6 +190,7 @@ describe('a decision', () => {
   it('comes out alike after a crash at any place, limits included', async () => {
     const settings = {
       ...WAIT,
+      decision_wait: '1s',
       policies: [
         { name: 'rate', type: 'rate_limiting', rate_limiting: { spans_per_second: 2 } },
         { name: 'failed', type: 'status_code', status_code: { status_codes: ['ERROR'] } },
@@ -198,7 +199,7 @@ describe('a decision', () => {
     const aSpan = fc.record({ trace: fc.integer({ min: 1, max: 60 }), failed: fc.boolean() })
     const aLog = fc.array(
       fc.record({
-        gap: fc.integer({ min: 0, max: 4000 }),
+        gap: fc.integer({ min: 0, max: 500 }),
         spans: fc.array(aSpan, { minLength: 1, maxLength: 4 }),
       }),
       { minLength: 5, maxLength: 30 },
@@ -212,6 +213,26 @@ describe('a decision', () => {
       }),
       { numRuns: 25 },
     )
+  })
+
+  it('counts once what was written and not saved', async () => {
+    const rig = await SamplingRig.open(failed)
+    const messages = [
+      message(1, 1000, { trace: 1, failed: true }),
+      message(2, 20_000, { trace: 2 }),
+      message(3, 21_000, { trace: 3, failed: true }),
+    ]
+    const first = await rig.scout()
+    await first.read(messages[0]!)
+    await first.quiet(1, 15_000)
+    const dying = await rig.scout({ diesOnSave: true })
+    for (const each of messages.slice(1)) await dying.read(each).catch(() => undefined)
+    await expect(dying.quiet(3, 1e12)).rejects.toThrow('dead')
+    const scout = await rig.scout()
+    for (const each of messages.slice(1)) await scout.read(each)
+    await scout.quiet(3, 1e12)
+    expect(await rig.decided()).toBe(3)
+    expect([...(await rig.kept(messages)).keys()]).toEqual([1, 3])
   })
 
   it('falls early when there is no room, by what was seen', async () => {
@@ -352,14 +373,14 @@ describe('memory of decisions', () => {
     const rig = await SamplingRig.open(settings)
     const scout = await rig.scout()
     const log: TestMessage[] = []
-    for (let seq = 1; seq <= 28; seq++) {
-      const spans = Array.from({ length: BLOCK / 4 }, (_, n) => ({ trace: `${seq}.${n}` }))
-      log.push(message(seq, seq * 20_000, ...spans, { trace: 'old' }, { trace: `${Math.max(1, seq - 3)}.0` }))
+    // Five blocks are decided between the reading of a message and the decisions on it.
+    for (let seq = 1; seq <= 30; seq++) {
+      const spans = Array.from({ length: BLOCK / 2 }, (_, n) => ({ trace: `${seq}.${n}` }))
+      log.push(message(seq, seq * 1000, ...spans, { trace: 'old' }))
       await scout.read(log.at(-1)!)
     }
-    await scout.quiet(28, 1e12)
+    await scout.quiet(30, 1e12)
     const far = await rig.cursor()
-    const { batchOf } = await import('../../test/support/sampling-rig.ts')
     for (const each of log) {
       const [mine, theirs] = [batchOf(each), batchOf(each)]
       await far.process(mine)

@@ -117,7 +117,7 @@ export class SamplingRig {
   }
 
   /** A new term of the scout, as after a crash, and where it begins. */
-  async scout(): Promise<{
+  async scout({ diesOnSave = false } = {}): Promise<{
     readonly from: number
     read(message: TestMessage, tenantBatches?: readonly Batch[]): Promise<void>
     quiet(to: number, walMs: number): Promise<void>
@@ -130,6 +130,7 @@ export class SamplingRig {
     const term: FollowerTerm = {
       record,
       save: async (change) => {
+        if (diesOnSave) throw new Error('dead')
         const value = encodeCursor({ ...record(), ...change })
         const revision = await this.state.update(key, value, entry!.revision)
         if (revision === undefined) throw new Error('another scout saved')
@@ -150,6 +151,13 @@ export class SamplingRig {
         ),
       quiet: (to, walMs) => worker.quiet(to, walMs),
     }
+  }
+
+  /** Decisions that count. */
+  async decided(): Promise<number> {
+    const key = cursorKey('wal', CURSOR)
+    const record = decodeCursor(key, (await this.state.get(key))!.value)
+    return (record.data as { readonly count: number }).count
   }
 
   /** A cursor's sampler; it stops with the test. */
