@@ -35,6 +35,7 @@ export const verb: Verb = {
 ${CLIENT_HELP}
 
 Token columns are disjoint. "unpriced" are calls without a price, with the reason: their cost is unknown, not 0.
+Where traces were sampled the figures are estimates of what there was: each call counts for SampleRate calls.
 
 Examples:
   weir cost
@@ -43,22 +44,29 @@ Examples:
   run,
 }
 
+/** Calls stand for those that sampling left out; without sampling the figures are exact. */
+const CALLS = 'toUInt64(round(sum(SampleRate)))'
+
+function sum(tokens: string): string {
+  return `toUInt64(round(sum((${tokens}) * SampleRate)))`
+}
+
 /** Disjoint buckets of `llm_calls`, in the order of the table. */
 const BUCKETS: readonly (readonly [title: string, sql: string])[] = [
-  ['input', 'sum(InputTokens)'],
-  ['cache read', 'sum(CacheReadTokens)'],
-  ['cache write', 'sum(toUInt64(CacheWriteTokens) + CacheWrite1hTokens)'],
-  ['output', 'sum(OutputTokens)'],
-  ['reasoning', 'sum(ReasoningTokens)'],
-  ['audio', 'sum(toUInt64(AudioInputTokens) + AudioOutputTokens)'],
-  ['image', 'sum(toUInt64(ImageInputTokens) + ImageOutputTokens)'],
+  ['input', sum('InputTokens')],
+  ['cache read', sum('CacheReadTokens')],
+  ['cache write', sum('toUInt64(CacheWriteTokens) + CacheWrite1hTokens')],
+  ['output', sum('OutputTokens')],
+  ['reasoning', sum('ReasoningTokens')],
+  ['audio', sum('toUInt64(AudioInputTokens) + AudioOutputTokens')],
+  ['image', sum('toUInt64(ImageInputTokens) + ImageOutputTokens')],
 ]
 
 const MEASURES = [
-  'count() AS calls',
+  `${CALLS} AS calls`,
   ...BUCKETS.map(([title, sql]) => `${sql} AS \`${title}\``),
-  'sum(CostUsd) AS usd',
-  "countIf(CostStatus = 'unpriced') AS unpriced",
+  `CAST(sum(toDecimal128(CostUsd, 12) * toDecimal128(SampleRate, 6)), 'Decimal(38, 12)') AS usd`,
+  "toUInt64(round(sumIf(SampleRate, CostStatus = 'unpriced'))) AS unpriced",
   "arrayStringConcat(arraySort(groupUniqArrayIf(5)(CostReason, CostStatus = 'unpriced')), ', ') AS reasons",
 ].join(', ')
 

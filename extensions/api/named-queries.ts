@@ -1,4 +1,8 @@
-/** The analysts' twelve questions, on the columns of contract section 6. Every parameter has a default. */
+/**
+ * The analysts' twelve questions, on the columns of contract section 6. Every parameter has a default. What is counted,
+ * summed or averaged over traces is weighed by `SampleRate`: a span stands for those that sampling left out. What is
+ * said of one trace is not: it is what that trace cost.
+ */
 export interface NamedQuery {
   readonly name: string
   readonly title: string
@@ -9,6 +13,22 @@ export interface NamedQuery {
 const LLM = 'ModelCall = 1'
 const SINCE = 'Timestamp >= now() - toIntervalDay({days:UInt32})'
 const MS = 'Duration / 1e6'
+const CALLS = 'toUInt64(round(sum(SampleRate)))'
+const WEIGHT = 'toUInt64(greatest(1, round(SampleRate)))'
+/** Exact to the last decimal where nothing was sampled. */
+const USD = weighted('CostUsd')
+
+function weighted(cost: string): string {
+  return `CAST(sum(toDecimal128(${cost}, 12) * toDecimal128(SampleRate, 6)), 'Decimal(38, 12)')`
+}
+
+function sum(tokens: string): string {
+  return `toUInt64(round(sum((${tokens}) * SampleRate)))`
+}
+
+function countIf(condition: string): string {
+  return `toUInt64(round(sumIf(SampleRate, ${condition})))`
+}
 
 function named(name: string, title: string, sql: string, days: number): NamedQuery {
   return { name, title, sql, params: { days } }
@@ -18,8 +38,8 @@ export const NAMED_QUERIES: readonly NamedQuery[] = [
   named(
     '01-spend-by-model-and-day',
     'What does each model cost per day?',
-    `SELECT toDate(Timestamp) AS Day, Provider, PriceModel, sum(CostUsd) AS Usd, count() AS Calls,
-  sum(InputTokens + CacheReadTokens + CacheWriteTokens) AS TokensIn, sum(OutputTokens) AS TokensOut
+    `SELECT toDate(Timestamp) AS Day, Provider, PriceModel, ${USD} AS Usd, ${CALLS} AS Calls,
+  ${sum('InputTokens + CacheReadTokens + CacheWriteTokens')} AS TokensIn, ${sum('OutputTokens')} AS TokensOut
 FROM otel_traces WHERE ${LLM} AND ${SINCE}
 GROUP BY Day, Provider, PriceModel ORDER BY Day, Usd DESC`,
     30,
@@ -27,31 +47,31 @@ GROUP BY Day, Provider, PriceModel ORDER BY Day, Usd DESC`,
   named(
     '02-spend-by-user',
     'Which end users cost most, and what share?',
-    `SELECT UserId, sum(CostUsd) AS Usd, round(toFloat64(Usd) / nullIf(sum(toFloat64(Usd)) OVER (), 0), 4) AS Share
+    `SELECT UserId, ${USD} AS Usd, round(toFloat64(Usd) / nullIf(sum(toFloat64(Usd)) OVER (), 0), 4) AS Share
 FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY UserId ORDER BY Usd DESC LIMIT 20`,
     7,
   ),
   named(
     '03-cache-hits',
     'How much input comes from the cache?',
-    `SELECT PriceModel, sum(CacheReadTokens) AS Cached, sum(InputTokens + CacheReadTokens + CacheWriteTokens) AS Input,
-  round(Cached / nullIf(Input, 0), 3) AS HitRatio, sum(CostCacheReadUsd) AS CacheReadUsd
+    `SELECT PriceModel, ${sum('CacheReadTokens')} AS Cached, ${sum('InputTokens + CacheReadTokens + CacheWriteTokens')} AS Input,
+  round(Cached / nullIf(Input, 0), 3) AS HitRatio, ${weighted('CostCacheReadUsd')} AS CacheReadUsd
 FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY PriceModel ORDER BY Cached DESC`,
     30,
   ),
   named(
     '04-latency-by-model-and-hour',
     'How slow is each model, hour by hour?',
-    `SELECT toStartOfHour(Timestamp) AS Hour, PriceModel, count() AS Calls,
-  arrayMap(x -> round(x), quantilesTDigest(0.5, 0.95, 0.99)(${MS})) AS P50P95P99Ms
+    `SELECT toStartOfHour(Timestamp) AS Hour, PriceModel, ${CALLS} AS Calls,
+  arrayMap(x -> round(x), quantilesTDigestWeighted(0.5, 0.95, 0.99)(${MS}, ${WEIGHT})) AS P50P95P99Ms
 FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY Hour, PriceModel ORDER BY Hour, PriceModel`,
     1,
   ),
   named(
     '05-first-token-and-speed',
     'Time to first token and tokens per second, streaming calls only',
-    `SELECT PriceModel, count() AS Calls, round(quantile(0.95)(TimeToFirstTokenMs)) AS FirstTokenP95Ms,
-  round(quantile(0.5)(OutputTokens / ((${MS} - TimeToFirstTokenMs) / 1000)), 1) AS TokensPerSecond
+    `SELECT PriceModel, ${CALLS} AS Calls, round(quantileTDigestWeighted(0.95)(TimeToFirstTokenMs, ${WEIGHT})) AS FirstTokenP95Ms,
+  round(quantileTDigestWeighted(0.5)(OutputTokens / ((${MS} - TimeToFirstTokenMs) / 1000), ${WEIGHT}), 1) AS TokensPerSecond
 FROM otel_traces WHERE TimeToFirstTokenMs > 0 AND ${MS} > TimeToFirstTokenMs AND ${SINCE}
 GROUP BY PriceModel ORDER BY Calls DESC`,
     1,
@@ -59,10 +79,10 @@ GROUP BY PriceModel ORDER BY Calls DESC`,
   named(
     '06-cost-per-run',
     'What does one run of each agent cost?',
-    `SELECT Agent, count() AS Runs, round(avg(Usd), 6) AS AvgUsd, round(quantile(0.95)(Usd), 6) AS P95Usd,
-  round(avg(Steps), 1) AS AvgSteps
+    `SELECT Agent, ${CALLS} AS Runs, round(sum(Usd * SampleRate) / sum(SampleRate), 6) AS AvgUsd,
+  round(quantileTDigestWeighted(0.95)(Usd, ${WEIGHT}), 6) AS P95Usd, round(sum(Steps * SampleRate) / sum(SampleRate), 1) AS AvgSteps
 FROM (SELECT TenantId, TraceId, anyIf(AgentName, AgentName != '') AS Agent, toFloat64(sum(CostUsd)) AS Usd,
-    countIf(Operation != '') AS Steps
+    countIf(Operation != '') AS Steps, max(SampleRate) AS SampleRate
   FROM otel_traces WHERE ${SINCE} GROUP BY TenantId, TraceId)
 GROUP BY Agent ORDER BY AvgUsd DESC`,
     7,
@@ -79,7 +99,7 @@ FROM otel_traces WHERE ${SINCE} GROUP BY TenantId, TraceId ORDER BY Usd DESC LIM
     '08-money-on-failures',
     'What was paid for calls that failed or were cut off?',
     `SELECT PriceModel, if(StatusCode = 'Error', concat('error ', SpanAttributes['error.type']), FinishReason) AS Why,
-  count() AS Calls, sum(CostUsd) AS Usd
+  ${CALLS} AS Calls, ${USD} AS Usd
 FROM otel_traces
 WHERE ${LLM} AND (StatusCode = 'Error' OR FinishReason IN ('length', 'max_tokens', 'content_filter')) AND ${SINCE}
 GROUP BY PriceModel, Why ORDER BY Usd DESC`,
@@ -88,17 +108,17 @@ GROUP BY PriceModel, Why ORDER BY Usd DESC`,
   named(
     '09-tools',
     'Which tools fail, and how slow are they?',
-    `SELECT ToolName, count() AS Calls, round(avg(StatusCode = 'Error'), 4) AS ErrorRate,
-  round(quantile(0.95)(${MS})) AS P95Ms
+    `SELECT ToolName, ${CALLS} AS Calls, round(sumIf(SampleRate, StatusCode = 'Error') / sum(SampleRate), 4) AS ErrorRate,
+  round(quantileTDigestWeighted(0.95)(${MS}, ${WEIGHT})) AS P95Ms
 FROM otel_traces WHERE Operation = 'execute_tool' AND ${SINCE} GROUP BY ToolName ORDER BY Calls DESC`,
     7,
   ),
   named(
     '10-unpriced-and-disputed',
     'Which models have no price, or another one than the sender says?',
-    `SELECT Provider, ResponseModel, countIf(CostStatus = 'unpriced') AS Unpriced, topK(3)(CostReason) AS Reasons,
-  countIf(abs(toFloat64(CostProvidedUsd) - toFloat64(CostUsd)) > 0.05 * greatest(toFloat64(CostUsd), toFloat64(CostProvidedUsd))) AS Differ,
-  count() AS Calls
+    `SELECT Provider, ResponseModel, ${countIf("CostStatus = 'unpriced'")} AS Unpriced, topK(3)(CostReason) AS Reasons,
+  ${countIf('abs(toFloat64(CostProvidedUsd) - toFloat64(CostUsd)) > 0.05 * greatest(toFloat64(CostUsd), toFloat64(CostProvidedUsd))')} AS Differ,
+  ${CALLS} AS Calls
 FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY Provider, ResponseModel
 HAVING Unpriced > 0 OR Differ > 0 ORDER BY Calls DESC`,
     7,
@@ -106,9 +126,9 @@ HAVING Unpriced > 0 OR Differ > 0 ORDER BY Calls DESC`,
   named(
     '11-week-over-week',
     'Why did spend change since last week: volume, tokens per call, or price?',
-    `WITH w AS (SELECT PriceModel, toMonday(Timestamp) AS Week, count() AS Calls,
-    sum(InputTokens + CacheReadTokens + CacheWriteTokens + OutputTokens) / Calls AS PerCall,
-    toFloat64(sum(CostUsd)) / nullIf(sum(InputTokens + CacheReadTokens + CacheWriteTokens + OutputTokens), 0) AS PerToken
+    `WITH w AS (SELECT PriceModel, toMonday(Timestamp) AS Week, ${CALLS} AS Calls,
+    ${sum('InputTokens + CacheReadTokens + CacheWriteTokens + OutputTokens')} / Calls AS PerCall,
+    toFloat64(${USD}) / nullIf(${sum('InputTokens + CacheReadTokens + CacheWriteTokens + OutputTokens')}, 0) AS PerToken
   FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY PriceModel, Week)
 SELECT a.PriceModel AS PriceModel, a.Week AS Week,
   round(a.Calls * a.PerCall * a.PerToken - b.Calls * b.PerCall * b.PerToken, 4) AS ChangeUsd,
@@ -124,8 +144,9 @@ ORDER BY abs(ChangeUsd) DESC`,
     'Which version of a prompt is cheaper, faster, safer?',
     `SELECT coalesce(nullIf(SpanAttributes['gen_ai.prompt.name'], ''), SpanAttributes['langfuse.prompt.name']) AS Prompt,
   coalesce(nullIf(SpanAttributes['gen_ai.prompt.version'], ''), SpanAttributes['langfuse.prompt.version']) AS Version,
-  count() AS Calls, round(avg(toFloat64(CostUsd)), 6) AS AvgUsd, round(quantile(0.95)(${MS})) AS P95Ms,
-  round(avg(StatusCode = 'Error'), 4) AS ErrorRate, round(avg(OutputTokens)) AS AvgTokensOut
+  ${CALLS} AS Calls, round(sum(toFloat64(CostUsd) * SampleRate) / sum(SampleRate), 6) AS AvgUsd,
+  round(quantileTDigestWeighted(0.95)(${MS}, ${WEIGHT})) AS P95Ms,
+  round(sumIf(SampleRate, StatusCode = 'Error') / sum(SampleRate), 4) AS ErrorRate, round(sum(OutputTokens * SampleRate) / sum(SampleRate)) AS AvgTokensOut
 FROM otel_traces WHERE ${LLM} AND Prompt != '' AND ${SINCE}
 GROUP BY Prompt, Version ORDER BY Prompt, Version`,
     14,
