@@ -295,7 +295,7 @@ describe('runs and violations', () => {
     await scout.quiet(5, 1e12)
     const cursor = await rig.kept(messages)
     // Run 2 was left out at 60 s; its verdict is stored all the same.
-    expect([...cursor.keys()].toSorted()).toEqual([1, 2, 4])
+    expect(new Set(cursor.keys())).toEqual(new Set([1, 2, 4]))
     expect([...(await rig.kept(messages.slice(0, 2))).keys()]).toEqual([1, 4])
     expect(await rig.meter.render()).toContain('late_violations{processor="sampling"} 1')
   })

@@ -2,11 +2,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { verb as cost } from '../../cmd/cost.ts'
 import { apiOnChdb, type ApiOnChdb } from '../support/api-on-chdb.ts'
 
-const TOKEN = 'admin-token-0123456789'
-
 let api: ApiOnChdb
 beforeAll(async () => {
-  api = await apiOnChdb({ tokens: [{ token: TOKEN, role: 'admin' }] })
+  api = await apiOnChdb()
   const now = 'now64(9) - INTERVAL 1 MINUTE'
   const call = (trace: string, rate: number, usd: string, error: string) =>
     `('acme', ${now}, '${trace}', 's', 'chat', 'user', 'agent', 'chat', 1, 'model', 100, ${usd}, 'computed', ${rate}, '${error}')`
@@ -19,7 +17,7 @@ afterAll(() => api.stop())
 async function ask(body: object): Promise<readonly Record<string, unknown>[]> {
   const answer = await fetch(`${api.url}/v1/query`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${TOKEN}` },
+    headers: { 'content-type': 'application/json' },
     body: JSON.stringify(body),
   })
   const { columns, rows } = (await answer.json()) as { columns: { name: string }[]; rows: unknown[][] }
