@@ -49,8 +49,10 @@ export const config = z
         'The trace of an agent run that has not ended is judged when it has, and its verdicts are in, at latest after this. Everything behind waits with it. 0: runs are traces as any other.',
       ),
     verdict_wait: duration()
-      .prefault('5s')
-      .describe('How long after the end of a run its verdicts are waited for.'),
+      .prefault('10s')
+      .describe(
+        'How long after the end of a run its verdicts are waited for: longer than `runs.end_wait` of the validators.',
+      ),
     keep_violations: z
       .enum([...SEVERITIES, 'NONE'])
       .default('INFO')
