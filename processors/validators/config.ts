@@ -28,8 +28,11 @@ export const config = z.strictObject({
   runs: z
     .strictObject({
       end_wait: duration()
-        .prefault('5s')
-        .describe('From the end of a run (its finish, its root span) to its judgement, for what comes late.'),
+        .prefault('2s')
+        .describe('From the finish of a run (toon, jsonl) to its judgement.'),
+      root_wait: duration()
+        .prefault('10s')
+        .describe('From the root span of a trace to its judgement: other programs may send theirs later.'),
       idle_timeout: duration()
         .prefault('5m')
         .describe('A trace whose root span does not come is judged when nothing of it came for so long.'),
@@ -57,7 +60,12 @@ export type Threshold = z.output<typeof threshold>
 /** What is the same for every set of validators; their blocks stand beside, by type. */
 export interface ValidatorsConfig {
   readonly threshold: Threshold
-  readonly runs: { readonly end_wait: number; readonly idle_timeout: number; readonly batch_interval: number }
+  readonly runs: {
+    readonly end_wait: number
+    readonly root_wait: number
+    readonly idle_timeout: number
+    readonly batch_interval: number
+  }
   readonly tenants: Readonly<Record<string, TenantConfig>>
   readonly [validator: string]: unknown
 }

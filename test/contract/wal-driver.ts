@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { encodeEnvelope } from '../../pipeline/wal/envelope.ts'
 import { lookbackOf } from '../../pipeline/wal/lookback.ts'
+import { storedLogOf } from '../../pipeline/wal/stored-log.ts'
+import { WalWriter } from '../../pipeline/wal/writer.ts'
+import type { StoredLog, StoredMessage } from '../../pipeline/follower.ts'
+import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
+import { requestBatch } from './wal-spans.ts'
 import type { OutgoingMessage, WalDriver, WalMessage, WalPort } from '../../pipeline/wal/driver.ts'
 
 /** A place for one test: drivers opened on it share one log. */
@@ -32,6 +37,7 @@ export function walDriverContract(name: string, make: MakeWal): void {
   describe(`${name}: removing`, () => removing(using))
   describe(`${name}: limits`, () => limits(using))
   describe(`${name}: looking back`, () => lookingBack(using))
+  describe(`${name}: reading again`, () => readingAgain(using))
 }
 
 let made = 0
@@ -333,5 +339,47 @@ function lookingBack(using: Using): void {
       const last = await wal.append(part('acme', 1, 1))
       await wal.purgeTenant('acme', last)
       expect(await back.stored('acme', digest, start, soon())).toEqual([])
+    }))
+}
+
+/** What followers of the log have of it (`pipeline/wal/stored-log.ts`). */
+function readingAgain(using: Using): void {
+  const logOn = (driver: WalDriver): StoredLog => {
+    const meter = createMeter()
+    const options = { connector: 'wal', driver, meter, onAppended: () => undefined, maxPendingBytes: MIB }
+    return storedLogOf('wal', driver, new WalWriter(options))
+  }
+  const names = (messages: readonly StoredMessage[]): unknown[] =>
+    messages.map(({ seq, batches }) => [seq, batches.map((batch) => batch.name(0))])
+
+  it('gives messages by their places, without those that are gone', () =>
+    using(async (open) => {
+      const driver = await open()
+      const log = logOn(driver)
+      expect(await log.head()).toBe(0)
+      for (const name of ['ok_1', 'ok_2', 'ok_3', 'ok_4', 'ok_5'])
+        await log.append(requestBatch([name]), soon())
+      expect(await log.head()).toBe(5)
+      const all = await log.read([1, 3, 4, 5], soon())
+      expect(names(all)).toEqual([
+        [1, ['ok_1']],
+        [3, ['ok_3']],
+        [4, ['ok_4']],
+        [5, ['ok_5']],
+      ])
+      await driver.trim(3)
+      expect(names(await log.read([1, 3, 4], soon()))).toEqual([[4, ['ok_4']]])
+      expect(await log.read([], soon())).toEqual([])
+    }))
+
+  it('knows whether it has a batch', () =>
+    using(async (open) => {
+      const log = logOn(await open())
+      const batch = requestBatch(['ok_1'])
+      const { tenant, digest } = batch.meta
+      expect(await log.has(tenant, digest, 0, soon())).toBe(false)
+      await log.append(batch, soon())
+      expect(await log.has(tenant, digest, 0, soon())).toBe(true)
+      expect(await log.has(tenant, digest, 1, soon())).toBe(false)
     }))
 }

@@ -11,7 +11,7 @@ processors:
   sanitizer: {}
   validators:
     threshold: ERROR
-    runs: { end_wait: 100ms, idle_timeout: 1s }
+    runs: { end_wait: 100ms, root_wait: 100ms, idle_timeout: 1s }
     pii: { types: { card: ERROR }, severity: WARNING }
     policy:
       rules:

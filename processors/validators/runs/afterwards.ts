@@ -13,6 +13,7 @@ export function afterwards(
 ): LogWorker | undefined {
   const policies = new Policies(config, validators)
   if (![...policies.each()].some(judgesRuns)) return undefined
-  const times = { endWaitMs: config.runs.end_wait, idleMs: config.runs.idle_timeout }
+  const { end_wait, root_wait, idle_timeout } = config.runs
+  const times = { endWaitMs: end_wait, rootWaitMs: root_wait, idleMs: idle_timeout }
   return new RunJudge({ policies, times, intervalMs: config.runs.batch_interval, log, meter, stored })
 }

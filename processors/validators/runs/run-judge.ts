@@ -81,6 +81,8 @@ export class RunJudge implements LogWorker {
     for (let row = 0; row < batch.rows; row++) {
       if (!batch.isLive(row)) continue
       const trace = batch.traceId(row)
+      // Without ids there is no telling what it belongs to.
+      if (trace.length === 0) continue
       bytes += batch.spanSize(row) + BYTES_PER_SPAN
       if (verdict) {
         this.#table.sawVerdicts(tenant, hex(trace), seq)
@@ -98,7 +100,10 @@ export class RunJudge implements LogWorker {
     const { operation, runId } = factsOf(batch)
     run.spans++
     run.isRun ||= operation[row] !== '' || runId[row] !== ''
-    if (batch.parentSpanId(row).length === 0) this.#table.end(run, endStatus(batch, row))
+    if (batch.parentSpanId(row).length > 0) return
+    const stated = statedEnd(batch, row)
+    const status = stated ?? (batch.statusCode(row) === 2 ? 'failed' : 'completed')
+    this.#table.end(run, status, stated !== undefined)
   }
 
   /** Judges what is due, and moves the cursor to what is still needed. */
@@ -177,10 +182,9 @@ function judgesAcross({ judges }: Policy): boolean {
 
 const ENDS: ReadonlySet<string> = new Set(['completed', 'failed', 'abandoned'])
 
-/** How the run ended, by its root span. */
-function endStatus(batch: Batch, row: number): RunEndStatus {
+/** How the run ended by the word of its sender, on its root span. */
+function statedEnd(batch: Batch, row: number): RunEndStatus | undefined {
   const ref = batch.attr(row, RUN_STATUS)
   const stated = ref < 0 ? '' : batch.word(ref)
-  if (ENDS.has(stated)) return stated as RunEndStatus
-  return batch.statusCode(row) === 2 ? 'failed' : 'completed'
+  return ENDS.has(stated) ? (stated as RunEndStatus) : undefined
 }

@@ -16,14 +16,18 @@ export interface TracedRun {
   lastMs: number
   /** Set when its root span came: how it ended. */
   ended: RunEndStatus | undefined
+  /** Its sender has said that it is finished, so that nothing more is to come. */
+  isFinished: boolean
   /** It has too many messages, or goes on for too long, to be judged. */
   isTooLarge: boolean
-  state: 'open' | 'ended' | 'judged'
+  state: 'open' | 'rooted' | 'finished' | 'judged'
 }
 
 export interface TableTimes {
-  /** From the root span, or from what came after it, to the judgement. */
+  /** From the finish of a run, or from what came after it, to the judgement. */
   readonly endWaitMs: number
+  /** The same for a trace whose root span came: other programs may still send theirs. */
+  readonly rootWaitMs: number
   /** From the newest span to the judgement of a trace whose root span did not come. */
   readonly idleMs: number
 }
@@ -46,7 +50,8 @@ export class RunTable {
   /** Each in order of `lastMs`. */
   readonly #queues = {
     open: new Set<TracedRun>(),
-    ended: new Set<TracedRun>(),
+    rooted: new Set<TracedRun>(),
+    finished: new Set<TracedRun>(),
     judged: new Set<TracedRun>(),
   } as const
   #bytes = 0
@@ -76,14 +81,15 @@ export class RunTable {
     const run = this.#runs.get(`${tenant}\0${trace}`) ?? this.#add(tenant, trace, walMs)
     this.#note(run, seq)
     run.lastMs = walMs
-    this.#move(run, run.ended === undefined ? 'open' : 'ended')
+    this.#move(run, waiting(run))
     return run
   }
 
   /** Its root span came. */
-  end(run: TracedRun, status: RunEndStatus): void {
+  end(run: TracedRun, status: RunEndStatus, isFinished: boolean): void {
     run.ended = status
-    this.#move(run, 'ended')
+    run.isFinished ||= isFinished
+    this.#move(run, waiting(run))
   }
 
   /** Notes a message with verdicts, which do not prolong a trace. */
@@ -100,12 +106,13 @@ export class RunTable {
 
   /** Traces whose time has come when the log's time is `walMs`, and, when there are too many, the next ones. */
   *due(walMs: number): Iterable<TracedRun> {
-    yield* upTo(this.#queues.ended, walMs - this.#times.endWaitMs)
+    yield* upTo(this.#queues.finished, walMs - this.#times.endWaitMs)
+    yield* upTo(this.#queues.rooted, walMs - this.#times.rootWaitMs)
     yield* upTo(this.#queues.open, walMs - this.#times.idleMs)
     let excess = this.#bytes - MOST_BYTES
-    for (const run of excess > 0
-      ? [...this.#queues.judged, ...this.#queues.ended, ...this.#queues.open]
-      : []) {
+    if (excess <= 0) return
+    const { judged, finished, rooted, open } = this.#queues
+    for (const run of [...judged, ...finished, ...rooted, ...open]) {
       if (excess <= 0) return
       excess -= sizeOf(run)
       if (run.state !== 'judged') yield run
@@ -148,6 +155,7 @@ export class RunTable {
       isRun: false,
       lastMs: 0,
       ended: undefined,
+      isFinished: false,
       isTooLarge: false,
       state: 'open',
     }
@@ -169,6 +177,11 @@ export class RunTable {
     run.state = state
     this.#queues[state].add(run)
   }
+}
+
+function waiting({ ended, isFinished }: TracedRun): TracedRun['state'] {
+  if (ended === undefined) return 'open'
+  return isFinished ? 'finished' : 'rooted'
 }
 
 function sizeOf(run: TracedRun): number {

@@ -61,7 +61,7 @@ export class RunWindows {
   async judgeDue(walMs: number): Promise<void> {
     const { intervalMs, times } = this.#options
     // A run is judged, and comes here, an idle time after its last span at the latest.
-    const over = walMs - times.idleMs - times.endWaitMs
+    const over = walMs - times.idleMs - times.rootWaitMs
     const due = [...this.#counts.keys()].filter((window) => (window + 1) * intervalMs <= over)
     for (const window of due.toSorted((a, b) => a - b)) await this.#judge(window, walMs)
   }

@@ -17,7 +17,7 @@ import { config } from '../config.ts'
 import { afterwards } from './afterwards.ts'
 
 const never = new AbortController().signal
-const END_WAIT = 5000
+const ROOT_WAIT = 10_000
 const IDLE = 300_000
 const RULES = {
   timelag: { enabled: false },
@@ -141,12 +141,13 @@ interface Given {
   readonly parent?: string
   readonly failed?: boolean
   readonly step?: string
+  readonly finish?: string
 }
 
 let digests = 0
 
 function batchOf(spans: readonly Given[], tenant: string): Batch {
-  const made = spans.map(({ trace, id, parent, failed, step = 'chat' }) => ({
+  const made = spans.map(({ trace, id, parent, failed, step = 'chat', finish = '' }) => ({
     traceId: trace.padEnd(32, 'a'),
     spanId: id.padEnd(16, 'b'),
     ...(parent !== undefined && { parentSpanId: parent.padEnd(16, 'b') }),
@@ -154,7 +155,9 @@ function batchOf(spans: readonly Given[], tenant: string): Batch {
     startTimeUnixNano: '1000000000',
     endTimeUnixNano: '2000000000',
     status: { code: failed === true ? 2 : 0 },
-    attributes: step === '' ? [] : [{ key: 'gen_ai.operation.name', value: { stringValue: step } }],
+    attributes: Object.entries({ 'gen_ai.operation.name': step, 'agent.run.status': finish }).flatMap(
+      ([key, stringValue]) => (stringValue === '' ? [] : [{ key, value: { stringValue } }]),
+    ),
   }))
   const digest = Buffer.alloc(16)
   digest.writeUInt32LE(++digests)
@@ -175,7 +178,16 @@ it('judges a run when it has ended, over all that the log has of it', async () =
   await send([{ trace: '11', id: '02', parent: '01', failed: true }])
   await pass(10_000)
   await send([{ trace: '11', id: '01' }])
-  await pass(END_WAIT - 1)
+  await pass(ROOT_WAIT - 1)
+  expect(await verdicts()).toEqual([])
+  await pass(1)
+  expect(await verdicts()).toEqual(['default 11 validate policy errors'])
+})
+
+it('judges a run sooner whose sender has finished it', async () => {
+  const { send, pass, verdicts } = await place()
+  await send([{ trace: '11', id: '01', failed: true, finish: 'failed' }])
+  await pass(1999)
   expect(await verdicts()).toEqual([])
   await pass(1)
   expect(await verdicts()).toEqual(['default 11 validate policy errors'])
@@ -201,11 +213,11 @@ it('judges what comes late with the rest of its run, and says only what is new',
     missing_step: { workflows: [{ steps: ['chat', 'execute_tool'] }] },
   })
   await send([{ trace: '11', id: '01', failed: true }])
-  await pass(END_WAIT)
+  await pass(ROOT_WAIT)
   const first = ['default 11 validate policy errors', 'default 11 validate missing_step execute_tool']
   expect(await verdicts()).toEqual(first)
   await send([{ trace: '11', id: '02', parent: '01', step: 'execute_tool' }])
-  await pass(END_WAIT)
+  await pass(ROOT_WAIT)
   // Judged again: the tool is there, the error is known.
   expect(await verdicts()).toEqual(first)
 })
@@ -213,12 +225,12 @@ it('judges what comes late with the rest of its run, and says only what is new',
 it('writes a verdict once, though nothing was saved after it', async () => {
   const { send, pass, verdicts, begin, driver } = await place()
   for (const trace of ['11', '22']) await send([{ trace, id: '01', failed: true }])
-  await pass(END_WAIT)
+  await pass(ROOT_WAIT)
   const { lastSeq } = await driver.info()
   for (let crash = 0; crash < 3; crash++) {
     await begin()
     await pass(0)
-    await pass(END_WAIT)
+    await pass(ROOT_WAIT)
   }
   expect(await verdicts()).toHaveLength(2)
   expect((await driver.info()).lastSeq).toBe(lastSeq)
@@ -228,7 +240,7 @@ it('judges each tenant by its own policy, though their data is the same', async 
   const own = { policy: { rules: [] }, missing_step: { workflows: [{ steps: ['tool:check'] }] } }
   const { send, pass, verdicts } = await place({ ...RULES, tenants: { acme: own } })
   for (const tenant of ['acme', 'zen']) await send([{ trace: '11', id: '01', failed: true }], tenant)
-  await pass(END_WAIT)
+  await pass(ROOT_WAIT)
   expect((await verdicts()).toSorted()).toEqual([
     'acme 11 validate missing_step tool_check',
     'zen 11 validate policy errors',
@@ -283,7 +295,7 @@ it('judges the runs of an interval together, when no more of them can come', asy
 it.each([0, 1])('judges an interval once, though it crashed (%i)', async (count) => {
   const rig = await place(ACROSS)
   await unlike(rig)
-  await rig.pass(END_WAIT)
+  await rig.pass(ROOT_WAIT)
   rig.crash(count)
   await expect(rig.pass(2 * HOUR)).rejects.toThrow('crashed')
   expect(await rig.verdicts()).toHaveLength(count)
