@@ -36,8 +36,8 @@ afterEach(async () => {
   for (const each of undo.splice(0).reverse()) await each()
 })
 
-async function started(): Promise<Daemon> {
-  const daemon = await startDaemon({ config: CONFIG })
+async function started(config = CONFIG): Promise<Daemon> {
+  const daemon = await startDaemon({ config })
   undo.push(() => daemon.stop())
   await daemon.ready()
   return daemon
@@ -162,3 +162,29 @@ it('writes verdicts once, however often it is killed between a verdict and its p
   await until(async () => (await traces()) === 31)
   expect(await daemon.query(judged)).toEqual([['62', '62', '31']])
 }, 180_000)
+
+it('keeps a run with a violation whole, where others are left out', async () => {
+  const sampled = CONFIG.replace(
+    'processors:\n',
+    `processors:
+  sampling: { decision_wait: 1s, verdict_wait: 3s, policies: [{ name: failed, type: status_code, status_code: { status_codes: [ERROR] } }] }
+`,
+  ).replace('{ receivers: [wal], exp', '{ receivers: [wal], processors: [sampling], exp')
+  const daemon = await started(sampled)
+  const call = (action: string) => [
+    event('action_request', { action, params: {} }),
+    event('action_response', { status: 'success', result: 'ok' }),
+  ]
+  const runs = { good: [...call('verify'), ...call('refund')], bad: call('refund') }
+  for (const [id, events] of Object.entries(runs)) {
+    await post(daemon, '/v1/runs', { run_id: id, agent_id: 'refunds' })
+    const all = [...events, event('final_output', { output: id })]
+    expect((await post(daemon, `/v1/runs/${id}/events`, all))[0]).toBe(202)
+    expect((await post(daemon, `/v1/runs/${id}/finish`, { status: 'completed' }))[0]).toBe(200)
+  }
+  const stored = `SELECT RunId, countIf(NOT startsWith(SpanName, 'validate ')), countIf(startsWith(SpanName, 'validate ')) FROM otel_traces GROUP BY RunId`
+  await until(async () => (await daemon.query(stored)).length > 0)
+  await until(async () => (await daemon.metrics()).sum('weir_wal_lag_spans', 'exporter="clickhouse"') === 0)
+  // Its events, its root, its two verdicts.
+  expect(await daemon.query(stored)).toEqual([['bad', '4', '2']])
+}, 120_000)
