@@ -3,7 +3,7 @@ import type { Batching, Delivery, DeliveryOutcome, Exporter, Queryable } from '.
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
-import type { Repriceable } from '../../pipeline/reprice.ts'
+import type { Reprice, Repriceable, RepriceRequest, RepriceResult } from '../../pipeline/reprice.ts'
 import type { Config } from './config.ts'
 import type { Connection } from './connection.ts'
 import { openEmbedded } from './embedded.ts'
@@ -25,6 +25,8 @@ export class ClickHouseExporter implements Exporter {
   #inserts: Inserts | undefined
   /** Inserts share one block: one at a time. Also where an abandoned one is waited for. */
   #turn: Promise<unknown> = Promise.resolve()
+  #repricing: Promise<unknown> = Promise.resolve()
+  #stopping = new AbortController()
 
   constructor(config: Config, context: Context) {
     this.#config = config
@@ -38,20 +40,7 @@ export class ClickHouseExporter implements Exporter {
     this.queryable = {
       query: (request, signal) => userQuery(this.#open(), this.#target, request, signal),
     }
-    this.repriceable = {
-      reprice: async (request, price, signal) =>
-        repriceTable(
-          {
-            connection: this.#open(),
-            target: this.#target,
-            log: context.log,
-            isShared: config.endpoint !== 'embedded',
-          },
-          request,
-          price,
-          signal,
-        ),
-    }
+    this.repriceable = { reprice: (request, price, signal) => this.#reprice(request, price, signal) }
   }
 
   async start(): Promise<void> {
@@ -67,13 +56,16 @@ export class ClickHouseExporter implements Exporter {
       )
     }
     this.#connection = connection
+    this.#stopping = new AbortController()
     this.#inserts = new Inserts(connection, this.#target, this.#config.timeout)
   }
 
   async stop(deadline: AbortSignal): Promise<void> {
     const connection = this.#connection
     this.#connection = undefined
+    this.#stopping.abort()
     await untilAborted(this.#turn, deadline).catch(() => undefined)
+    await untilAborted(this.#repricing, deadline).catch(() => undefined)
     this.#inserts = undefined
     await connection?.close()
   }
@@ -111,6 +103,19 @@ export class ClickHouseExporter implements Exporter {
       inserts.deliver(batches, range.token, range.attempt > 0, deadline),
     )
     return { rejected: [] }
+  }
+
+  /** What it leaves undone when the exporter stops is done by the next request. */
+  async #reprice(request: RepriceRequest, price: Reprice, signal: AbortSignal): Promise<RepriceResult> {
+    const store = {
+      connection: this.#open(),
+      target: this.#target,
+      log: this.#context.log,
+      isShared: this.#config.endpoint !== 'embedded',
+    }
+    const work = repriceTable(store, request, price, AbortSignal.any([signal, this.#stopping.signal]))
+    this.#repricing = work.catch(() => undefined)
+    return await work
   }
 
   async #take(

@@ -9,6 +9,7 @@ import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import { hintText } from '../../pipeline/genai/price-hints.ts'
 import type { RepricedModel, RepriceRequest } from '../../pipeline/reprice.ts'
 import { config as clickhouseConfig } from '../../exporters/clickhouse/config.ts'
+import { openEmbedded } from '../../exporters/clickhouse/embedded.ts'
 import { clickhouse } from '../../exporters/clickhouse/factory.ts'
 import { config as costConfig } from '../../processors/cost/config.ts'
 import { CostProcessor } from '../../processors/cost/cost.ts'
@@ -275,6 +276,14 @@ describe.each(['embedded', 'server'])('%s', (kind) => {
     const batch = calls(0, 300, 'acme')
     before.process(batch)
     await store(exporter, batch)
+    if (server !== undefined) {
+      server.intercept = ({ sql }) =>
+        / UPDATE .* IN PARTITION /.test(sql)
+          ? { status: 500, code: 241, message: 'Memory limit exceeded' }
+          : undefined
+      await expect(reprice(exporter, after)).rejects.toMatchObject({ code: 'EXPORT_UNAVAILABLE' })
+      server.intercept = undefined
+    }
     const broken = () => {
       throw new Error('no prices today')
     }
@@ -293,5 +302,28 @@ describe.each(['embedded', 'server'])('%s', (kind) => {
       NEVER,
     )
     expect(left?.rows).toEqual([])
+  })
+
+  test.skipIf(kind === 'server')('kills a mutation that keeps failing, and then goes on', async () => {
+    await open()
+    const batch = calls(0, 300, 'acme')
+    before.process(batch)
+    await store(exporter, batch)
+    const connection = await openEmbedded({
+      directory: join(folder, 'data'),
+      database: `db${databases}`,
+      markCacheBytes: 1 << 20,
+      maxMemoryBytes: 2 ** 31,
+    })
+    await connection.command(
+      `ALTER TABLE db${databases}.otel_traces UPDATE CostReason = toString(throwIf(ModelCall = 1, 'otel_traces_reprice_bad')) WHERE 1 SETTINGS mutations_sync = 0`,
+    )
+    await expect(reprice(exporter, after)).rejects.toMatchObject({
+      code: 'EXPORT_UNAVAILABLE',
+      message: expect.stringContaining('otel_traces_reprice_bad') as string,
+    })
+    await reprice(exporter, after)
+    expect(await stored(exporter, 'acme')).toEqual(expected(after, batch))
+    await connection.close()
   })
 })
