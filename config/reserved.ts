@@ -11,7 +11,10 @@ const RESERVED: Readonly<Record<Kind, readonly (readonly [type: string, ...alias
     ['sampling', 'tail_sampling', 'probabilistic_sampler'],
     ['artifacts'],
   ],
-  exporter: [['s3', 'awss3'], ['cloudwatch', 'awscloudwatchlogs'], ['elasticsearch']],
+  exporter: [
+    ['s3', 'awss3'],
+    ['cloudwatch', 'awscloudwatchlogs'],
+  ],
   connector: [],
   extension: [],
 }

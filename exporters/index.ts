@@ -1,8 +1,9 @@
 import type { ExporterFactory } from '../pipeline/factory.ts'
 import { clickhouse } from './clickhouse/factory.ts'
+import { elasticsearch } from './elasticsearch/factory.ts'
 import { file } from './file/factory.ts'
 import { otlp } from './otlp/factory.ts'
 import { stdout } from './stdout/factory.ts'
 
 /** Every exporter that is built in: one line each. */
-export const exporters: readonly ExporterFactory[] = [clickhouse, file, otlp, stdout]
+export const exporters: readonly ExporterFactory[] = [clickhouse, elasticsearch, file, otlp, stdout]

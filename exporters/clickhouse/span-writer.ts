@@ -9,7 +9,7 @@ import { ATTR_AT, EVENT, LINK, RESOURCE, SCOPE, SPAN } from '../../proto/otlp/ta
 import type { Sink } from '../../proto/clickhouse/sink.ts'
 import { Attributes, Fragment } from './attributes.ts'
 import type { SpanBlock, SpanColumns } from './block.ts'
-import { EventIds } from './event-id.ts'
+import { EventIds } from '../../pipeline/batch/event-id.ts'
 import { addDuration, halves, startMs } from './times.ts'
 
 /** As the collector's exporter writes them. */

@@ -2,6 +2,7 @@ import type { SecureContextOptions } from 'node:tls'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Batching, Delivery, DeliveryOutcome, Exporter } from '../../pipeline/component.ts'
 import type { Outcome } from '../../pipeline/consumer.ts'
+import { DeliveryProgress } from '../../pipeline/delivery-progress.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { messageOf, retry } from '../../pipeline/fault.ts'
 import { clientContextOptions } from '../../pipeline/net/client-tls.ts'
@@ -18,13 +19,6 @@ const WARN_EVERY_MS = 60_000
 
 type Rejected = DeliveryOutcome['rejected'][number]
 
-/** What was sent of a range before it failed: its repeat goes on behind it. */
-interface Progress {
-  readonly token: string
-  readonly requests: number
-  readonly done: Map<number, readonly Rejected[]>
-}
-
 /** Sends spans on by OTLP. What a server took is not sent again by this process; after a crash the range in flight is. */
 export class OtlpExporter implements Exporter {
   readonly batching: Batching
@@ -34,7 +28,7 @@ export class OtlpExporter implements Exporter {
   #endpoints: Endpoints | undefined
   #tls: SecureContextOptions = {}
   #reload: NodeJS.Timeout | undefined
-  #progress: Progress | undefined
+  readonly #progress = new DeliveryProgress<readonly Rejected[]>()
   #warnedMs = -Infinity
 
   constructor(config: Config, context: Context) {
@@ -75,9 +69,9 @@ export class OtlpExporter implements Exporter {
     return { rejected: rejected.map(({ rejection }) => rejection) }
   }
 
-  async deliver({ batches, range }: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
-    const plan = this.#plan(batches)
-    const done = this.#resume(range.token, plan.length)
+  async deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
+    const plan = this.#plan(delivery.batches)
+    const done = this.#progress.of(delivery, plan.length)
     const todo = Array.from(plan.keys()).filter((index) => !done.has(index))
     let failure: { readonly error: unknown } | undefined
     const work = async (): Promise<void> => {
@@ -91,20 +85,13 @@ export class OtlpExporter implements Exporter {
     }
     await Promise.all(Array.from({ length: AT_ONCE }, work))
     if (failure !== undefined) throw failure.error
-    this.#progress = undefined
+    this.#progress.finish(delivery)
     return { rejected: Array.from(done.values()).flat() }
   }
 
   #plan(batches: readonly Batch[]): Request[] {
     const { max_spans: maxSpans, max_bytes: maxBytes } = this.#config.batch
     return planRequests(batches, { maxSpans, maxBytes })
-  }
-
-  #resume(token: string, requests: number): Map<number, readonly Rejected[]> {
-    if (this.#progress?.token !== token || this.#progress.requests !== requests) {
-      this.#progress = { token, requests, done: new Map() }
-    }
-    return this.#progress.done
   }
 
   /** Throws what is worth a repeat; what was rejected for good is the result. */

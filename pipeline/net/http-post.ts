@@ -46,10 +46,22 @@ export class HttpPoster {
     body: Uint8Array,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
+    return this.send('POST', '', headers, body, signal)
+  }
+
+  /** `path` follows the URL's own. */
+  send(
+    method: 'GET' | 'POST' | 'PUT',
+    path: string,
+    headers: Readonly<Record<string, string>>,
+    body: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
+    const url = path === '' ? this.#url : new URL(`${this.#url.href.replace(/\/$/, '')}${path}`)
     return new Promise((resolve, fail) => {
-      const send = this.#url.protocol === 'https:' ? secureRequest : plainRequest
-      const request = send(this.#url, {
-        method: 'POST',
+      const open = this.#url.protocol === 'https:' ? secureRequest : plainRequest
+      const request = open(url, {
+        method,
         agent: this.#agent,
         headers: { ...headers, 'content-length': body.length },
       })
