@@ -22,7 +22,8 @@ const CAUTION = 2
 /** Share of a set's harmless texts that may be at or above the threshold, before the margin. */
 const MOST_FALSE = 0.005
 const FEWEST = 200
-const MARGIN = 1.1
+/** What a tool returns is of more kinds than what is at hand to fit on. */
+const MARGIN = { direct: 1.1, indirect: 1.3 }
 const WEIGHT = {
   'in-the-wild jailbreaks': 1.5,
   'presidio sentences': 0.6,
@@ -73,7 +74,7 @@ function parts(samples) {
   return samples.map(({ isAttack }, n) => (shares[n] / total[isAttack]) * (isAttack ? 1 : CAUTION))
 }
 
-function fit(signals, samples) {
+function fit(signals, samples, margin) {
   const prior = signals.map(({ steps }) => PRIOR[steps.length])
   const weights = Float64Array.from(prior)
   let bias = -4
@@ -98,11 +99,11 @@ function fit(signals, samples) {
       bias -= (RATE * slope) / Math.sqrt(squares[signals.length] + 1e-12)
     }
   }
-  return { weights, threshold: thresholdOf(weights, samples) }
+  return { weights, threshold: thresholdOf(weights, samples, margin) }
 }
 
 /** So that of no large harmless set more than MOST_FALSE are at it. */
-function thresholdOf(weights, samples) {
+function thresholdOf(weights, samples, margin) {
   let threshold = 0
   for (const name of new Set(samples.map(({ set }) => set))) {
     const sums = samples
@@ -111,7 +112,7 @@ function thresholdOf(weights, samples) {
     if (sums.length < FEWEST) continue
     threshold = Math.max(threshold, sums.toSorted((a, b) => b - a)[Math.floor(sums.length * MOST_FALSE)])
   }
-  return threshold * MARGIN
+  return threshold * margin
 }
 
 /** Texts about models and software: harmless, and full of the words that attacks use. Parts of them only. */
@@ -161,6 +162,7 @@ for (const [origin, signals] of [
     const { weights, threshold } = fit(
       signals,
       own.filter((sample) => sample.half === half),
+      MARGIN[origin],
     )
     return own
       .filter((sample) => sample.half !== half)
@@ -172,7 +174,7 @@ for (const [origin, signals] of [
       return [set, [all.filter(({ isFound }) => isFound).length, all.length]]
     }),
   )
-  const { weights, threshold } = fit(signals, own)
+  const { weights, threshold } = fit(signals, own, MARGIN[origin])
   const kept = signals
     .map(({ id }, i) => [id, Math.round(weights[i] * 1000) / 1000])
     .filter(([, weight]) => weight > 0)

@@ -131,6 +131,13 @@ const INDIRECT: Readonly<Record<string, readonly string[]>> = {
     'fresh 4 ai',
     'tool 3 imperative',
     'yours 1 fresh 1 assignment',
+    'yours 3 assignment',
+    'ai 6 always',
+    'ai 6 imperative',
+    'disregard 4 user',
+    'negation 3 task 4 user',
+    'negation 3 obey 4 prompts',
+    'tell 2 user',
   ],
 }
 
