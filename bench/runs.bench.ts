@@ -8,11 +8,14 @@ import type { Batch } from '../pipeline/batch/batch.ts'
 import type { FollowerTerm, StoredLog } from '../pipeline/follower.ts'
 import { createMeter } from '../pipeline/telemetry/prom-meter.ts'
 import type { CursorRecord } from '../pipeline/wal/cursor-record.ts'
+import { EmbeddedState } from '../pipeline/state/embedded.ts'
 import { EmbeddedWal } from '../pipeline/wal/embedded.ts'
 import { storedLogOf } from '../pipeline/wal/stored-log.ts'
 import { WalWriter } from '../pipeline/wal/writer.ts'
 import { config } from '../processors/validators/config.ts'
 import { afterwards } from '../processors/validators/runs/afterwards.ts'
+import { decoded } from './decoded.ts'
+import { standardRequest } from './shape.ts'
 
 /**
  * Time to judge a run of 100 events after its end, all validators with rules, verdicts written durably: as they come (out
@@ -92,18 +95,17 @@ function batchOf(spans: readonly SpanFields[], id: number): Batch {
 
 const SIGNAL = new AbortController().signal
 
-async function round(stored: StoredLog, name: string, isForgetful: boolean): Promise<void> {
-  const term: FollowerTerm = {
-    record: () => ({ position: 0 }) as CursorRecord,
-    save: () => Promise.resolve(),
-    passed: () => Promise.resolve(0),
-    state: undefined as never,
-    signal: SIGNAL,
-  }
+interface Place {
+  readonly stored: StoredLog
+  readonly term: FollowerTerm
+}
+
+async function round({ stored, term }: Place, name: string, isForgetful: boolean): Promise<void> {
   const log = pino({ level: 'silent' })
   const reading: StoredLog = { ...stored, head: () => Promise.resolve(0) }
   const times: number[] = []
-  for (let run = 0; run < RUNS; run++) {
+  const cpu: number[] = []
+  for (let run = 0; run < (isForgetful ? RUNS / 5 : RUNS); run++) {
     const worker = afterwards(settings, { log, meter: createMeter() }, reading)
     await worker?.begin(term)
     for (const batch of requestsOf(run + (isForgetful ? RUNS : 0))) {
@@ -113,13 +115,18 @@ async function round(stored: StoredLog, name: string, isForgetful: boolean): Pro
     }
     // Messages of more than the cache holds push the run's out of it.
     if (isForgetful) await worker?.take([{ batch: FILLER, seq: 1e9, walMs: 3_500_000 }], 1e9, 1)
+    const used = process.cpuUsage()
     const start = performance.now()
     await worker?.quiet(await stored.head(), 3_600_000)
     times.push(performance.now() - start)
+    const { user, system } = process.cpuUsage(used)
+    cpu.push((user + system) / 1000)
   }
-  times.sort((a, b) => a - b)
-  const at = (share: number) => (times[Math.floor(times.length * share)] ?? 0).toFixed(1)
-  process.stdout.write(`${name.padEnd(28)}${at(0.5)} ms per run of ${EVENTS} events, p99 ${at(0.99)} ms\n`)
+  const at = (values: readonly number[], share: number) =>
+    (values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? 0).toFixed(1)
+  process.stdout.write(
+    `${name.padEnd(28)}${at(times, 0.5)} ms per run of ${EVENTS} events, p99 ${at(times, 0.99)} ms; ${at(cpu, 0.5)} ms of CPU\n`,
+  )
 }
 
 /** Of another trace, and as large as the cache of messages. */
@@ -127,6 +134,18 @@ const FILLER = batchOf(
   [{ ...eventSpan(Buffer.alloc(16, 9), 1), attributes: [['text', 'x'.repeat(64 * 1024 * 1024)]] }],
   1e9,
 )
+
+/** What following the log costs per span, before anything is judged. */
+async function follow({ stored, term }: Place): Promise<void> {
+  const worker = afterwards(settings, { log: pino({ level: 'silent' }), meter: createMeter() }, stored)
+  await worker?.begin(term)
+  const batches = Array.from({ length: 100 }, (_, seed) => decoded(standardRequest(seed + 1, 512)))
+  const start = process.cpuUsage()
+  for (const [at, batch] of batches.entries()) await worker?.take([{ batch, seq: at + 1e6, walMs: 1 }], at, 1)
+  const { user, system } = process.cpuUsage(start)
+  const perSpan = ((user + system) * 1000) / (batches.length * 512)
+  process.stdout.write(`${'following the log'.padEnd(28)}${Math.round(perSpan)} ns of CPU per span\n`)
+}
 
 const directory = await mkdtemp(join(tmpdir(), 'weir-runs-bench-'))
 const driver = new EmbeddedWal({ directory, maxBytes: 2 ** 30, durability: 'process', clock: Date.now })
@@ -139,8 +158,21 @@ const writer = new WalWriter({
   onAppended: () => undefined,
   maxPendingBytes: 1e8,
 })
-const stored = storedLogOf('wal', driver, writer)
-await round(stored, 'out of memory', false)
-await round(stored, 'out of the log', true)
+const state = new EmbeddedState(join(directory, 'state'))
+await state.open()
+const place: Place = {
+  stored: storedLogOf('wal', driver, writer),
+  term: {
+    record: () => ({ position: 0, cursor: 'bench' }) as CursorRecord,
+    save: () => Promise.resolve(),
+    passed: () => Promise.resolve(0),
+    state,
+    signal: SIGNAL,
+  },
+}
+await follow(place)
+await round(place, 'out of memory', false)
+await round(place, 'out of the log', true)
 await driver.close()
+await state.close()
 await rm(directory, { recursive: true, force: true })

@@ -3,7 +3,9 @@ import type { Batch } from '../../../pipeline/batch/batch.ts'
 import { keyId } from '../../../pipeline/batch/keys.ts'
 import { messageOf } from '../../../pipeline/fault.ts'
 import type { FollowedBatch, FollowerTerm, LogWorker, StoredLog } from '../../../pipeline/follower.ts'
-import { factsOf } from '../../../pipeline/genai/facts-of.ts'
+import { SLOT } from '../../../pipeline/genai/fields.ts'
+import { operationOf } from '../../../pipeline/genai/kind.ts'
+import { Scan } from '../../../pipeline/genai/scan.ts'
 import type { Log } from '../../../pipeline/telemetry/log.ts'
 import type { Meter } from '../../../pipeline/telemetry/meter.ts'
 import type { Policies, Policy } from '../policies.ts'
@@ -41,6 +43,7 @@ export class RunJudge implements LogWorker {
   readonly #table: RunTable
   readonly #cache: MessageCache
   readonly #windows: RunWindows | undefined
+  readonly #scan = new Scan()
   #term: FollowerTerm | undefined
   /** Until the log has been read up to here, verdicts may lie ahead. */
   #head = 0
@@ -97,13 +100,18 @@ export class RunJudge implements LogWorker {
   }
 
   #noteSpan(run: TracedRun, batch: Batch, row: number): void {
-    const { operation, runId } = factsOf(batch)
     run.spans++
-    run.isRun ||= operation[row] !== '' || runId[row] !== ''
+    run.isRun ||= this.#isOfRun(batch, row)
     if (batch.parentSpanId(row).length > 0) return
     const stated = statedEnd(batch, row)
     const status = stated ?? (batch.statusCode(row) === 2 ? 'failed' : 'completed')
     this.#table.end(run, status, stated !== undefined)
+  }
+
+  /** What `factsOf` would say, without the rest of it: most spans are of a trace that is known for a run. */
+  #isOfRun(batch: Batch, row: number): boolean {
+    const scan = this.#scan
+    return scan.read(batch, row) && (scan.has(SLOT.runId) || operationOf(scan) !== '')
   }
 
   /** Judges what is due, and moves the cursor to what is still needed. */
