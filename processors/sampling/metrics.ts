@@ -1,6 +1,8 @@
 import type { Counter, Gauge, Meter } from '../../pipeline/telemetry/meter.ts'
 import type { Judgement } from './policy.ts'
 
+const OUTCOMES = ['sampled', 'not_sampled', 'dropped'] as const
+
 /** The collector's figures of its tail_sampling processor, by its names; of the daemon that holds the scout's cursor. */
 export class ScoutMetrics {
   readonly #labels: { readonly processor: string }
@@ -15,11 +17,18 @@ export class ScoutMetrics {
   readonly #early: Counter
   readonly #pending: Gauge
   readonly #bytes: Gauge
+  #began = 0
+  readonly #all = new Float64Array(OUTCOMES.length)
+  /** Policy by outcome. */
+  readonly #byPolicy: Float64Array
+  readonly #spansByPolicy: Float64Array
 
   constructor(meter: Meter, processor: string, policies: readonly { name: string; drops: boolean }[]) {
     this.#labels = { processor }
     this.#names = policies.map(({ name }) => name)
     this.#drops = policies.map(({ drops }) => drops)
+    this.#byPolicy = new Float64Array(OUTCOMES.length * policies.length)
+    this.#spansByPolicy = new Float64Array(OUTCOMES.length * policies.length)
     this.#traces = meter.counter('otelcol_processor_tail_sampling_count_traces_sampled')
     this.#spans = meter.counter('otelcol_processor_tail_sampling_count_spans_sampled')
     this.#global = meter.counter('otelcol_processor_tail_sampling_global_count_traces_sampled')
@@ -32,28 +41,37 @@ export class ScoutMetrics {
   }
 
   began(): void {
-    this.#new.add(1, this.#labels)
-  }
-
-  pending(traces: number, bytes: number): void {
-    this.#pending.set(traces, this.#labels)
-    this.#bytes.set(bytes, this.#labels)
+    this.#began++
   }
 
   judged({ kept, dropped, votes }: Judgement, spans: number): void {
-    const decision = wordFor(kept, dropped)
-    this.#global.add(1, { ...this.#labels, sampled: String(kept), decision })
-    for (const [index, vote] of votes.entries()) {
-      const drops = this.#drops[index] === true
-      const labels = {
-        ...this.#labels,
-        policy: this.#names[index] ?? '',
-        sampled: String(vote && !drops),
-        decision: wordFor(vote && !drops, vote && drops),
-      }
-      this.#traces.add(1, labels)
-      this.#spans.add(spans, labels)
+    this.#all[outcomeOf(kept, dropped)]! += 1
+    for (let index = 0; index < votes.length; index++) {
+      const vote = votes[index]!
+      const drops = this.#drops[index]!
+      const at = index * OUTCOMES.length + outcomeOf(vote && !drops, vote && drops)
+      this.#byPolicy[at]! += 1
+      this.#spansByPolicy[at]! += spans
     }
+  }
+
+  /** Adds what was counted since the last time: once per batch, not per trace. */
+  publish(traces: number, bytes: number): void {
+    this.#pending.set(traces, this.#labels)
+    this.#bytes.set(bytes, this.#labels)
+    if (this.#began > 0) this.#new.add(this.#began, this.#labels)
+    this.#began = 0
+    for (const [index, decision] of OUTCOMES.entries()) {
+      const labels = { ...this.#labels, sampled: String(decision === 'sampled'), decision }
+      if (this.#all[index]! > 0) this.#global.add(this.#all[index]!, labels)
+      for (const [at, policy] of this.#names.entries()) {
+        const place = at * OUTCOMES.length + index
+        if (this.#byPolicy[place] === 0) continue
+        this.#traces.add(this.#byPolicy[place]!, { ...labels, policy })
+        this.#spans.add(this.#spansByPolicy[place]!, { ...labels, policy })
+      }
+    }
+    for (const tally of [this.#all, this.#byPolicy, this.#spansByPolicy]) tally.fill(0)
   }
 
   late(kept: boolean, isViolation: boolean): void {
@@ -66,7 +84,8 @@ export class ScoutMetrics {
   }
 }
 
-function wordFor(kept: boolean, dropped: boolean): string {
-  if (dropped) return 'dropped'
-  return kept ? 'sampled' : 'not_sampled'
+/** Index into OUTCOMES. */
+function outcomeOf(kept: boolean, dropped: boolean): number {
+  if (dropped) return 2
+  return kept ? 0 : 1
 }

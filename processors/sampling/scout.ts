@@ -82,6 +82,7 @@ export class Scout implements LogWorker {
     }
     this.#read = to
     this.#passes(walMs)
+    this.#publish()
     const due = performance.now() - this.#savedMs >= SAVE_MS
     if (due || this.#decisions.fresh >= SAVE_DECISIONS) await this.#save()
   }
@@ -89,7 +90,12 @@ export class Scout implements LogWorker {
   async quiet(to: number, walMs: number): Promise<void> {
     this.#read = to
     this.#passes(walMs)
+    this.#publish()
     await this.#save()
+  }
+
+  #publish(): void {
+    this.#options.metrics.publish(this.#pending.size, this.#pending.size * SUMMARY_BYTES)
   }
 
   get #decisions(): DecisionLog {
@@ -117,7 +123,7 @@ export class Scout implements LogWorker {
   }
 
   #observe(batch: Batch, seq: number): void {
-    const { workshop, metrics } = this.#options
+    const { workshop } = this.#options
     const facts = workshop.needsFacts ? factsOf(batch) : undefined
     const { tests } = workshop.tests
     for (let row = 0; row < batch.rows; row++) {
@@ -142,7 +148,6 @@ export class Scout implements LogWorker {
       }
       this.#followRun(summary, batch, row)
     }
-    metrics.pending(this.#pending.size, this.#pending.size * SUMMARY_BYTES)
   }
 
   /** Of a trace that is not judged yet; undefined for late spans, and for those of no trace. */
