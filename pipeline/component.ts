@@ -1,5 +1,6 @@
 import type { Batch } from './batch/batch.ts'
 import type { Admission, Head, Standing } from './admission.ts'
+import type { LetterDesk } from './wal/letter-desk.ts'
 import type { Consumer, Outcome, Rejection } from './consumer.ts'
 import type { LogWorker } from './follower.ts'
 import type { Reprice, Repriceable } from './reprice.ts'
@@ -15,6 +16,8 @@ export interface Component {
   refresh?(): Promise<void>
   /** Resolves when the component could work now; throws a Fault otherwise. Feeds `/readyz` and `validate --connect`. */
   probe?(signal: AbortSignal): Promise<void>
+  /** Main process: the dead letters that it, or what stands behind it, has left. */
+  readonly letterDesk?: LetterDesk
 }
 
 export type Receiver = Component

@@ -15,7 +15,6 @@ import type { Host } from './host.ts'
 import type { Pressure } from './pressure.ts'
 import type { Usage } from './usage/usage.ts'
 import type { CursorDesk } from './wal/cursor-desk.ts'
-import type { LetterDesk } from './wal/letter-desk.ts'
 import type { Durability } from './wal/driver.ts'
 
 export type Kind = 'receiver' | 'processor' | 'exporter' | 'connector' | 'extension'
@@ -110,8 +109,6 @@ export interface Connector extends Component {
   readonly intake: Consumer
   /** Main process: what of a batch is stored. */
   readonly lookback?: Lookback
-  /** Main process: the dead letters of its exporters. */
-  readonly letterDesk?: LetterDesk
   /** Main process: where its exporters are. */
   readonly cursorDesk?: CursorDesk
   /** Adds a chain. Before or after `start`; `detach` finishes the range in flight. */

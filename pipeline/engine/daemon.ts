@@ -178,7 +178,7 @@ export class Daemon implements Host {
   }
 
   letterDesks(): readonly LetterDesk[] {
-    const desks = [...this.#intake.graph.connectors.values()].map(({ letterDesk }) => letterDesk)
+    const desks = this.#intake.graph.nodes.map(({ component }) => component.letterDesk)
     return desks.filter((desk) => desk !== undefined)
   }
 

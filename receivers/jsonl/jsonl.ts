@@ -8,7 +8,9 @@ import { faultOf, messageOf } from '../../pipeline/fault.ts'
 import { within } from '../../pipeline/net/within.ts'
 import { sleep } from '../../pipeline/sleep.ts'
 import { acquireLease } from '../../pipeline/state/lease.ts'
+import type { LetterDesk } from '../../pipeline/wal/letter-desk.ts'
 import type { JsonlConfig } from './config.ts'
+import { LineLetters } from './letters.ts'
 import { Watch } from './watch.ts'
 
 /** After a failure that no file explains. */
@@ -21,12 +23,14 @@ export class JsonlReceiver implements Receiver {
   readonly #next: Entry
   readonly #runs: AgentRuns
   readonly #stopping = new AbortController()
+  readonly letterDesk: LetterDesk
   #running: Promise<void> | undefined
 
   constructor(config: JsonlConfig, context: Context, next: Entry) {
     this.#config = config
     this.#context = context
     this.#next = next
+    this.letterDesk = new LineLetters(context, config.dead_letters.max_bytes).desk()
     this.#runs = new AgentRuns(context, next, runsOptions(config.runs))
   }
 

@@ -1,5 +1,6 @@
 import type { Context } from '../../pipeline/factory.ts'
 import { DeadLetters, type NewDeadLetter } from '../../pipeline/wal/dead-letter.ts'
+import { LetterDesk } from '../../pipeline/wal/letter-desk.ts'
 
 /** Lines next to each other that cannot be read for one reason. */
 export interface Unreadable {
@@ -27,7 +28,13 @@ export class LineLetters {
   constructor(context: Context, maxBytes: number) {
     this.#context = context
     const { state, meter, clock } = context
-    this.#letters = new DeadLetters({ connector: `receiver/${context.id}`, state, meter, clock, maxBytes })
+    this.#letters = new DeadLetters({ connector: connectorOf(context.id), state, meter, clock, maxBytes })
+  }
+
+  /** Listed and purged there; there is nothing that could be sent again. */
+  desk(): LetterDesk {
+    const { id, state } = this.#context
+    return new LetterDesk({ connector: connectorOf(id), letters: this.#letters, state })
   }
 
   /** Resolves once all are durable. */
@@ -40,6 +47,10 @@ export class LineLetters {
     const [first] = unreadable
     log.warn({ file: place.file, offset: first?.offset, lines, reason: first?.reason }, 'lines dead-lettered')
   }
+}
+
+function connectorOf(receiverId: string): string {
+  return `receiver/${receiverId}`
 }
 
 function letterOf(component: string, place: LetterPlace, unreadable: Unreadable): NewDeadLetter {

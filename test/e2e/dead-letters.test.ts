@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { runCli } from '../../cmd/cli.ts'
 import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
@@ -141,5 +144,41 @@ test(
     expect((await weir(daemon, 'cursor', 'rm', 'traces/store/gone')).text).toContain('there is no cursor')
     expect((await weir(daemon, 'dlq', 'purge')).code).toBe(2)
     expect((await weir(daemon, 'dlq', 'show', 'nothing@1.0')).text).toContain('there is no dead letter')
+  },
+)
+
+test(
+  'a line that cannot be read is listed with its place, and nothing can send it again',
+  { timeout: 60_000 },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'weir-lines-'))
+    undo.push(() => rmSync(folder, { recursive: true }))
+    writeFileSync(join(folder, 'a.jsonl'), 'no json\n')
+    const config = `receivers:
+  jsonl: { include: ['${folder}/*.jsonl'], start_at: beginning, poll_interval: 20ms }
+connectors:
+  wal: { driver: embedded }
+exporters:
+  stdout: {}
+extensions:
+  state: { driver: embedded }
+  health: {}
+  api: {}
+service:
+  extensions: [state, health, api]
+  pipelines:
+    traces/ingest: { receivers: [jsonl], exporters: [wal] }
+    traces/store: { receivers: [wal], exporters: [stdout] }
+`
+    const daemon = await startDaemon({ config })
+    undo.push(() => daemon.stop())
+    await daemon.ready()
+    await expect
+      .poll(() => listed(daemon, '--exporter', 'jsonl'))
+      .toMatchObject([{ format: 'none', connector: 'receiver/jsonl', origin: { offset: 0, length: 8 } }])
+    const again = await weir(daemon, 'dlq', 'retry', '--all')
+    expect(again).toMatchObject({ code: 1, text: expect.stringContaining('a.jsonl at byte') as string })
+    expect((await weir(daemon, 'dlq', 'purge', '--exporter', 'jsonl')).code).toBe(0)
+    expect(await listed(daemon)).toEqual([])
   },
 )
