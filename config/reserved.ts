@@ -11,10 +11,7 @@ const RESERVED: Readonly<Record<Kind, readonly (readonly [type: string, ...alias
     ['sampling', 'tail_sampling', 'probabilistic_sampler'],
     ['artifacts'],
   ],
-  exporter: [
-    ['s3', 'awss3'],
-    ['cloudwatch', 'awscloudwatchlogs'],
-  ],
+  exporter: [['cloudwatch', 'awscloudwatchlogs']],
   connector: [],
   extension: [],
 }

@@ -3,7 +3,8 @@ import { clickhouse } from './clickhouse/factory.ts'
 import { elasticsearch } from './elasticsearch/factory.ts'
 import { file } from './file/factory.ts'
 import { otlp } from './otlp/factory.ts'
+import { s3 } from './s3/factory.ts'
 import { stdout } from './stdout/factory.ts'
 
 /** Every exporter that is built in: one line each. */
-export const exporters: readonly ExporterFactory[] = [clickhouse, elasticsearch, file, otlp, stdout]
+export const exporters: readonly ExporterFactory[] = [clickhouse, elasticsearch, file, otlp, s3, stdout]

@@ -1,0 +1,64 @@
+import { messageOf, retry, type Fault } from '../../pipeline/fault.ts'
+import type { Uploader } from './config.ts'
+
+/** What of the SDK's errors is read. */
+interface ServiceError {
+  readonly name?: string
+  readonly message?: string
+  readonly $metadata?: { readonly httpStatusCode?: number }
+}
+
+/** Nothing changes these but somebody's hand: no need to ask every second. */
+const SETTING_RETRY_MS = 10_000
+const LONGEST_MESSAGE = 300
+
+/** Error codes that a setting or a right must change, and which. */
+function remedyOf(code: string, { s3_bucket: bucket, region }: Uploader): string | undefined {
+  switch (code) {
+    case 'NoSuchBucket':
+    case 'NotFound':
+      return `bucket ${bucket} does not exist there: create it, or correct s3_bucket, region or endpoint`
+    case 'AccessDenied':
+    case 'AllAccessDisabled':
+    case 'AccountProblem':
+      return `the credentials may not write to ${bucket}: allow s3:PutObject and s3:AbortMultipartUpload (with aws:kms also kms:GenerateDataKey and kms:Decrypt)`
+    case 'InvalidAccessKeyId':
+    case 'SignatureDoesNotMatch':
+    case 'InvalidToken':
+    case 'ExpiredToken':
+    case 'TokenRefreshRequired':
+    case 'CredentialsProviderError':
+      return 'the credentials are missing, wrong or expired: set access_key_id and secret_access_key, or what the AWS SDK looks for'
+    case 'PermanentRedirect':
+    case 'AuthorizationHeaderMalformed':
+    case 'IllegalLocationConstraintException':
+      return `bucket ${bucket} is not in region ${region}: correct region`
+    case 'AccessControlListNotSupported':
+      return `bucket ${bucket} has no ACLs: leave out acl`
+    case 'InvalidStorageClass':
+      return 'the store does not know storage_class'
+    case 'RequestTimeTooSkewed':
+      return 'the clock of this machine is off by more than 15 minutes'
+    default:
+      return code.startsWith('KMS.')
+        ? 'the KMS key cannot be used: correct kms_key_id or its policy'
+        : undefined
+  }
+}
+
+/**
+ * Whatever S3 says, the range is tried again: there is no span that it would never take. What only a setting can
+ * change says which. The SDK's error is not kept as a cause: it holds the request, signature included.
+ */
+export function unavailable(id: string, error: unknown, uploader: Uploader): Fault {
+  const { name = '', $metadata } = (error ?? {}) as ServiceError
+  const remedy = remedyOf(name, uploader)
+  const status = $metadata?.httpStatusCode === undefined ? '' : ` ${$metadata.httpStatusCode}`
+  const said = messageOf(error).slice(0, LONGEST_MESSAGE)
+  if (remedy === undefined) return retry('EXPORT_UNAVAILABLE', `${id}: ${name}${status}: ${said}`)
+  return retry('EXPORT_UNAVAILABLE', `${id}: ${remedy} (${name}${status})`, SETTING_RETRY_MS)
+}
+
+export function isForbidden(error: unknown): boolean {
+  return (error as ServiceError | undefined)?.$metadata?.httpStatusCode === 403
+}

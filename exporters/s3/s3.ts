@@ -1,0 +1,160 @@
+import type { Batch } from '../../pipeline/batch/batch.ts'
+import type { Batching, Delivery, DeliveryOutcome, Exporter, FrozenRange } from '../../pipeline/component.ts'
+import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import { faultOf, retry } from '../../pipeline/fault.ts'
+import { isForbidden, unavailable } from './answer.ts'
+import { bodyOf, CONTENT_TYPES } from './body.ts'
+import { Bucket } from './bucket.ts'
+import type { Config } from './config.ts'
+import { manifestOf, Names, probeKey, type StoredObject } from './manifest.ts'
+import { partsOf, type Part } from './partition.ts'
+
+/** Objects of one delivery that are encoded or under way at once: what bounds the memory of a delivery. */
+const AT_ONCE = 4
+
+/** What is stored of a range whose delivery failed: its repeat goes on behind it. */
+interface Progress {
+  readonly token: string
+  readonly objects: Map<string, StoredObject>
+}
+
+/**
+ * Writes each range as an object per tenant and partition, then its manifest. All names come from the range, so that a
+ * repeat, after whatever was killed when, overwrites what is there by the same.
+ */
+export class S3Exporter implements Exporter {
+  readonly batching: Batching
+  readonly #config: Config
+  readonly #context: Context
+  #bucket: Bucket | undefined
+  /** By cursor. */
+  readonly #progress = new Map<string, Progress>()
+
+  constructor(config: Config, context: Context) {
+    this.#config = config
+    this.#context = context
+    const { max_spans: maxSpans, max_bytes: maxBytes, max_wait: maxWaitMs } = config.batch
+    this.batching = { maxSpans, maxBytes, maxWaitMs }
+  }
+
+  async start(): Promise<void> {
+    this.#bucket ??= await Bucket.open(this.#config)
+  }
+
+  stop(): Promise<void> {
+    this.#bucket?.close()
+    this.#bucket = undefined
+    return Promise.resolve()
+  }
+
+  /** Credentials that may only write cannot ask for the bucket: then an empty object is written. */
+  async probe(signal: AbortSignal): Promise<void> {
+    const bucket = this.#opened()
+    try {
+      await bucket.head(signal).catch(async (error: unknown) => {
+        if (!isForbidden(error)) throw error
+        const body = new Uint8Array()
+        await bucket.put({ key: probeKey(this.#config), body, contentType: 'text/plain' }, signal)
+      })
+    } catch (error) {
+      throw this.#unavailable(error)
+    }
+  }
+
+  /** A pipeline without a WAL: named by the digest of what was received, so that a sender's repeat overwrites. */
+  async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
+    const token = Buffer.from(batch.meta.digest).toString('hex')
+    const range: FrozenRange = { from: 0, to: 0, token, attempt: 0 }
+    await this.#store(this.#context.id, range, [batch], signal)
+    return ACCEPTED
+  }
+
+  async deliver({ cursor, range, batches }: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
+    await this.#store(cursor, range, batches, signal)
+    return { rejected: [] }
+  }
+
+  async #store(
+    cursor: string,
+    range: FrozenRange,
+    batches: readonly Batch[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const parts = partsOf(batches, this.#config.s3uploader.s3_partition_format)
+    if (parts.length === 0) return
+    const names = new Names(this.#config, range)
+    const stored = this.#resume(cursor, range.token)
+    try {
+      await this.#putParts(parts, names, stored, signal)
+      const objects = parts.flatMap((part) => stored.get(names.object(part)) ?? [])
+      const manifest = manifestOf(this.#config, { cursor, range }, objects)
+      const body = Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`)
+      await this.#opened().put({ key: names.manifest(cursor), body, contentType: 'application/json' }, signal)
+    } catch (error) {
+      throw this.#unavailable(error)
+    }
+    this.#progress.delete(cursor)
+  }
+
+  #resume(cursor: string, token: string): Map<string, StoredObject> {
+    const known = this.#progress.get(cursor)
+    if (known?.token === token) return known.objects
+    const objects = new Map<string, StoredObject>()
+    this.#progress.set(cursor, { token, objects })
+    return objects
+  }
+
+  async #putParts(
+    parts: readonly Part[],
+    names: Names,
+    stored: Map<string, StoredObject>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const todo = parts.filter((part) => !stored.has(names.object(part)))
+    let failure: { readonly error: unknown } | undefined
+    const work = async (): Promise<void> => {
+      for (let part = todo.shift(); part !== undefined && failure === undefined; part = todo.shift()) {
+        try {
+          const object = await this.#put(part, names.object(part), signal)
+          stored.set(object.key, object)
+        } catch (error) {
+          failure ??= { error }
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
+    if (failure !== undefined) throw failure.error
+  }
+
+  async #put(part: Part, key: string, signal: AbortSignal): Promise<StoredObject> {
+    signal.throwIfAborted()
+    const { s3uploader, marshaler } = this.#config
+    const body = await bodyOf(part, this.#config)
+    const contentType = CONTENT_TYPES[marshaler]
+    const storageClass = s3uploader.storage_class
+    const sha256 = await this.#opened().put({ key, body, contentType, storageClass }, signal)
+    const labels = { exporter: this.#context.id }
+    this.#context.meter.counter('weir_s3_objects').add(1, labels)
+    this.#context.meter.counter('weir_s3_bytes').add(body.length, labels)
+    return {
+      key,
+      tenant: part.tenant,
+      partition: part.partition,
+      rows: part.rows,
+      bytes: body.length,
+      sha256,
+      first_time_unix_nano: String(part.firstNs),
+      last_time_unix_nano: String(part.lastNs),
+    }
+  }
+
+  #opened(): Bucket {
+    if (this.#bucket === undefined) throw retry('EXPORT_UNAVAILABLE', `${this.#context.id}: not started`)
+    return this.#bucket
+  }
+
+  #unavailable(error: unknown): Error {
+    return faultOf(error) ?? unavailable(this.#context.id, error, this.#config.s3uploader)
+  }
+}
