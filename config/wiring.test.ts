@@ -24,7 +24,6 @@ receivers: { tpc: , print: }
 processors: { tail_sampling: , artifacts: , memry: , "price/": , "9": }
 exporters:
   store: { retires: 1, compress: ls4, columns: [{ nme: a }], xyz: 1 }
-  awss3/main: {}
 connectors: { journal: { driver: embeded }, journal/c: { driver: cluster, servers: [] } }
 jobs: { retention: {} }
 service: { pipelines: { traces: { receivers: [tcp], exporters: [store] } }, telemety: {} }
@@ -43,12 +42,11 @@ service: { pipelines: { traces: { receivers: [tcp], exporters: [store] } }, tele
       'a.yaml:5:49 exporters.store.columns[0].name: is required',
       'a.yaml:5:51 exporters.store.columns[0].nme: unknown key "nme"; did you mean "name"?',
       'a.yaml:5:62 exporters.store.xyz: unknown key "xyz"; known keys: endpoint, directory, username, password, headers, ttl, retries, create, compress, columns',
-      'a.yaml:6:3 exporters.awss3/main: "awss3" (weir\'s name: s3) is not built into this version yet',
-      'a.yaml:7:34 connectors.journal.driver: must be one of embedded, cluster, got "embeded"; did you mean "embedded"?',
-      'a.yaml:7:84 connectors.journal/c.servers: must not be empty',
-      'a.yaml:8:1 jobs: "jobs" is not built into this version yet',
-      'a.yaml:9:47 service.pipelines.traces.receivers[0]: no receiver "tcp" is defined under receivers or connectors; did you mean "tpc"?',
-      'a.yaml:9:77 service.telemety: unknown key "telemety"; did you mean "telemetry"?',
+      'a.yaml:6:34 connectors.journal.driver: must be one of embedded, cluster, got "embeded"; did you mean "embedded"?',
+      'a.yaml:6:84 connectors.journal/c.servers: must not be empty',
+      'a.yaml:7:1 jobs: "jobs" is not built into this version yet',
+      'a.yaml:8:47 service.pipelines.traces.receivers[0]: no receiver "tcp" is defined under receivers or connectors; did you mean "tpc"?',
+      'a.yaml:8:77 service.telemety: unknown key "telemety"; did you mean "telemetry"?',
     ])
   })
 })
