@@ -106,7 +106,7 @@ async function round({ stored, term }: Place, name: string, isForgetful: boolean
   const times: number[] = []
   const cpu: number[] = []
   for (let run = 0; run < (isForgetful ? RUNS / 5 : RUNS); run++) {
-    const worker = afterwards(settings, { log, meter: createMeter() }, reading)
+    const worker = afterwards(settings, { log, meter: createMeter() }, reading, ['bench'])
     await worker?.begin(term)
     for (const batch of requestsOf(run + (isForgetful ? RUNS : 0))) {
       const seq = (await stored.head()) + 1
@@ -137,7 +137,9 @@ const FILLER = batchOf(
 
 /** What following the log costs per span, before anything is judged. */
 async function follow({ stored, term }: Place): Promise<void> {
-  const worker = afterwards(settings, { log: pino({ level: 'silent' }), meter: createMeter() }, stored)
+  const worker = afterwards(settings, { log: pino({ level: 'silent' }), meter: createMeter() }, stored, [
+    'bench',
+  ])
   await worker?.begin(term)
   const batches = Array.from({ length: 100 }, (_, seed) => decoded(standardRequest(seed + 1, 512)))
   const start = process.cpuUsage()

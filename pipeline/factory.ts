@@ -74,9 +74,14 @@ export interface ProcessorFactory<S extends z.ZodType = z.ZodType> extends Descr
   readsAhead?(config: z.output<S>): boolean
   /**
    * Before a WAL: what it does with what its pipeline has stored there, in the store process, in one daemon at a time.
-   * No I/O. Undefined: nothing.
+   * `receivers`: the pipeline's, as `BatchMeta.source` begins with them. No I/O. Undefined: nothing.
    */
-  afterwards?(config: z.output<S>, context: Context, log: StoredLog): LogWorker | undefined
+  afterwards?(
+    config: z.output<S>,
+    context: Context,
+    log: StoredLog,
+    receivers: readonly string[],
+  ): LogWorker | undefined
   create(config: z.output<S>, context: Context): Processor
 }
 

@@ -225,12 +225,13 @@ function aftersOf(
     const connector = connectorNode(config, services, connectorId, pipeline.id, node)
     const { stored } = connectorOf(connector)
     const context = contextFor(services, 'processor', id)
-    const worker = stored === undefined ? undefined : factory.afterwards(made.value, context, stored)
+    const worker =
+      stored === undefined ? undefined : factory.afterwards(made.value, context, stored, pipeline.receivers)
     if (worker === undefined) return []
     const name = afterOf(id)
     const cursor = `${pipeline.id}/${name}`
     const follower = { cursor, pipeline: pipeline.id, name, behind: [], process: () => undefined, worker }
-    return [{ key: [cursor, connector.key, made.key].join('\n'), connector, follower }]
+    return [{ key: [cursor, ...pipeline.receivers, connector.key, made.key].join('\n'), connector, follower }]
   })
 }
 

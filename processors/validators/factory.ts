@@ -8,5 +8,5 @@ export const validators: ProcessorFactory<typeof config> = {
   summary: 'Judges spans before they are stored, and runs when they have ended, by rules.',
   config,
   create: (options, context) => new Validators(options, context),
-  afterwards: (options, context, log) => afterwards(options, context, log),
+  afterwards: (options, context, log, receivers) => afterwards(options, context, log, receivers),
 }

@@ -10,10 +10,19 @@ export function afterwards(
   config: ValidatorsConfig,
   { log, meter }: Pick<Context, 'log' | 'meter'>,
   stored: StoredLog,
+  receivers: readonly string[],
 ): LogWorker | undefined {
   const policies = new Policies(config, validators)
   if (![...policies.each()].some(judgesRuns)) return undefined
   const { end_wait, root_wait, idle_timeout } = config.runs
   const times = { endWaitMs: end_wait, rootWaitMs: root_wait, idleMs: idle_timeout }
-  return new RunJudge({ policies, times, intervalMs: config.runs.batch_interval, log, meter, stored })
+  return new RunJudge({
+    receivers,
+    policies,
+    times,
+    intervalMs: config.runs.batch_interval,
+    log,
+    meter,
+    stored,
+  })
 }

@@ -25,6 +25,8 @@ const BYTES_PER_SPAN = 200
 
 export interface RunJudgeOptions {
   readonly policies: Policies
+  /** Traces of which something came through one of these are judged, whole. */
+  readonly receivers: readonly string[]
   readonly times: TableTimes
   readonly log: Log
   readonly meter: Meter
@@ -78,6 +80,7 @@ export class RunJudge implements LogWorker {
     const { tenant } = batch.meta
     if (!judgesRuns(this.#options.policies.of(tenant))) return
     const verdict = isVerdict(batch.meta)
+    const isOurs = this.#options.receivers.includes(receiverOf(batch.meta.source))
     let bytes = 0
     let last: Uint8Array | undefined
     let run: TracedRun | undefined
@@ -94,6 +97,7 @@ export class RunJudge implements LogWorker {
       if (run === undefined || last === undefined || Buffer.compare(last, trace) !== 0)
         run = this.#table.saw(tenant, hex(trace), seq, walMs)
       last = trace
+      run.isOurs ||= isOurs
       this.#noteSpan(run, batch, row)
     }
     this.#cache.add(seq, batch, bytes)
@@ -137,7 +141,7 @@ export class RunJudge implements LogWorker {
 
   async #judge(traced: TracedRun, walMs: number): Promise<void> {
     const started = performance.now()
-    const outcome = traced.isRun ? await this.#judgeRun(traced, walMs) : 'no_run'
+    const outcome = traced.isRun && traced.isOurs ? await this.#judgeRun(traced, walMs) : 'no_run'
     this.#table.judged(traced)
     if (outcome === 'no_run') return
     const { meter } = this.#options
@@ -177,6 +181,12 @@ export class RunJudge implements LogWorker {
     }
     return findings
   }
+}
+
+/** Of `<receiver id>/<transport>`. */
+function receiverOf(source: string): string {
+  const end = source.lastIndexOf('/')
+  return end < 0 ? source : source.slice(0, end)
 }
 
 /** Whether a policy has something to do with runs. */

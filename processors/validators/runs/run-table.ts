@@ -12,6 +12,8 @@ export interface TracedRun {
   spans: number
   /** Some span is of an agent or has a run id: else it is no run. */
   isRun: boolean
+  /** Something of it came through the pipeline that judges. */
+  isOurs: boolean
   /** WAL time of the newest span, Unix ms. */
   lastMs: number
   /** Set when its root span came: how it ended. */
@@ -100,7 +102,7 @@ export class RunTable {
 
   /** Keeps a run for what may come late, and lets go of what was none. */
   judged(run: TracedRun): void {
-    if (run.isRun) this.#move(run, 'judged')
+    if (run.isRun && run.isOurs) this.#move(run, 'judged')
     else this.#drop(run)
   }
 
@@ -153,6 +155,7 @@ export class RunTable {
       firstMs: walMs,
       spans: 0,
       isRun: false,
+      isOurs: false,
       lastMs: 0,
       ended: undefined,
       isFinished: false,

@@ -61,7 +61,7 @@ async function place(settings: object = RULES) {
   let worker: LogWorker | undefined
   /** A new holder: it knows only what was saved. */
   const begin = async () => {
-    worker = afterwards(config.parse(settings), { log: pino({ level: 'silent' }), meter }, stored)
+    worker = afterwards(config.parse(settings), { log: pino({ level: 'silent' }), meter }, stored, ['test'])
     await worker?.begin(term)
     read = position - 1
   }
@@ -82,8 +82,8 @@ async function place(settings: object = RULES) {
     /** The next but `count` save of a window's progress fails. */
     crash: (count: number) => (crashAt = count),
     /** Read at once: the log's time of a message is when it was sent. */
-    send: async (spans: readonly Given[], tenant = 'default') => {
-      await stored.append(batchOf(spans, tenant), never)
+    send: async (spans: readonly Given[], tenant = 'default', source = 'test/http') => {
+      await stored.append(batchOf(spans, tenant, source), never)
       await catchUp()
     },
     pass: async (ms: number) => {
@@ -146,7 +146,7 @@ interface Given {
 
 let digests = 0
 
-function batchOf(spans: readonly Given[], tenant: string): Batch {
+function batchOf(spans: readonly Given[], tenant: string, source: string): Batch {
   const made = spans.map(({ trace, id, parent, failed, step = 'chat', finish = '' }) => ({
     traceId: trace.padEnd(32, 'a'),
     spanId: id.padEnd(16, 'b'),
@@ -167,7 +167,7 @@ function batchOf(spans: readonly Given[], tenant: string): Batch {
     tenant,
     project: '',
     principal: '',
-    source: 'test',
+    source,
     receivedAtMs: 0,
     digest,
   })
@@ -245,6 +245,15 @@ it('judges each tenant by its own policy, though their data is the same', async 
     'acme 11 validate missing_step tool_check',
     'zen 11 validate policy errors',
   ])
+})
+
+it('judges what came through its own pipeline, with what came otherwise of the same trace', async () => {
+  const { send, pass, verdicts } = await place()
+  await send([{ trace: '11', id: '01', failed: true }], 'default', 'test/other/http')
+  await send([{ trace: '22', id: '02', parent: '01', failed: true }], 'default', 'jsonl/file')
+  await send([{ trace: '22', id: '01' }])
+  await pass(IDLE)
+  expect(await verdicts()).toEqual(['default 22 validate policy errors'])
 })
 
 it('has nothing to do where no policy judges runs', async () => {
