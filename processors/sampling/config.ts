@@ -2,6 +2,8 @@ import { z } from 'zod'
 import { byteSize, duration } from '../../pipeline/schema.ts'
 import { audit, policy, SEVERITIES } from './policy-config.ts'
 
+const count = z.number().int().nonnegative()
+
 export const config = z
   .strictObject({
     sampling_percentage: z
@@ -77,6 +79,12 @@ export const config = z
           .describe(
             'Decisions that are remembered for late spans, in memory and in the state store, 32 bytes each.',
           ),
+        sampled_cache_size: count
+          .optional()
+          .describe('Accepted for the collector’s configs; `max_bytes` decides.'),
+        non_sampled_cache_size: count
+          .optional()
+          .describe('Accepted for the collector’s configs; `max_bytes` decides.'),
       })
       .prefault({})
       .describe('What late spans are judged by.'),

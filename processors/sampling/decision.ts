@@ -1,3 +1,4 @@
+import { retry } from '../../pipeline/fault.ts'
 import type { Judgement } from './policy.ts'
 
 /** What becomes of a trace. */
@@ -62,10 +63,18 @@ export function encodeBlock({ from, decided }: Block): Buffer {
   return out
 }
 
-/** Undefined for a format of a newer weir, or what is none. */
+/** Undefined for what is none; STATE_VERSION (retry) for a format of a newer weir. */
 export function decodeBlock(value: Uint8Array): Block | undefined {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.length)
-  if (bytes.length < HEAD || bytes.readUInt8(0) !== VERSION) return undefined
+  if (bytes.length < HEAD) return undefined
+  const version = bytes.readUInt8(0)
+  if (version !== VERSION) {
+    // A final fault would send the spans to the dead letters: they wait for the newer version.
+    throw retry(
+      'STATE_VERSION',
+      `sampling: decisions have format ${version}; this weir reads up to ${VERSION}: run the newer version`,
+    )
+  }
   const count = bytes.readUInt32LE(4)
   if (bytes.length !== HEAD + count * DECISION_BYTES) return undefined
   const decided: Decided[] = []

@@ -26,8 +26,10 @@ export interface Judge {
 export interface Policy {
   readonly name: string
   readonly judge: Judge
-  /** It leaves out what it would keep, and wins. */
+  /** It leaves out what it would keep, and wins over those that keep. */
   readonly drops: boolean
+  /** What it keeps is kept whatever others drop. */
+  readonly wins?: boolean
 }
 
 /** What policies need of spans and keep between traces. */
@@ -242,8 +244,10 @@ export function judge(policies: readonly Policy[], summary: Summary, nowMs: numb
   let verdict = NEVER
   let exempt = ALWAYS
   let dropped = false
-  const votes = policies.map(({ judge: ask, drops }) => {
+  let certain = false
+  const votes = policies.map(({ judge: ask, drops, wins }) => {
     const said = ask(summary, nowMs)
+    certain ||= wins === true && said.kept
     if (!drops) verdict = either(verdict, said)
     else {
       exempt = both(exempt, inverse(said))
@@ -251,6 +255,6 @@ export function judge(policies: readonly Policy[], summary: Summary, nowMs: numb
     }
     return said.kept
   })
-  const { kept, chance, source } = both(verdict, exempt)
-  return { kept, chance, isConsistent: source === '', votes, dropped }
+  const { kept, chance, source } = certain ? ALWAYS : both(verdict, exempt)
+  return { kept, chance, isConsistent: source === '', votes, dropped: dropped && !certain }
 }

@@ -139,7 +139,6 @@ function scoutFor(
 function violationPolicy({ keep_violations: least }: SamplingConfig): Policy[] {
   if (least === 'NONE') return []
   const index = SEVERITIES.indexOf(least)
-  return [
-    { name: 'keep_violations', drops: false, judge: ({ severity }) => (severity >= index ? ALWAYS : NEVER) },
-  ]
+  const judge: Policy['judge'] = ({ severity }) => (severity >= index ? ALWAYS : NEVER)
+  return [{ name: 'keep_violations', drops: false, wins: true, judge }]
 }

@@ -300,6 +300,21 @@ describe('runs and violations', () => {
     expect(await rig.meter.render()).toContain('late_violations{processor="sampling"} 1')
   })
 
+  it('keeps a violation against a drop', async () => {
+    const drop = {
+      name: 'd',
+      type: 'drop',
+      drop: { drop_sub_policy: [{ name: 'x', type: 'always_sample' }] },
+    }
+    const found = one({ trace: 1 }, verdict(2))
+    expect(await keptBy({ ...settings, policies: [drop] }, found)).toEqual([2])
+    const rig = await SamplingRig.open({ ...settings, policies: [drop] })
+    const scout = await rig.scout()
+    await scout.read(message(1, 0, { trace: 2 }, { trace: 2, attributes: [['weir.violations', 1]] }))
+    await scout.quiet(1, 1e12)
+    expect([...(await rig.kept([message(1, 0, { trace: 2 })])).keys()]).toEqual([2])
+  })
+
   it('keeps by severity', async () => {
     const found = one(verdict(1), { trace: 2, attributes: [['weir.violation.severity', 'CRITICAL']] })
     expect(await keptBy({ ...settings, keep_violations: 'ERROR' }, found)).toEqual([1, 2])
