@@ -62,16 +62,21 @@ const STOP_MS = 5000
  * stored or dead-lettered, once where the exporter promises it, and the ledger balances.
  */
 export function deliveryContract(contract: DeliveryContract): void {
+  const total = Number(process.env['WEIR_CONTRACT_SPANS'] ?? contract.spans ?? 20_000)
+  const timeout = 120_000 * Math.max(1, total / 20_000)
   for (const weather of contract.weathers) {
-    const limitMs = 120_000
-    test(`${contract.name}: ${weather}: every span is stored or a dead letter`, { timeout: limitMs }, () =>
-      runWeather(contract, weather),
+    test(`${contract.name}: ${weather}: every span is stored or a dead letter`, { timeout }, ({ signal }) =>
+      runWeather(contract, weather, total, signal),
     )
   }
 }
 
-async function runWeather(contract: DeliveryContract, weather: Weather): Promise<void> {
-  const total = Number(process.env['WEIR_CONTRACT_SPANS'] ?? contract.spans ?? 20_000)
+async function runWeather(
+  contract: DeliveryContract,
+  weather: Weather,
+  total: number,
+  signal: AbortSignal,
+): Promise<void> {
   const bad = new Set(weather === 'reject' || weather === 'partial' ? badIds(total) : [])
   const destination = await contract.open(judgeOf(weather, bad))
   const wal = await walWith(total)
@@ -79,12 +84,12 @@ async function runWeather(contract: DeliveryContract, weather: Weather): Promise
     let reader = wal.read(destination.make(), contract.deadlineMs)
     if (weather === 'restart') {
       for (const part of [0.2, 0.5, 0.8]) {
-        await wal.until(reader, part * total)
+        await wal.until(reader, part * total, signal)
         await reader.stop(0)
         reader = wal.read(destination.make(), contract.deadlineMs)
       }
     }
-    await wal.until(reader, total)
+    await wal.until(reader, total, signal)
     await reader.stop(STOP_MS)
     await judge(contract, weather, total, bad, await destination.stored(), wal)
   } finally {
@@ -150,7 +155,7 @@ async function walWith(total: number) {
   const driver = new MemoryDriver(log)
   const leases = new MemoryLeases()
   const letters = new DeadLetters({ connector: CONNECTOR, state, meter, clock: Date.now, maxBytes: 1 << 26 })
-  const exporters: Exporter[] = []
+  const readers: { stop(ms: number): Promise<void> }[] = []
   let failed = 0
   await registerCursor(state, CONNECTOR, CURSOR, 1, 0)
   for (let from = 0; from < total; from += SPANS_PER_MESSAGE) {
@@ -161,7 +166,6 @@ async function walWith(total: number) {
     return decodeCursor(key, (await state.get(key))?.value ?? new Uint8Array())
   }
   const read = (exporter: Exporter, deadlineMs = 30_000) => {
-    exporters.push(exporter)
     const counted = counting(exporter, () => failed++)
     const reader = new ChainReader(
       {
@@ -186,7 +190,7 @@ async function walWith(total: number) {
       },
     )
     const started = Promise.resolve(exporter.start?.()).then(() => reader.start())
-    return {
+    const made = {
       started,
       stop: async (ms: number) => {
         await started
@@ -194,13 +198,19 @@ async function walWith(total: number) {
         await exporter.stop?.(AbortSignal.timeout(STOP_MS))
       },
     }
+    readers.push(made)
+    return made
   }
-  const until = async ({ started }: { readonly started: Promise<void> }, spans: number) => {
+  const until = async (
+    { started }: { readonly started: Promise<void> },
+    spans: number,
+    signal: AbortSignal,
+  ) => {
     await started
-    while ((await record()).ledger.passed < spans) await delay(2)
+    while ((await record()).ledger.passed < spans) await delay(2, undefined, { signal })
   }
   const stop = async () => {
-    for (const exporter of exporters) await exporter.stop?.(AbortSignal.timeout(STOP_MS))
+    for (const reader of readers) await reader.stop(0)
   }
   return { letters, record, read, until, stop, failures: () => failed }
 }
