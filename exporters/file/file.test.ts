@@ -106,7 +106,7 @@ describe('what was there before', () => {
     await deliver(await exporter(), testBatch([{}]))
     await started.pop()?.stop?.(NEVER)
     const whole = lines()
-    appendFileSync(path, '{"torn":')
+    appendFileSync(path, '{"torn":'.padEnd(100_000, 'x'))
     await deliver(await exporter(), testBatch([{}]))
     expect(lines()).toEqual([...whole, ...whole])
   })
