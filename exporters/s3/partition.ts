@@ -52,7 +52,7 @@ function partsOfTenant(tenant: string, batches: readonly Batch[], keyOf: KeyOf):
   for (const batch of batches) {
     const received = keyOf(batch.meta.receivedAtMs)
     for (const [key, rows] of rowsByKey(batch, keyOf)) {
-      const partition = kept === undefined || (key !== '' && kept.has(key)) ? key || received : received
+      const partition = key !== '' && kept?.has(key) !== false ? key : received
       const part = parts.get(partition) ?? new Building()
       parts.set(partition, part)
       part.add(batch, rows)
@@ -69,7 +69,9 @@ function largest(batches: readonly Batch[], keyOf: KeyOf): ReadonlySet<string> |
   const received = new Set<string>()
   for (const batch of batches) {
     received.add(keyOf(batch.meta.receivedAtMs))
-    for (const [key, rows] of rowsByKey(batch, keyOf)) counts.set(key, (counts.get(key) ?? 0) + rows.length)
+    for (const [key, rows] of rowsByKey(batch, keyOf)) {
+      if (key !== '') counts.set(key, (counts.get(key) ?? 0) + rows.length)
+    }
   }
   const room = MAX_PARTITIONS - received.size
   if (counts.size <= room) return undefined

@@ -89,15 +89,20 @@ export class S3Server {
     return { endpoint: this.endpoint, s3_bucket: BUCKET, s3_force_path_style: true, ...KEYS }
   }
 
-  /** All objects under a prefix, by key in order. Not through the proxy. */
-  async objects(prefix = ''): Promise<Map<string, Buffer>> {
+  /** All keys under a prefix, in order. */
+  async keys(prefix = ''): Promise<string[]> {
     // From its disk: s3rver refuses the signature of a listing.
     const names = await readdir(join(this.#directory, BUCKET, prefix), { recursive: true })
     const keys = names
       .filter((name) => name.endsWith(OBJECT))
       .map((name) => join(prefix, name.slice(0, -OBJECT.length)))
+    return keys.toSorted()
+  }
+
+  /** All objects under a prefix, by key in order. Not through the proxy. */
+  async objects(prefix = ''): Promise<Map<string, Buffer>> {
     const found = new Map<string, Buffer>()
-    for (const key of keys.toSorted()) found.set(key, await this.get(key))
+    for (const key of await this.keys(prefix)) found.set(key, await this.get(key))
     return found
   }
 
