@@ -56,9 +56,17 @@ describe('source files', () => {
   it('are kebab-case', () => {
     const odd = sources.filter(
       (file) =>
-        !/^[a-z0-9]+(-[a-z0-9]+)*(\.contract|\.bench)?(\.test)?\.m?ts$/.test(file.split('/').at(-1) ?? ''),
+        !/^[a-z0-9]+(-[a-z0-9]+)*(\.contract|\.bench|\.d)?(\.test)?\.m?ts$/.test(
+          file.split('/').at(-1) ?? '',
+        ),
     )
     expect(odd).toEqual([])
+  })
+
+  it('number each migration once', () => {
+    const files = readdirSync('exporters/clickhouse/migrations').filter((file) => file.endsWith('.sql'))
+    const numbers = files.toSorted().map((file) => Number(file.slice(0, 4)))
+    expect(numbers).toEqual(numbers.map((_, index) => index + 1))
   })
 
   it('have at most 300 lines of code, codecs 500', () => {
