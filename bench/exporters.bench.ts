@@ -8,6 +8,8 @@ import { config as fileConfig } from '../exporters/file/config.ts'
 import { file } from '../exporters/file/factory.ts'
 import { config as otlpConfig } from '../exporters/otlp/config.ts'
 import { otlp } from '../exporters/otlp/factory.ts'
+import { config as s3Config } from '../exporters/s3/config.ts'
+import { s3 } from '../exporters/s3/factory.ts'
 import type { Exporter } from '../pipeline/component.ts'
 import type { Context } from '../pipeline/factory.ts'
 import { decoded } from './decoded.ts'
@@ -15,7 +17,7 @@ import { standardRequest } from './shape.ts'
 
 /**
  * Spans/s, CPU-seconds per million spans and bytes per span of one exporter at a time, on the standard shape, 8192 spans
- * per delivery. The HTTP server that takes OTLP is in the same process and counts bytes only.
+ * per delivery. The HTTP server that takes OTLP or objects is in the same process and counts bytes only.
  * `node dist/bench/exporters.bench.js [seconds per exporter]` after a build.
  */
 const SECONDS = Number(process.argv[2] ?? 3)
@@ -57,7 +59,7 @@ async function measure(name: string, exporter: Exporter, bytes: () => number): P
   const perMillion = ((user + system) / spans).toFixed(1)
   const size = Math.round(bytes() / spans).toString()
   process.stdout.write(
-    `${name.padEnd(20)}${rate.padStart(9)} spans/s ${perMillion.padStart(6)} CPU-s/M spans ${size.padStart(5)} B/span\n`,
+    `${name.padEnd(22)}${rate.padStart(9)} spans/s ${perMillion.padStart(6)} CPU-s/M spans ${size.padStart(5)} B/span\n`,
   )
   await exporter.stop?.(signal)
 }
@@ -102,6 +104,17 @@ async function run(): Promise<void> {
     server.closeAllConnections()
   }
   rmSync(folder, { recursive: true })
+  for (const marshaler of ['otlp_json', 'otlp_proto', 'parquet']) {
+    for (const compression of ['none', 'gzip']) {
+      const { server, url, bytes } = await counting()
+      const place = { endpoint: url, s3_bucket: 'bench', s3_force_path_style: true }
+      const keys = { access_key_id: 'bench', secret_access_key: 'bench' }
+      const options = s3Config.parse({ marshaler, s3uploader: { ...place, ...keys, compression } })
+      await measure(`s3 ${marshaler} ${compression}`, s3.create(options, context), bytes)
+      server.close()
+      server.closeAllConnections()
+    }
+  }
 }
 
 await run()

@@ -1,4 +1,5 @@
 import { ATTR, type AttrRange, type AttrRef } from '../../pipeline/batch/batch.ts'
+import { FOREIGN } from '../../pipeline/batch/keys.ts'
 import type { TableReader } from '../../pipeline/batch/table-reader.ts'
 import { ARRAY_VALUE, KEY_VALUE_LIST } from '../../proto/otlp/schema.ts'
 import { ATTR_AT } from '../../proto/otlp/table.ts'
@@ -20,9 +21,18 @@ export function attributesJson(reader: TableReader, { first, end }: AttrRange): 
   let text = '{'
   for (let at = first; at < end; at++) {
     const ref = at as AttrRef
-    text += `${at === first ? '' : ','}${JSON.stringify(reader.key(ref))}:${valueJson(reader, ref)}`
+    text += (at === first ? '' : ',') + keyJson(reader, ref) + valueJson(reader, ref)
   }
   return `${text}}`
+}
+
+/** `"key":` by key id; at most KEY_LIMIT of them. */
+const KEYS_JSON: string[] = []
+
+function keyJson(reader: TableReader, ref: AttrRef): string {
+  const id = reader.keyId(ref)
+  if (id === FOREIGN) return `${JSON.stringify(reader.key(ref))}:`
+  return (KEYS_JSON[id] ??= `${JSON.stringify(reader.key(ref))}:`)
 }
 
 function valueJson(reader: TableReader, ref: AttrRef): string {

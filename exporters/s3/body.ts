@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import { compress } from '../../pipeline/net/compress.ts'
 import type { Config } from './config.ts'
@@ -11,13 +12,20 @@ export const CONTENT_TYPES = {
 } as const satisfies Record<Config['marshaler'], string>
 
 /** One part as the bytes of its object. The same part gives the same bytes. */
-export function bodyOf(part: Part, { marshaler, s3uploader: { compression } }: Config): Promise<Uint8Array> {
+export async function bodyOf(
+  part: Part,
+  { marshaler, s3uploader: { compression } }: Config,
+): Promise<Uint8Array> {
   if (marshaler === 'parquet') return parquetOf(part, compression)
-  const batches = part.pieces.map(only)
-  // Concatenated requests are one request.
-  if (marshaler === 'otlp_proto')
-    return compress(Buffer.concat(batches.map((batch) => batch.encode())), compression)
-  return compress(Buffer.concat(batches.map((batch) => Buffer.from(`${batch.toJson()}\n`))), compression)
+  const chunks: Uint8Array[] = []
+  for (const piece of part.pieces) {
+    const batch = only(piece)
+    // Concatenated requests are one request.
+    chunks.push(marshaler === 'otlp_proto' ? batch.encode() : Buffer.from(`${batch.toJson()}\n`))
+    // Leases and health checks need their share of the event loop.
+    await nextTurn()
+  }
+  return compress(Buffer.concat(chunks), compression)
 }
 
 function only({ batch, rows }: Piece): Batch {

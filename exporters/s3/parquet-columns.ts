@@ -16,11 +16,16 @@ export interface Source {
   /** The span's row in the batch. */
   readonly row: number
   readonly eventId: string
+  /** Attributes of the resource and the scope as JSON. */
+  readonly resource: string
+  readonly scope: string
 }
 
 export interface Column {
   readonly schema: SchemaElement
   readonly value: (source: Source) => unknown
+  /** Hardly a value comes twice: no dictionary is tried, and no bounds are kept, which would leave nothing out. */
+  readonly isUnique?: true
 }
 
 const SERVICE_NAME = keyId('service.name')
@@ -37,23 +42,23 @@ const INT64_MAX = 2n ** 63n - 1n
  */
 export const COLUMNS: readonly Column[] = [
   nanos('Timestamp', ({ reader, at }) => reader.startNs(at)),
-  text('TraceId', ({ reader, at }) => hex(reader.traceId(at))),
-  text('SpanId', ({ reader, at }) => hex(reader.spanId(at))),
-  text('ParentSpanId', ({ reader, at }) => hex(reader.parentSpanId(at))),
+  unique('TraceId', ({ reader, at }) => hex(reader.traceId(at))),
+  unique('SpanId', ({ reader, at }) => hex(reader.spanId(at))),
+  unique('ParentSpanId', ({ reader, at }) => hex(reader.parentSpanId(at))),
   text('TraceState', ({ reader, at }) => reader.traceState(at)),
   text('SpanName', ({ reader, at }) => reader.name(at)),
   text('SpanKind', ({ reader, at }) => KINDS[reader.kind(at)] ?? 'Unspecified'),
   text('ServiceName', ({ reader, at }) => serviceOf(reader, at)),
-  text('ResourceAttributes', ({ reader, at }) => attributesJson(reader, reader.attrs(at, 'resource'))),
+  text('ResourceAttributes', ({ resource }) => resource),
   text('ScopeName', ({ reader, at }) => reader.scopeName(at)),
   text('ScopeVersion', ({ reader, at }) => reader.scopeVersion(at)),
-  text('ScopeAttributes', ({ reader, at }) => attributesJson(reader, reader.attrs(at, 'scope'))),
-  text('SpanAttributes', ({ reader, at }) => attributesJson(reader, reader.attrs(at, 'span'))),
+  text('ScopeAttributes', ({ scope }) => scope),
+  unique('SpanAttributes', ({ reader, at }) => attributesJson(reader, reader.attrs(at, 'span'))),
   int64('Duration', ({ reader, at }) => within(reader.durationNs(at))),
   text('StatusCode', ({ reader, at }) => STATUSES[reader.statusCode(at)] ?? 'Unset'),
   text('StatusMessage', ({ reader, at }) => reader.statusMessage(at)),
-  text('Events', ({ reader, at }) => eventsJson(reader, at)),
-  text('Links', ({ reader, at }) => linksJson(reader, at)),
+  unique('Events', ({ reader, at }) => eventsJson(reader, at)),
+  unique('Links', ({ reader, at }) => linksJson(reader, at)),
   text('TenantId', ({ batch }) => batch.meta.tenant),
   text('ProjectId', ({ batch }) => batch.meta.project),
   fact('RunId', 'runId'),
@@ -82,7 +87,7 @@ export const COLUMNS: readonly Column[] = [
   double('SampleRate', ({ facts, row }) => facts.sampleRate[row]!),
   int64('Redactions', ({ reader, at }) => countOf(reader, at, REDACTIONS)),
   int64('Violations', ({ reader, at }) => countOf(reader, at, VIOLATIONS)),
-  text('EventId', ({ eventId }) => eventId),
+  unique('EventId', ({ eventId }) => eventId),
   int64('WalSeq', ({ batch }) => BigInt(batch.meta.wal?.seq ?? 0)),
   int64('WalRow', ({ batch, row }) => BigInt((batch.meta.wal?.row ?? 0) + row)),
 ]
@@ -97,6 +102,10 @@ function column(
 
 function text(name: string, value: (source: Source) => string): Column {
   return column({ name, type: 'BYTE_ARRAY', converted_type: 'UTF8' }, value)
+}
+
+function unique(name: string, value: (source: Source) => string): Column {
+  return { ...text(name, value), isUnique: true }
 }
 
 type Words = { [K in keyof SpanFacts]: SpanFacts[K] extends string[] ? K : never }[keyof SpanFacts]

@@ -1,18 +1,22 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import * as zlib from 'node:zlib'
 import type { CompressionCodec, SchemaElement } from 'hyparquet'
+import type { ColumnSource } from 'hyparquet-writer'
+import type { AttrRange } from '../../pipeline/batch/batch.ts'
 import { rawView } from '../../pipeline/batch/raw.ts'
 import { TableReader } from '../../pipeline/batch/table-reader.ts'
 import { EventIds } from '../../pipeline/batch/event-id.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import { SPAN } from '../../proto/otlp/table.ts'
+import { attributesJson } from './attributes-json.ts'
 import type { Uploader } from './config.ts'
 import { COLUMNS, type Source } from './parquet-columns.ts'
 import type { Part, Piece } from './partition.ts'
 
-/** A row group: encoded in one turn of the event loop, of which leases and health checks need their share. */
 const GROUP_ROWS = 8192
 const GROUP_BYTES = 4 * 1024 * 1024
+/** Leases and health checks need their share of the event loop: a turn takes so many rows, or writes a row group. */
+const TURN_ROWS = 512
 
 const CODECS = { none: 'UNCOMPRESSED', gzip: 'GZIP', zstd: 'ZSTD' } as const
 const GZIP_LEVEL = 1
@@ -39,9 +43,8 @@ export async function parquetOf(part: Part, compression: Uploader['compression']
   for (const piece of part.pieces) {
     for (const [source, bytes] of sourcesOf(piece)) {
       group.add(source, bytes)
-      if (!group.isFull) continue
-      await file.write({ columnData: group.take(), rowGroupSize: GROUP_ROWS })
-      await nextTurn()
+      if (group.isFull) await file.write({ columnData: group.take(), rowGroupSize: GROUP_ROWS })
+      if (group.rows % TURN_ROWS === 0) await nextTurn()
     }
   }
   if (group.rows > 0) await file.write({ columnData: group.take(), rowGroupSize: GROUP_ROWS })
@@ -63,6 +66,8 @@ function* sourcesOf({ batch, rows }: Piece): Generator<readonly [Source, number]
   const reader = new TableReader(bytes, table)
   const ids = new EventIds(batch.meta.tenant)
   const wanted = rows === undefined ? undefined : new Set(rows)
+  const resource = lastJson(reader)
+  const scope = lastJson(reader)
   for (let at = 0; at < table.rows; at++) {
     const row = origin === undefined ? at : origin[at]!
     if (wanted?.has(row) === false) continue
@@ -71,7 +76,22 @@ function* sourcesOf({ batch, rows }: Piece): Generator<readonly [Source, number]
     const eventId = ids
       .of(bytes, spans[place + SPAN.traceId]!, spans[place + SPAN.spanId]!, spans[place + SPAN.start]!)
       .toString('hex')
-    yield [{ batch, reader, at, facts, row, eventId }, reader.spanSize(at)]
+    const around = {
+      resource: resource(reader.attrs(at, 'resource')),
+      scope: scope(reader.attrs(at, 'scope')),
+    }
+    yield [{ batch, reader, at, facts, row, eventId, ...around }, reader.spanSize(at)]
+  }
+}
+
+/** `attributesJson` that remembers the last range: neighbours mostly stand under the same resource and scope. */
+function lastJson(reader: TableReader): (range: AttrRange) => string {
+  let last: AttrRange = { first: -1, end: -1 }
+  let json = ''
+  return (range) => {
+    if (range.first !== last.first || range.end !== last.end) json = attributesJson(reader, range)
+    last = range
+    return json
   }
 }
 
@@ -93,8 +113,11 @@ class Group {
     this.#bytes += bytes
   }
 
-  take(): { name: string; data: unknown[] }[] {
-    const taken = this.#columns.map((data, i) => ({ name: COLUMNS[i]!.schema.name, data }))
+  take(): ColumnSource[] {
+    const taken = this.#columns.map((data, i): ColumnSource => {
+      const { schema, isUnique } = COLUMNS[i]!
+      return { name: schema.name, data, ...(isUnique && { encoding: 'PLAIN', statistics: false }) }
+    })
     this.#columns = COLUMNS.map(() => [])
     this.#bytes = 0
     return taken
