@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Exporter } from '../../pipeline/component.ts'
@@ -11,6 +14,7 @@ import {
   type TestSpan,
 } from '../../test/contract/exporter.ts'
 import { batchesIn, idsIn, isData } from '../../test/s3/read-back.ts'
+import { Certificates, hasOpenssl } from '../../test/support/certificates.ts'
 import { S3Server, type S3Answer } from '../../test/support/s3-server.ts'
 import { config } from './config.ts'
 import { s3 } from './factory.ts'
@@ -261,6 +265,30 @@ test('without a WAL, what a sender repeats overwrites', async () => {
   await to.consume(testBatch([{}]), NEVER)
   await to.consume(testBatch([{}]), NEVER)
   expect(await idsIn(await server.objects())).toEqual(['0000000000000001'])
+})
+
+test.skipIf(!hasOpenssl)('TLS: an authority of its own, and none but that', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'weir-s3-tls-'))
+  const certificates = new Certificates(folder)
+  certificates.authority('ca')
+  certificates.certificate('server', 'ca', 'IP:127.0.0.1')
+  const identity = { cert: certificates.read('server.pem'), key: certificates.read('server.key') }
+  const secure = await S3Server.start(undefined, identity)
+  try {
+    const { endpoint } = secure
+    const trusting = await exporter({ endpoint }, { tls: { ca_file: certificates.at('ca.pem') } })
+    await deliver(trusting, [testBatch([{}])])
+    expect(await idsIn(await secure.objects())).toHaveLength(1)
+    await expect(deliver(await exporter({ endpoint }), [testBatch([{}])])).rejects.toThrow(/certificate/)
+    await expect(
+      exporter({ endpoint }, { tls: { ca_file: join(folder, 'none.pem') } }),
+    ).rejects.toMatchObject({
+      code: 'START_FAILED',
+    })
+  } finally {
+    await secure.close()
+    rmSync(folder, { recursive: true })
+  }
 })
 
 describe('config', () => {

@@ -2,7 +2,7 @@ import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Batching, Delivery, DeliveryOutcome, Exporter, FrozenRange } from '../../pipeline/component.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
-import { faultOf, retry } from '../../pipeline/fault.ts'
+import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
 import { isForbidden, unavailable } from './answer.ts'
 import { bodyOf, CONTENT_TYPES } from './body.ts'
 import { Bucket } from './bucket.ts'
@@ -28,6 +28,7 @@ export class S3Exporter implements Exporter {
   readonly #config: Config
   readonly #context: Context
   #bucket: Bucket | undefined
+  #reload: NodeJS.Timeout | undefined
   /** By cursor. */
   readonly #progress = new Map<string, Progress>()
 
@@ -39,10 +40,14 @@ export class S3Exporter implements Exporter {
   }
 
   async start(): Promise<void> {
-    this.#bucket ??= await Bucket.open(this.#config)
+    if (this.#bucket !== undefined) return
+    this.#bucket = await Bucket.open(this.#config)
+    const interval = this.#config.tls?.reload_interval
+    if (interval) this.#reload = setInterval(() => void this.#reopen(), interval).unref()
   }
 
   stop(): Promise<void> {
+    clearInterval(this.#reload)
     this.#bucket?.close()
     this.#bucket = undefined
     return Promise.resolve()
@@ -146,6 +151,18 @@ export class S3Exporter implements Exporter {
       sha256,
       first_time_unix_nano: String(part.firstNs),
       last_time_unix_nano: String(part.lastNs),
+    }
+  }
+
+  /** With the TLS files as they are now; requests under way end on the old connections. */
+  async #reopen(): Promise<void> {
+    try {
+      const fresh = await Bucket.open(this.#config)
+      if (this.#bucket === undefined) fresh.close()
+      else this.#bucket = fresh
+    } catch (error) {
+      const fields = { error: messageOf(error) }
+      this.#context.log.warn(fields, 'TLS files changed but are not usable; the old ones stay')
     }
   }
 

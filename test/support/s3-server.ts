@@ -5,8 +5,10 @@ import {
   request,
   type IncomingHttpHeaders,
   type IncomingMessage,
+  type Server,
   type ServerResponse,
 } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,6 +37,11 @@ export interface S3Request {
  */
 export type S3Answer = 'take' | 'lose' | 'cut' | 'hang' | { readonly status: number; readonly code: string }
 
+export interface TlsIdentity {
+  readonly cert: string
+  readonly key: string
+}
+
 export type S3Rule = (request: S3Request) => S3Answer | Promise<S3Answer>
 
 /**
@@ -45,14 +52,18 @@ export class S3Server {
   readonly #store: S3rver
   readonly #directory: string
   readonly #reader: S3Client
-  readonly #proxy = createServer((message, response) => void this.#serve(message, response))
-  #port = 0
+  readonly #proxy: Server
+  readonly #port: number
+  readonly #scheme: string
   rule: S3Rule = () => 'take'
   readonly requests: S3Request[] = []
   /** Requests whose body was not what their headers said. */
   readonly damaged: string[] = []
 
-  private constructor(store: S3rver, directory: string, port: number) {
+  private constructor(store: S3rver, directory: string, port: number, tls?: TlsIdentity) {
+    const serve = (message: IncomingMessage, response: ServerResponse) => void this.#serve(message, response)
+    this.#proxy = tls === undefined ? createServer(serve) : createTlsServer(tls, serve)
+    this.#scheme = tls === undefined ? 'http' : 'https'
     this.#store = store
     this.#directory = directory
     this.#port = port
@@ -64,7 +75,7 @@ export class S3Server {
     })
   }
 
-  static async start(rule?: S3Rule): Promise<S3Server> {
+  static async start(rule?: S3Rule, tls?: TlsIdentity): Promise<S3Server> {
     const directory = await mkdtemp(join(tmpdir(), 'weir-s3-'))
     const store = new S3rver({
       address: '127.0.0.1',
@@ -74,14 +85,14 @@ export class S3Server {
       configureBuckets: [{ name: BUCKET }],
     })
     const { port } = await store.run()
-    const server = new S3Server(store, directory, port)
+    const server = new S3Server(store, directory, port, tls)
     if (rule !== undefined) server.rule = rule
     await new Promise<void>((resolve) => server.#proxy.listen(0, '127.0.0.1', resolve))
     return server
   }
 
   get endpoint(): string {
-    return `http://127.0.0.1:${(this.#proxy.address() as AddressInfo).port}`
+    return `${this.#scheme}://127.0.0.1:${(this.#proxy.address() as AddressInfo).port}`
   }
 
   /** For `s3uploader`. */
