@@ -160,14 +160,19 @@ function providedCost(scan: Scan): bigint {
     const parts = Object.values(details)
       .map(money)
       .filter((part) => part >= 0n)
-    if (parts.length > 0) return parts.reduce((sum, part) => sum + part, 0n)
+    if (parts.length > 0) return sumOf(parts)
   }
-  if (scan.has(SLOT.cost)) return money(scan.text(SLOT.cost))
-  if (!scan.has(SLOT.inputCost) && !scan.has(SLOT.outputCost)) return -1n
-  const input = money(scan.text(SLOT.inputCost))
-  const output = money(scan.text(SLOT.outputCost))
-  if (input < 0n && output < 0n) return -1n
-  return (input < 0n ? 0n : input) + (output < 0n ? 0n : output)
+  const whole = scan.has(SLOT.cost) ? money(scan.text(SLOT.cost)) : -1n
+  if (whole >= 0n) return whole
+  const sides = [SLOT.inputCost, SLOT.outputCost].map((slot) => money(scan.text(slot)))
+  const known = sides.filter((side) => side >= 0n)
+  return known.length === 0 ? -1n : sumOf(known)
+}
+
+/** −1 where the column cannot hold it. */
+function sumOf(parts: readonly bigint[]): bigint {
+  const sum = parts.reduce((before, part) => before + part, 0n)
+  return sum < MAX_USD ? sum : -1n
 }
 
 /** What Decimal(18,12) can hold. */

@@ -57,7 +57,7 @@ const ALIASES: Readonly<Record<string, readonly string[]>> = {
   ollama: [],
 }
 
-/** What is longer is no provider; the walk over dots stays short. */
+/** What is longer is no provider: the walk over dots stays short, and what is remembered by name stays small. */
 const MAX_NAME = 128
 
 /** Frameworks that write themselves where the provider belongs: the model must tell. */
@@ -89,10 +89,11 @@ const CANONICAL: ReadonlyMap<string, string> = new Map(
  * '' for a framework's name; a name of nobody's list in lower case.
  */
 export function providerName(raw: string): string {
+  if (raw.length > MAX_NAME) return ''
   const known = seen.get(raw)
   if (known !== undefined) return known
   const name = folded(raw)
-  if (seen.size < MAX_SEEN && raw.length <= MAX_NAME) seen.set(raw, name)
+  if (seen.size < MAX_SEEN) seen.set(raw, name)
   return name
 }
 
@@ -101,7 +102,7 @@ const seen = new Map<string, string>()
 const MAX_SEEN = 256
 
 function folded(raw: string): string {
-  const name = raw.slice(0, MAX_NAME).trim().toLowerCase()
+  const name = raw.trim().toLowerCase()
   if (NOT_PROVIDERS.has(name)) return ''
   // AI SDK ids carry the API behind dots: `google.vertex.anthropic.messages`.
   for (let head = name; head !== ''; head = head.slice(0, Math.max(head.lastIndexOf('.'), 0))) {

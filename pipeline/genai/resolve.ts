@@ -3,7 +3,7 @@ import { aiSdkUsage, type AiSdkUsage } from './ai-sdk.ts'
 import { SLOT } from './fields.ts'
 import { countOf, parseObject, type JsonObject } from './json.ts'
 import { usageOfPayload, type Payload } from './payload.ts'
-import type { Scan } from './scan.ts'
+import { MAX_COUNT, type Scan } from './scan.ts'
 import { emptyUsage, type Usage } from './usage.ts'
 
 /**
@@ -24,13 +24,16 @@ export interface Resolved {
 /** A longer answer is not searched for usage: the span has it in attributes, or goes without. */
 const MAX_PAYLOAD = 1 << 20
 
-/** The token counts of a model call; undefined when it gives none, or only zeros. */
+/** The token counts of a model call; undefined when it gives none, only zeros, or more than the columns hold. */
 export function resolveUsage(scan: Scan, batch: Batch, row: number, provider: string): Resolved | undefined {
   const resolved =
     (scan.has(SLOT.langfuseUsage) ? fromLangfuse(scan.text(SLOT.langfuseUsage)) : undefined) ??
     fromAttributes(scan, batch, row, provider) ??
     fromPayload(scan)
-  return resolved === undefined || resolved.usage.input + resolved.usage.output === 0 ? undefined : resolved
+  if (resolved === undefined) return undefined
+  const { input, output } = resolved.usage
+  const isTrue = input + output > 0 && input <= MAX_COUNT && output <= MAX_COUNT
+  return isTrue ? resolved : undefined
 }
 
 /** Langfuse's own buckets are disjoint; a provider's usage object handed to it is not, and is told by its keys. */

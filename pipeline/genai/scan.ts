@@ -2,7 +2,7 @@ import { ATTR, NONE, type AttrRef, type Batch } from '../batch/batch.ts'
 import { BY_KEY, NUMBERS, SLOT, SLOTS, SOURCES, type Field } from './fields.ts'
 
 /** Larger counts are not token counts: the column has 32 bits. */
-const MAX_COUNT = 0xffff_ffff
+export const MAX_COUNT = 0xffff_ffff
 
 /**
  * One span's attributes, found in one pass: per field the best source seen. Reused for every span of a batch, so that

@@ -1,25 +1,23 @@
 import { providerOfModel } from '../../pipeline/genai/provider.ts'
 import { compileRule, exactIds, type Matcher } from './match.ts'
-import { candidates } from './model-id.ts'
+import { candidates, MAX_ID } from './model-id.ts'
 import { PricedModel } from './rates.ts'
 import type { PriceModel, PriceTable } from './table.ts'
 
 /** One cloud sells under several names, or others' models; where to look, in order. */
-const CHAINS: Readonly<Record<string, readonly string[]>> = {
-  'azure.ai.openai': [
+const CHAINS: ReadonlyMap<string, readonly string[]> = new Map([
+  [
     'azure.ai.openai',
-    'azure.ai.inference',
-    'openai',
-    'anthropic',
-    'deepseek',
-    'x_ai',
-    'moonshot_ai',
+    ['azure.ai.openai', 'azure.ai.inference', 'openai', 'anthropic', 'deepseek', 'x_ai', 'moonshot_ai'],
   ],
-  'azure.ai.inference': ['azure.ai.inference', 'azure.ai.openai', 'openai', 'anthropic', 'deepseek', 'x_ai'],
-  'gcp.gemini': ['gcp.gemini', 'gcp.vertex_ai'],
-  'gcp.vertex_ai': ['gcp.vertex_ai', 'gcp.gemini', 'anthropic'],
-  'gcp.gen_ai': ['gcp.gemini', 'gcp.vertex_ai'],
-}
+  [
+    'azure.ai.inference',
+    ['azure.ai.inference', 'azure.ai.openai', 'openai', 'anthropic', 'deepseek', 'x_ai'],
+  ],
+  ['gcp.gemini', ['gcp.gemini', 'gcp.vertex_ai']],
+  ['gcp.vertex_ai', ['gcp.vertex_ai', 'gcp.gemini', 'anthropic']],
+  ['gcp.gen_ai', ['gcp.gemini', 'gcp.vertex_ai']],
+])
 
 /** Makers whose models nobody else can run: behind a gateway their own list price is the best there is. */
 const MAKERS: ReadonlySet<string> = new Set([
@@ -67,7 +65,7 @@ export class PriceBook {
   }
 
   find(provider: string, model: string): PricedModel | undefined {
-    if (model === '') return undefined
+    if (model === '' || model.length > MAX_ID) return undefined
     let known = this.#known.get(provider)
     const before = known?.get(model)
     if (before !== undefined || known?.has(model) === true) return before
@@ -85,7 +83,7 @@ export class PriceBook {
 
   #search(provider: string, model: string): PricedModel | undefined {
     const ids = candidates(model)
-    const places = CHAINS[provider] ?? [provider]
+    const places = CHAINS.get(provider) ?? [provider]
     for (const place of places) {
       const found = this.#on(place, ids)
       if (found !== undefined) return found

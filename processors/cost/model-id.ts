@@ -1,5 +1,5 @@
-/** Longer ids are no model's; rules and patterns stay cheap. */
-const MAX_ID = 200
+/** Longer ids are no model's: rules and patterns stay cheap, and what is remembered stays small. */
+export const MAX_ID = 200
 
 /** Routing prefixes of gateways and SDKs. */
 const ROUTE =
@@ -17,7 +17,8 @@ const DATE = /-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4})$/
  * without date; with dashes for dots. Aliases of one model, never another model.
  */
 export function candidates(model: string): readonly string[] {
-  const id = model.slice(0, MAX_ID).trim().toLowerCase()
+  if (model.length > MAX_ID) return []
+  const id = model.trim().toLowerCase()
   if (id === '') return []
   // Of a resource name only the end is the model.
   let at = /^(?:arn:|projects\/|publishers\/)/.test(id) ? id.slice(id.lastIndexOf('/') + 1) : id

@@ -1,5 +1,6 @@
+import { providerName } from '../../pipeline/genai/provider.ts'
 import type { Override } from './config.ts'
-import { candidates } from './model-id.ts'
+import { candidates, MAX_ID } from './model-id.ts'
 import { PricedModel } from './rates.ts'
 
 /** The version written beside a cost that an override gave. */
@@ -41,6 +42,7 @@ export class Overrides {
     if (known !== undefined) return known
     const ids = [...candidates(response), ...candidates(request)]
     const found = this.#rules.filter((rule) => fits(rule, tenant, provider, ids)).map((rule) => rule.model)
+    if (response.length > MAX_ID || request.length > MAX_ID) return found
     if (this.#known.size >= MAX_KNOWN) this.#known.clear()
     this.#known.set(key, found)
     return found
@@ -56,13 +58,14 @@ function fits(rule: Rule, tenant: string, provider: string, ids: readonly string
 function compile(override: Override): Rule {
   const isPrefix = override.model.endsWith('*')
   const id = (isPrefix ? override.model.slice(0, -1) : override.model).toLowerCase()
+  const provider = override.provider === undefined ? undefined : providerName(override.provider)
   return {
     tenant: override.tenant,
-    provider: override.provider,
+    provider,
     id,
     isPrefix,
     model: new PricedModel({
-      provider: override.provider ?? '',
+      provider: provider ?? '',
       id: override.model,
       periods: [
         {
