@@ -1,5 +1,5 @@
 import { TOKENS } from '../../pipeline/batch/facts.ts'
-import { scaled } from '../../pipeline/genai/decimal.ts'
+import { scaled, usdText } from '../../pipeline/genai/decimal.ts'
 import type { PriceModel, PricePeriod, Rates } from './table.ts'
 
 /** USD per 1,000,000 tokens in units of 1e-12 = USD per token in units of 1e-18. */
@@ -125,13 +125,22 @@ function tierOf(tiers: readonly { readonly over: number }[], input: number, incl
   return -1
 }
 
+/** An upper tier that names no price for an hour's writes keeps their proportion to those for 5 minutes. */
+function ratesOf(price: PricePeriod, tier: Rates | undefined): Rates {
+  const rates: Rates = { ...price, ...tier }
+  const base = units(price.cacheWrite)
+  if (tier?.cacheWrite === undefined || tier.cacheWrite1h !== undefined || base === 0n) return rates
+  const hour = (units(price.cacheWrite1h) * units(tier.cacheWrite)) / base
+  return hour === 0n ? rates : { ...rates, cacheWrite1h: usdText(hour) }
+}
+
 function makeCard(
   price: PricePeriod,
   tier: number,
   serviceIndex: number,
   factors: readonly (string | undefined)[],
 ): RateCard {
-  const rates: Rates = { ...price, ...price.tiers?.[tier] }
+  const rates = ratesOf(price, price.tiers?.[tier])
   const service = SERVICES[serviceIndex] as Service | undefined
   const pair = service === undefined ? undefined : price[service]
   const fine = TOKENS.map((bucket) => {
