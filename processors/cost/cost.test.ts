@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { NO_USAGE } from '../../pipeline/usage/usage.ts'
@@ -68,6 +71,16 @@ describe('what a call costs depends on', () => {
     expect(usd(await priced({}, call('gemini-2.5-pro', 200_001, 0)))).toBe('0.5000025')
     const grok = async (input: number) => Number(usd(await priced({}, call('grok-4-fast', input, 0)))) / input
     expect(await grok(128_000)).toBeGreaterThan(await grok(127_999))
+  })
+
+  test('its size, for writes that live an hour, too', async () => {
+    const span = (input: number, written: number) =>
+      call('claude-sonnet-4-5', input, 0, {
+        'gen_ai.provider.name': 'gcp.vertex_ai',
+        'gen_ai.usage.cache_creation.ephemeral_1h_input_tokens': written,
+      })
+    expect(usd(await priced({}, span(100_000, 100_000)))).toBe('0.6')
+    expect(usd(await priced({}, span(300_000, 300_000)))).toBe('3.6')
   })
 
   test('its range, the whole request at one rate', async () => {
@@ -241,9 +254,18 @@ describe('overrides', () => {
     expect(other.costReason[0]).toBe('unknown_model')
   })
 
+  test('know a provider by any of its names', async () => {
+    const named = [{ provider: 'Bedrock', model: 'house', input: 1, output: 1 }]
+    const span = call('house', 1_000_000, 0, { 'gen_ai.provider.name': 'amazon-bedrock' })
+    const facts = await priced({ overrides: named }, span)
+    expect([usd(facts), facts.priceModel[0]]).toEqual(['1', 'house'])
+  })
+
   test.each([
     { overrides: [{ model: 'm', input: -1, output: 1 }] },
     { overrides: [{ model: 'm' }] },
+    { overrides: [{ model: 'm', input: 1, output: 1, tenant: 'ACME' }] },
+    { overrides: [{ model: 'm', input: 1, output: 1, from: '2026-02-01', to: '2026-01-01' }] },
     { unknown: 1 },
   ])('%j is refused', (settings) => expect(config.safeParse(settings).success).toBe(false))
 
@@ -257,6 +279,23 @@ describe('overrides', () => {
       message: expect.stringContaining('/nowhere/prices.json') as unknown,
     })
   })
+})
+
+test.each([
+  ['from', [{ input: '1', output: '1', from: '2026-13-01' }]],
+  ['hours', [{ input: '1', output: '1', hours: ['9', '17:00'] }]],
+  ['tiers', [{ input: '1', output: '1', tiers: [{ over: 2 }, { over: 1 }] }]],
+])('a price file that a person got wrong is refused: %s', async (place, periods) => {
+  const directory = await mkdtemp(join(tmpdir(), 'weir-prices-'))
+  try {
+    const path = join(directory, 'prices.json')
+    await writeFile(path, JSON.stringify({ version: 'mine', models: [{ provider: 'p', id: 'm', periods }] }))
+    const context = { meter: recorder().meter, usage: NO_USAGE }
+    const start = new CostProcessor(config.parse({ price_file: path }), context).start()
+    await expect(start).rejects.toMatchObject({ message: expect.stringContaining(place) as unknown })
+  } finally {
+    await rm(directory, { recursive: true })
+  }
 })
 
 describe('counters', () => {

@@ -18,14 +18,24 @@ const rates = z.object({
   imageOutput: decimal.optional(),
 })
 
+const instant = z.iso.date().or(z.iso.datetime({ offset: true }))
+const clock = z.string().regex(/^\d{2}:\d{2}$/, 'a time of day, HH:MM')
+
+function isAscending(tiers: readonly { over: number }[]): boolean {
+  return tiers.every(({ over }, index) => index === 0 || over > (tiers[index - 1]?.over ?? 0))
+}
+
 const period = rates.extend({
   /** First and first-not UTC day (or instant), ISO 8601. */
-  from: z.string().optional(),
-  to: z.string().optional(),
+  from: instant.optional(),
+  to: instant.optional(),
   /** UTC times of day, `HH:MM`, from and until. */
-  hours: z.tuple([z.string(), z.string()]).optional(),
+  hours: z.tuple([clock, clock]).optional(),
   /** Ascending; the whole request is at the highest tier that its input is over. */
-  tiers: z.array(rates.extend({ over: z.number() })).optional(),
+  tiers: z
+    .array(rates.extend({ over: z.number() }))
+    .refine(isAscending, 'tiers must stand in ascending order of over')
+    .optional(),
   batch: pair.optional(),
   flex: pair.optional(),
   priority: pair.optional(),
