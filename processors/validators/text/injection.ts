@@ -113,23 +113,41 @@ export class InjectionDetector {
   judge(text: string, origin: Origin): Injection | undefined {
     let best: Injection | undefined
     for (let at = 0; at < text.length; at += PIECE - OVERLAP) {
-      best = stronger(best, this.#layers(text.slice(at, at + PIECE), origin, '', 0))
+      best = stronger(best, this.#layers(text.slice(at, at + PIECE), origin))
       if (at + PIECE >= text.length) break
     }
     return best
   }
 
-  #layers(text: string, origin: Origin, hidden: string, depth: number): Injection | undefined {
-    const bytes = Buffer.from(text)
-    this.#words.scan(bytes, 0, bytes.length)
-    const { marks } = this.#words
+  /** Itself and what it hides, the less deep first: a text that hides everything everywhere is unpacked in part. */
+  #layers(piece: string, origin: Origin): Injection | undefined {
     const judge = this.#judges[origin]
+    const queue = [{ text: piece, hidden: '', depth: 0 }]
+    const seen = new Set(['', piece])
+    let budget = mostUnpacked(piece)
     let best: Injection | undefined
-    if (judge.judge(this.#words)) best = { rule: judge.rule(), score: judge.score / judge.threshold, hidden }
-    for (const layer of layersOf(text, marks, depth))
-      best = stronger(best, this.#layers(layer.text, origin, hiddenBy(hidden, layer, text), depth + 1))
+    for (const { text, hidden, depth } of queue) {
+      const bytes = Buffer.from(text)
+      this.#words.scan(bytes, 0, bytes.length)
+      const { marks } = this.#words
+      if (judge.judge(this.#words))
+        best = stronger(best, { rule: judge.rule(), score: judge.score / judge.threshold, hidden })
+      if (budget <= 0) continue
+      for (const layer of layersOf(text, marks, depth)) {
+        const found = layer.text.slice(0, budget)
+        if (seen.has(found)) continue
+        seen.add(found)
+        budget -= found.length
+        queue.push({ text: found, hidden: hiddenBy(hidden, layer, text), depth: depth + 1 })
+      }
+    }
     return best
   }
+}
+
+/** Characters that are unpacked of a piece, over all its layers. */
+function mostUnpacked(piece: string): number {
+  return Math.min(262_144, 8 * piece.length + 2048)
 }
 
 function stronger(a: Injection | undefined, b: Injection | undefined): Injection | undefined {

@@ -8,7 +8,7 @@ export interface Layer {
   readonly how: 'unicode' | 'escapes' | 'base64' | 'hex' | 'leet' | 'spelled' | 'rot13' | 'reversed'
 }
 
-/** Characters decoded of one text over all layers, and layers of one another. */
+/** Bytes decoded of the runs of one text, and layers of one another. */
 const MOST_DECODED = 262_144
 const DEEPEST = 3
 
@@ -19,7 +19,7 @@ export function layersOf(text: string, marks: number, depth: number): Layer[] {
   if (depth >= DEEPEST) return []
   const layers: Layer[] = []
   const add = (how: Layer['how'], found: string): void => {
-    if (found !== text && found.length > 0) layers.push({ text: found.slice(0, MOST_DECODED), how })
+    if (found !== text && found.length > 0) layers.push({ text: found, how })
   }
   if ((marks & MARK.foreign) !== 0) {
     add('unicode', canonical(text))
