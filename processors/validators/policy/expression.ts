@@ -70,7 +70,7 @@ export function compile(text: string, scope: Scope): Compiled {
     if (!valid) return { problem: firstLine(error) }
     if (type !== 'bool' && type !== 'dyn') return { problem: `is a ${String(type)}, must be true or false` }
     const walk = new Walk(scope)
-    walk.visit(parsed.ast, true, 0)
+    walk.visit(parsed.ast, true, 0, true)
     return { references: walk.references(), test: (variables) => holds(parsed, variables) }
   } catch (error) {
     return { problem: firstLine(error) }
@@ -89,12 +89,16 @@ function firstLine(error: unknown): string {
   return (error instanceof Error ? error.message : messageOf(error)).split('\n', 1)[0] ?? ''
 }
 
+/** Methods that make lists of any length of a text. */
+const UNBOUNDED: ReadonlySet<string> = new Set(['split', 'json'])
 const MACROS: ReadonlySet<string> = new Set(['all', 'exists', 'exists_one', 'map', 'filter', 'bind'])
 
 /** Finds what an expression reads, and what it may not do. Throws an Error that says so. */
 class Walk {
   readonly #variables: Readonly<Record<string, '*' | readonly string[]>>
   readonly #found = new Map<string, Reference>()
+  #hasLoop = false
+  #unbounded: string | undefined
 
   constructor(scope: Scope) {
     this.#variables = VARIABLES[scope]
@@ -104,8 +108,11 @@ class Walk {
     return [...this.#found.values()]
   }
 
-  /** `isNeeded`: where this part fails, the whole is not true. `loops`: macros around it. */
-  visit(node: ASTNode, isNeeded: boolean, loops: number): void {
+  /**
+   * `isNeeded`: where this part fails, the whole is not true. `loops`: macros around it. `mustHold`: where it is false, too: a
+   * `&&` elsewhere may be false, and known to be, though one of its sides fails.
+   */
+  visit(node: ASTNode, isNeeded: boolean, loops: number, mustHold = false): void {
     const key = this.#keyOf(node)
     if (key !== undefined) return this.#add(key[0], key[1], isNeeded)
     const { op, args } = node
@@ -117,6 +124,8 @@ class Walk {
     if (op === '.' || op === '.?') return this.visit(args[0], isNeeded, loops)
     if (op === '!_' || op === '-_') return this.visit(args, isNeeded, loops)
     if (op === 'map') return this.#all(args.flat(), isNeeded, loops)
+    if (op === '&&') for (const side of args) this.visit(side, isNeeded && mustHold, loops, mustHold)
+    if (op === '&&') return
     if (op === '||') return this.#all(args, false, loops)
     if (op !== '?:') return this.#all(args, isNeeded, loops)
     this.visit(args[0], isNeeded, loops)
@@ -143,6 +152,10 @@ class Walk {
   #method([name, receiver, args]: readonly [string, ASTNode, ASTNode[]], isNeeded: boolean, loops: number) {
     const isLoop = MACROS.has(name)
     if (isLoop && loops > 0) throw new Error(`${name} stands within another loop, which may be too slow`)
+    this.#hasLoop ||= isLoop
+    this.#unbounded ??= UNBOUNDED.has(name) ? name : undefined
+    if (this.#hasLoop && this.#unbounded !== undefined)
+      throw new Error(`${this.#unbounded} and a loop stand in the same rule, which may be too slow`)
     if (name === 'matches') linear(args[0])
     this.visit(receiver, isNeeded, loops)
     this.#all(args, isNeeded && !isLoop, loops + (isLoop ? 1 : 0))

@@ -75,6 +75,9 @@ describe('a rule over spans', () => {
     expect(broken('attributes["n"] > 5', {}, { n: text('x') }, { n: int(6) })).toEqual([2])
     expect(broken('!("n" in attributes)', {}, { n: int(1) }, {})).toEqual([0, 2])
     expect(broken('!has(attributes.n) || attributes.n > 5', {}, { n: int(1) }, { n: int(6) })).toEqual([0, 2])
+    // One side of a `&&` that is false is enough for its being false.
+    expect(broken('!(attributes.n == 1 && attributes.m == 1)', { n: int(2) }, { n: int(1) }, {})).toEqual([0])
+    expect(broken('(attributes.m == 1 && attributes.n == 1) == false', { n: int(2) })).toEqual([0])
     // Absent in the one branch, there in the other.
     expect(broken('("n" in attributes) ? attributes["n"] > 5 : true', {}, { n: int(1) })).toEqual([0])
   })
@@ -103,6 +106,8 @@ describe('a rule that cannot work is refused when the config is read', () => {
     ['attributes.a.matches(attributes.b)', 'linear time'],
     ['attributes.a.matches("(?=x)")', 'linear time'],
     ['attributes.a.exists(x, attributes.a.exists(y, x == y))', 'within another loop'],
+    ['attributes.a.split("").all(x, attributes.a.contains(x))', 'split and a loop'],
+    ['bytes(attributes.a).json().all(x, x == 1)', 'json and a loop'],
     ['span.run == ""', 'span has no run'],
   ])('%s', (when, problem) => {
     const parsed = config.safeParse({ rules: [{ name: 'rule', when }] })
