@@ -24,12 +24,13 @@ export function ruleName({ validator, rule }: Judged): string {
 }
 
 /**
- * Says on the span which rules it broke, how many, and the highest severity. What a weir before this one found stays:
- * the same rule counts once.
+ * Says on the span which rules it broke, how many, and the highest severity. What a weir before this one found stays,
+ * behind what this one found (it may as well be its sender's word): the same rule counts once.
  */
 export function annotate(batch: Batch, row: number, findings: readonly Judged[]): void {
-  const rules = earlier(batch, row)
+  const rules = new Map<string, Pick<Finding, 'severity' | 'message'>>()
   for (const judged of findings) rules.set(ruleName(judged), judged)
+  for (const [name, finding] of earlier(batch, row)) if (!rules.has(name)) rules.set(name, finding)
   const broken = [...rules].slice(0, MOST_RULES)
   const highest = Math.max(0, ...Array.from(rules.values(), ({ severity }) => rank(severity)))
   batch.set(row, VIOLATIONS, rules.size)

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { TENANT } from '../../pipeline/admission.ts'
 import { duration } from '../../pipeline/schema.ts'
 import { validators } from './index.ts'
 import { SEVERITIES, type ValidatorFactory } from './validator.ts'
@@ -45,7 +46,7 @@ export const config = z.strictObject({
     .describe('When runs are judged. Times are those of the write-ahead log.'),
   tenants: z
     .record(
-      z.string(),
+      z.string().regex(TENANT, 'must be a tenant id'),
       z.strictObject({
         threshold: threshold.optional().describe('Default: `threshold` of all.'),
         ...blocks(false),

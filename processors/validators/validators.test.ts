@@ -83,6 +83,17 @@ it('counts a rule once that a weir before this one has found, and keeps the high
   expect(first.text(first.attr(0, SEVERITY))).toBe('CRITICAL')
 })
 
+it('says what it found though a sender has filled the lists', () => {
+  const batch = batchOf('default', ['email a 1'])
+  batch.set(
+    0,
+    RULES,
+    Array.from({ length: 40 }, (_, index) => `policy.rule_${index}`),
+  )
+  made(POLICY).process(batch)
+  expect(JSON.parse(batch.text(batch.attr(0, RULES)))).toContain('pii.email')
+})
+
 it('leaves a validator out that is not enabled', () => {
   const batch = batchOf('default', ...SPANS)
   expect(made({ pii: { enabled: false } }).process(batch)).toBeUndefined()
@@ -92,4 +103,5 @@ it('leaves a validator out that is not enabled', () => {
 it('tells apart what is valid config', () => {
   expect(config.safeParse({ pii: { typo: 1 } }).success).toBe(false)
   expect(config.safeParse({ tenants: { a: { unknown: {} } } }).success).toBe(false)
+  expect(config.safeParse({ tenants: { Acme: {} } }).success).toBe(false)
 })
