@@ -70,4 +70,14 @@ describe('the ot member of a tracestate', () => {
       ),
     )
   })
+
+  it('takes linear time, whatever a sender writes', () => {
+    const long = 200_000
+    const started = performance.now()
+    expect(otOf(`ot=${' '.repeat(long)}x`).threshold).toBeUndefined()
+    expect(otOf(`ot=th:8${' '.repeat(long)},a=b`).threshold).toBe(0.5 * RANDOM_RANGE)
+    expect(otOf(`ot=${'th:;'.repeat(long)}`).threshold).toBeUndefined()
+    expect(withThreshold(`ot=${'a;'.repeat(long)}`, 0).length).toBeLessThanOrEqual(3 + 256)
+    expect(performance.now() - started).toBeLessThan(2000)
+  })
 })

@@ -18,14 +18,15 @@ export interface OtState {
 }
 
 const NOTHING: OtState = Object.freeze({ threshold: undefined, randomness: undefined })
-const MEMBER = /(?:^|,)[ \t]*ot=([^,]*?)[ \t]*(?=,|$)/
+/** Linear: what stands behind the value is cut off afterwards. */
+const MEMBER = /(?:^|,)[ \t]*ot=([^,]*)/
 const THRESHOLD = /(?:^|;)th:([0-9a-f]{1,14})(?=;|$)/
 const RANDOMNESS = /(?:^|;)rv:([0-9a-f]{14})(?=;|$)/
 
 /** What the tracestate says of sampling. A threshold that the randomness contradicts is for the caller to judge. */
 export function otOf(traceState: string): OtState {
   if (!traceState.includes('ot=')) return NOTHING
-  const value = MEMBER.exec(traceState)?.[1]
+  const value = MEMBER.exec(traceState)?.[1]?.trimEnd()
   if (value === undefined) return NOTHING
   const th = THRESHOLD.exec(value)?.[1]
   const rv = RANDOMNESS.exec(value)?.[1]
@@ -86,9 +87,16 @@ export function withThreshold(traceState: string, threshold: number | undefined)
   const others = members.filter((member) => !member.startsWith('ot='))
   const parts = mine.split(';').filter((part) => part !== '' && !part.startsWith('th:'))
   if (threshold !== undefined) parts.unshift(`th:${hexOf(threshold)}`)
-  while (parts.join(';').length > MAX_VALUE) parts.pop()
-  if (parts.length === 0) return others.join(',')
-  return [`ot=${parts.join(';')}`, ...others].slice(0, MAX_MEMBERS).join(',')
+  const value = fitting(parts)
+  if (value === '') return others.join(',')
+  return [`ot=${value}`, ...others.slice(0, MAX_MEMBERS - 1)].join(',')
+}
+
+/** As many of the first parts as a value may hold. */
+function fitting(parts: readonly string[]): string {
+  let length = -1
+  const end = parts.findIndex((part) => (length += 1 + part.length) > MAX_VALUE)
+  return (end < 0 ? parts : parts.slice(0, end)).join(';')
 }
 
 function hexOf(threshold: number): string {
