@@ -63,6 +63,8 @@ export class DecisionLog {
   readonly #connector: string
   readonly table: DecisionTable
   #firstBlock: number
+  /** Blocks before `#firstBlock` and from here on may be deleted, once the record says that they are gone. */
+  #keptFrom: number
   /** Of the newest block: what of it counts, and the revision it was written under. */
   #open: { readonly from: number; readonly decided: Decided[] }
   #openBlock: number
@@ -79,6 +81,7 @@ export class DecisionLog {
     this.#connector = connector
     this.table = table
     this.#firstBlock = scoutData(term.record())?.firstBlock ?? 0
+    this.#keptFrom = this.#firstBlock
     this.#open = { from: open.from, decided: open.decided }
     this.#openBlock = open.block
   }
@@ -135,6 +138,7 @@ export class DecisionLog {
       position,
       data: { v: 1, ...data, count: this.table.end, firstBlock: this.#firstBlock } satisfies ScoutData,
     })
+    await this.#deleteOld()
   }
 
   /** Another holder's hand on the block ends this term: what it wrote may be what counts. */
@@ -142,7 +146,12 @@ export class DecisionLog {
     const { state } = this.#term
     const key = blockKey(this.#connector, this.#term.record(), block)
     const value = encodeBlock(content)
-    const present = this.#written?.block === block ? this.#written.revision : (await state.get(key))?.revision
+    let present = this.#written?.revision
+    if (this.#written?.block !== block) {
+      present = (await state.get(key))?.revision
+      // Whose is it? Who lost the lease finds out here, and who had it before can no longer make its own count.
+      await this.#term.save({})
+    }
     const revision =
       present === undefined ? await state.create(key, value) : await state.update(key, value, present)
     if (revision === undefined)
@@ -150,16 +159,19 @@ export class DecisionLog {
     this.#written = { block, revision }
   }
 
-  /** Deletes blocks that neither a cursor at `passed` nor a late span there can ask for; `keep` blocks stay before it. */
+  /**
+   * Gives up blocks that neither a cursor at `passed` nor a late span there can ask for; `keep` blocks stay before it.
+   * They are deleted when the next save has said so: who finds one missing before would not know why.
+   */
   async trim(passed: number, keep: number): Promise<void> {
     if (!Number.isFinite(passed)) return
-    const { state } = this.#term
-    const record = this.#term.record()
-    const needed = await blockFor(state, this.#connector, record, passed)
-    const until = needed - keep
-    for (let block = this.#firstBlock; block < until; block++) {
-      await state.delete(blockKey(this.#connector, record, block))
+    const needed = await blockFor(this.#term.state, this.#connector, this.#term.record(), passed)
+    this.#firstBlock = Math.max(this.#firstBlock, needed - keep)
+  }
+
+  async #deleteOld(): Promise<void> {
+    for (; this.#keptFrom < this.#firstBlock; this.#keptFrom++) {
+      await this.#term.state.delete(blockKey(this.#connector, this.#term.record(), this.#keptFrom))
     }
-    this.#firstBlock = Math.max(this.#firstBlock, until)
   }
 }

@@ -132,7 +132,10 @@ export class DecisionView {
     }
   }
 
+  /** Changes that were under way may be older than what was read meanwhile. */
   #saw(record: CursorRecord): void {
+    const known = this.#record
+    if (known?.epoch === record.epoch && record.position < known.position) return
     this.#record = record
     this.#wake()
   }

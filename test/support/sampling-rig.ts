@@ -130,7 +130,7 @@ export class SamplingRig {
     const term: FollowerTerm = {
       record,
       save: async (change) => {
-        if (diesOnSave) throw new Error('dead')
+        if (diesOnSave && change.data !== undefined) throw new Error('dead')
         const value = encodeCursor({ ...record(), ...change })
         const revision = await this.state.update(key, value, entry!.revision)
         if (revision === undefined) throw new Error('another scout saved')
