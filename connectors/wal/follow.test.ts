@@ -10,6 +10,7 @@ import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import { ByteGate } from '../../pipeline/intake.ts'
 import { Pressure } from '../../pipeline/pressure.ts'
 import { EmbeddedState } from '../../pipeline/state/embedded.ts'
+import { registerCursor } from '../../pipeline/wal/cursor-store.ts'
 import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
 import { NO_USAGE } from '../../pipeline/usage/usage.ts'
 import { config } from './config.ts'
@@ -53,7 +54,7 @@ async function place() {
     ends.push(async () => connector.stop?.(AbortSignal.timeout(5000)))
     return connector
   }
-  return { side }
+  return { side, state }
 }
 
 /** Notes the names of the spans; saves when told to. */
@@ -156,6 +157,18 @@ describe('a follower of the WAL', () => {
     await expect.poll(() => notes.quietMs, { timeout: 5000 }).toBeGreaterThan(before)
     expect(notes.quietAt).toBe(1)
     expect(notes.quietMs).toBeLessThanOrEqual(Date.now())
+  })
+
+  it('knows what its pipeline has passed, whatever an exporter that is gone from the config has not', async () => {
+    const { side, state } = await place()
+    const store = await side('store')
+    const notes = new Notes()
+    await registerCursor(state, 'wal', 'traces/store/gone', 1, Date.now())
+    await registerCursor(state, 'wal', 'traces/store/out', 7, Date.now())
+    await store.register(['traces/store/out'], [follower(notes)])
+    store.follow?.(follower(notes))
+    await expect.poll(() => notes.began.length, { timeout: 5000 }).toBeGreaterThan(0)
+    expect(await notes.term?.passed()).toBe(7)
   })
 
   it('is driven by one daemon; another takes over when that one stops', async () => {

@@ -2,6 +2,7 @@ import { faultOf, messageOf } from '../fault.ts'
 import type { Follower, FollowedBatch } from '../follower.ts'
 import { sleep } from '../sleep.ts'
 import { newEpoch } from './cursor-record.ts'
+import { CursorSightings } from './cursor-seen.ts'
 import { HeldCursor, listCursors } from './cursor-store.ts'
 import { DEDUPE_DEFAULTS } from './dedupe.ts'
 import { rebuildWindow } from './dedupe-rebuild.ts'
@@ -123,14 +124,19 @@ export class LogFollower {
     }
   }
 
+  /** A cursor that no daemon has in its config any more holds up nobody. */
   async #passed(): Promise<number> {
-    const { state, connector } = this.#options
-    const { pipeline, cursor } = this.#follower
-    const records = (await listCursors(state, connector)).map(({ record }) => record)
-    const positions = records
-      .filter((record) => record.cursor !== cursor && record.cursor.startsWith(`${pipeline}/`))
-      .map((record) => record.position)
-    return Math.min(...positions)
+    const { state, connector, clock } = this.#options
+    const { pipeline, cursor, behind } = this.#follower
+    const sightings = new CursorSightings(state, connector, clock)
+    let least = Infinity
+    for (const { record } of await listCursors(state, connector)) {
+      if (record.cursor === cursor || !record.cursor.startsWith(`${pipeline}/`)) continue
+      const mine = behind.includes(record.cursor)
+      if (!mine && !sightings.isWanted(await sightings.lastSeen(record.cursor))) continue
+      least = Math.min(least, record.position)
+    }
+    return least
   }
 
   async #follow(source: RangeSource, reading: AbortSignal): Promise<void> {
