@@ -10,9 +10,9 @@ const SEQ = keyId('toon.seq')
 const RUN_STATUS = keyId('agent.run.status')
 const ERROR = SEVERITIES.indexOf('ERROR')
 
-/** The verdict of a validator over a whole run. */
+/** The verdict of a validator over a whole run: of that name, as spans of others may be, and with a violation. */
 export function isVerdict(batch: Batch, row: number): boolean {
-  return batch.name(row).startsWith('validate ')
+  return batch.name(row).startsWith('validate ') && severityOf(batch, row) >= 0
 }
 
 /** Index into SEVERITIES of what validators found on the span, or say by it; −1: nothing. */
@@ -23,8 +23,7 @@ export function severityOf(batch: Batch, row: number): number {
     return index < 0 ? ERROR : index
   }
   const count = batch.attr(row, VIOLATIONS)
-  if (count !== NONE && batch.number(count) > 0) return ERROR
-  return isVerdict(batch, row) ? ERROR : -1
+  return count !== NONE && batch.number(count) > 0 ? ERROR : -1
 }
 
 /** An event of a run that has a known end. */
