@@ -93,7 +93,10 @@ function memoryOfASummary(): void {
   const before = process.memoryUsage().heapUsed
   for (let n = 0; n < count; n++) {
     const key = randomFillSync(Buffer.alloc(16)).toString('utf16le') as Summary['key']
-    const summary = new Summary(key, n, 1.79e12 + n + 0.5, n, Math.random() * 2 ** 52)
+    const summary = new Summary(key, n, 1.79e12 + n + 0.5, n, {
+      randomness: Math.random() * 2 ** 52,
+      before: 1,
+    })
     summary.spans = 16
     summary.bytes = 16_000
     summary.startMs = 1.79e12 + 0.25

@@ -3,7 +3,7 @@ import type { Judgement } from './policy.ts'
 
 /** What becomes of a trace. */
 export interface Decision {
-  /** Spans that each kept one stands for. */
+  /** Spans that each kept one stands for: of those that arrived; where it is consistent and not 1, of all that there were. */
   readonly weight: number
   /** Share of its spans that is kept: 1 whole, 0 none. */
   readonly share: number
@@ -11,15 +11,20 @@ export interface Decision {
   readonly isConsistent: boolean
 }
 
-/** `thin`: share of the spans that are kept of traces that are not. */
-export function decisionOf({ kept, chance, isConsistent, dropped }: Judgement, thin: number): Decision {
+/** `thin`: share of the spans that are kept of traces that are not; `before`: the chance with which the trace came here. */
+export function decisionOf(
+  { kept, chance, isConsistent: isIds, dropped }: Judgement,
+  thin: number,
+  before: number,
+): Decision {
   if (dropped || (!kept && thin === 0)) return { weight: 0, share: 0, isConsistent: false }
   // However it comes in, a span of such a trace has this chance: so the sums come out right.
   const included = chance + (1 - chance) * thin
+  const isConsistent = kept && isIds && (thin === 0 || chance === 1)
   return {
-    weight: 1 / included,
+    weight: 1 / (isConsistent && chance < 1 ? chance * before : included),
     share: kept ? 1 : thin,
-    isConsistent: kept && isConsistent && (thin === 0 || chance === 1),
+    isConsistent,
   }
 }
 

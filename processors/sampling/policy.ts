@@ -170,7 +170,8 @@ export class Workshop {
     const chance = probabilityOf(threshold)
     return (summary) => ({
       kept: randomnessFor(summary, salt) >= threshold,
-      chance,
+      // Who came here has passed a threshold of the same randomness already.
+      chance: salt === '' ? Math.min(1, chance / summary.before) : chance,
       source: salt === '' ? '' : `salt ${salt}`,
     })
   }

@@ -2,7 +2,7 @@ import { COSTS, TOKENS } from '../../pipeline/batch/facts.ts'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { FollowedBatch, FollowerTerm, LogWorker } from '../../pipeline/follower.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
-import { otOf, randomnessOf } from '../../pipeline/sampling/trace-state.ts'
+import { otOf, probabilityOf, randomnessOf } from '../../pipeline/sampling/trace-state.ts'
 import { DecisionLog, scoutData } from './decision-log.ts'
 import { BLOCK, decisionOf } from './decision.ts'
 import type { HeadSampler } from './head.ts'
@@ -163,8 +163,10 @@ export class Scout implements LogWorker {
       metrics.late(decided.share === 1, severityOf(batch, row) >= 0)
       return undefined
     }
-    const randomness = otOf(batch.traceState(row)).randomness ?? randomnessOf(id) ?? 0
-    const summary = new Summary(key, seq, this.#clockMs, this.#order++, randomness)
+    const ot = otOf(batch.traceState(row))
+    const randomness = ot.randomness ?? randomnessOf(id) ?? 0
+    const before = probabilityOf(ot.threshold ?? 0)
+    const summary = new Summary(key, seq, this.#clockMs, this.#order++, { randomness, before })
     this.#pending.set(key, summary)
     this.#agenda.add(summary, this.#clockMs + waitMs)
     metrics.began()
@@ -185,7 +187,7 @@ export class Scout implements LogWorker {
     const judgement = judge(policies, summary, atMs)
     summary.isJudged = true
     this.#pending.delete(summary.key)
-    this.#decisions.add(summary.key, decisionOf(judgement, thin))
+    this.#decisions.add(summary.key, decisionOf(judgement, thin, summary.before))
     metrics.judged(judgement, summary.spans)
   }
 

@@ -12,6 +12,8 @@ export class Summary {
   readonly order: number
   /** Upper 52 bits of the trace's randomness. */
   readonly randomness: number
+  /** Chance that samplers before gave the trace, by the same randomness. */
+  readonly before: number
   spans = 0
   bytes = 0
   /** First start and last end that spans state, Unix ms with fractions. */
@@ -29,12 +31,19 @@ export class Summary {
   endedMs = -1
   isJudged = false
 
-  constructor(key: TraceKey, firstSeq: number, firstMs: number, order: number, randomness: number) {
+  constructor(
+    key: TraceKey,
+    firstSeq: number,
+    firstMs: number,
+    order: number,
+    { randomness, before: earlier }: { readonly randomness: number; readonly before: number },
+  ) {
     this.key = key
     this.firstSeq = firstSeq
     this.firstMs = firstMs
     this.order = order
     this.randomness = randomness
+    this.before = earlier
   }
 }
 
@@ -46,11 +55,22 @@ interface Due {
   readonly dueMs: number
 }
 
-/** Traces by the time when they are to be judged; equal times in the order of first spans. A binary heap. */
+const FIRST_ROOM = 1024
+
+/**
+ * Traces by the time when they are to be judged; equal times in the order of first spans. A binary heap. Traces that
+ * were judged before their time leave when it has grown to twice what it was.
+ */
 export class Agenda {
-  readonly #heap: Due[] = []
+  #heap: Due[] = []
+  #room = FIRST_ROOM
+
+  get size(): number {
+    return this.#heap.length
+  }
 
   add(summary: Summary, dueMs: number): void {
+    if (this.#heap.length >= this.#room) this.#tidy()
     const heap = this.#heap
     let at = heap.push({ summary, dueMs }) - 1
     while (at > 0) {
@@ -72,6 +92,13 @@ export class Agenda {
       this.#sink()
     }
     return first
+  }
+
+  /** What is sorted is a heap. */
+  #tidy(): void {
+    const open = this.#heap.filter(({ summary }) => !summary.isJudged)
+    this.#heap = open.sort((a, b) => (before(a, b) ? -1 : 1))
+    this.#room = Math.max(FIRST_ROOM, 2 * open.length)
   }
 
   #sink(): void {

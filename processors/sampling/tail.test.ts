@@ -300,6 +300,11 @@ describe('runs and violations', () => {
     expect(await rig.meter.render()).toContain('late_violations{processor="sampling"} 1')
   })
 
+  it('takes a span for a verdict by what validators write on it, not by its name', async () => {
+    const own: TestSpan = { trace: 1, name: 'validate cart' }
+    expect(await keptBy(settings, one(own, verdict(2)))).toEqual([2])
+  })
+
   it('keeps a violation against a drop', async () => {
     const drop = {
       name: 'd',
@@ -347,6 +352,24 @@ describe('weights', () => {
     const kept = await rig.kept(many)
     expect(new Set(kept.values())).toEqual(new Set([4]))
     expect(Math.abs(kept.size * 4 - 6000)).toBeLessThan(5 * Math.sqrt(6000 * 3))
+  })
+
+  it('add up where head sampling came before it, though both use the randomness of the trace', async () => {
+    const rig = await SamplingRig.open({ ...WAIT, sampling_percentage: 50, audit: {} })
+    const scout = await rig.scout()
+    for (const each of many) await scout.read(each)
+    await scout.quiet(many.length, 1e12)
+    const kept = await rig.kept(many)
+    const sum = [...kept.values()].reduce((total, weight) => total + weight, 0)
+    expect(Math.abs(sum - 6000)).toBeLessThan(800)
+    const shares = await SamplingRig.open({
+      ...only({ type: 'probabilistic', probabilistic: { sampling_percentage: 25 } }),
+      sampling_percentage: 50,
+    })
+    const other = await shares.scout()
+    for (const each of many) await other.read(each)
+    await other.quiet(many.length, 1e12)
+    expect(new Set((await shares.kept(many)).values())).toEqual(new Set([4]))
   })
 
   it('of the audit preset too: whole traces, single spans of others, and everything that failed', async () => {
