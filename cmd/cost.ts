@@ -65,7 +65,7 @@ const BUCKETS: readonly (readonly [title: string, sql: string])[] = [
 const MEASURES = [
   `${CALLS} AS calls`,
   ...BUCKETS.map(([title, sql]) => `${sql} AS \`${title}\``),
-  `CAST(sum(toDecimal128(CostUsd, 12) * toDecimal128(SampleRate, 6)), 'Decimal(38, 12)') AS usd`,
+  `CAST(sum(toDecimal256(CostUsd, 12) * toDecimal256(SampleRate, 6)), 'Decimal(76, 12)') AS usd`,
   "toUInt64(round(sumIf(SampleRate, CostStatus = 'unpriced'))) AS unpriced",
   "arrayStringConcat(arraySort(groupUniqArrayIf(5)(CostReason, CostStatus = 'unpriced')), ', ') AS reasons",
 ].join(', ')

@@ -15,11 +15,15 @@ const SINCE = 'Timestamp >= now() - toIntervalDay({days:UInt32})'
 const MS = 'Duration / 1e6'
 const CALLS = 'toUInt64(round(sum(SampleRate)))'
 const WEIGHT = 'toUInt64(greatest(1, round(SampleRate)))'
+/** All that a model read, and all that it wrote: the columns are disjoint. */
+const READ =
+  'toUInt64(InputTokens) + CacheReadTokens + CacheWriteTokens + CacheWrite1hTokens + AudioInputTokens + ImageInputTokens'
+const WRITTEN = 'toUInt64(OutputTokens) + ReasoningTokens + AudioOutputTokens + ImageOutputTokens'
 /** Exact to the last decimal where nothing was sampled. */
 const USD = weighted('CostUsd')
 
 function weighted(cost: string): string {
-  return `CAST(sum(toDecimal128(${cost}, 12) * toDecimal128(SampleRate, 6)), 'Decimal(38, 12)')`
+  return `CAST(sum(toDecimal256(${cost}, 12) * toDecimal256(SampleRate, 6)), 'Decimal(76, 12)')`
 }
 
 function sum(tokens: string): string {
@@ -39,7 +43,7 @@ export const NAMED_QUERIES: readonly NamedQuery[] = [
     '01-spend-by-model-and-day',
     'What does each model cost per day?',
     `SELECT toDate(Timestamp) AS Day, Provider, PriceModel, ${USD} AS Usd, ${CALLS} AS Calls,
-  ${sum('InputTokens + CacheReadTokens + CacheWriteTokens')} AS TokensIn, ${sum('OutputTokens')} AS TokensOut
+  ${sum(READ)} AS TokensIn, ${sum(WRITTEN)} AS TokensOut
 FROM otel_traces WHERE ${LLM} AND ${SINCE}
 GROUP BY Day, Provider, PriceModel ORDER BY Day, Usd DESC`,
     30,
@@ -54,7 +58,7 @@ FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY UserId ORDER BY Usd DESC LIM
   named(
     '03-cache-hits',
     'How much input comes from the cache?',
-    `SELECT PriceModel, ${sum('CacheReadTokens')} AS Cached, ${sum('InputTokens + CacheReadTokens + CacheWriteTokens')} AS Input,
+    `SELECT PriceModel, ${sum('CacheReadTokens')} AS Cached, ${sum(READ)} AS Input,
   round(Cached / nullIf(Input, 0), 3) AS HitRatio, ${weighted('CostCacheReadUsd')} AS CacheReadUsd
 FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY PriceModel ORDER BY Cached DESC`,
     30,
@@ -71,7 +75,7 @@ FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY Hour, PriceModel ORDER BY Ho
     '05-first-token-and-speed',
     'Time to first token and tokens per second, streaming calls only',
     `SELECT PriceModel, ${CALLS} AS Calls, round(quantileTDigestWeighted(0.95)(TimeToFirstTokenMs, ${WEIGHT})) AS FirstTokenP95Ms,
-  round(quantileTDigestWeighted(0.5)(OutputTokens / ((${MS} - TimeToFirstTokenMs) / 1000), ${WEIGHT}), 1) AS TokensPerSecond
+  round(quantileTDigestWeighted(0.5)((${WRITTEN}) / ((${MS} - TimeToFirstTokenMs) / 1000), ${WEIGHT}), 1) AS TokensPerSecond
 FROM otel_traces WHERE TimeToFirstTokenMs > 0 AND ${MS} > TimeToFirstTokenMs AND ${SINCE}
 GROUP BY PriceModel ORDER BY Calls DESC`,
     1,
@@ -91,7 +95,7 @@ GROUP BY Agent ORDER BY AvgUsd DESC`,
     '07-dearest-traces',
     'Which traces cost most, and do they loop?',
     `SELECT TenantId, TraceId, sum(CostUsd) AS Usd, countIf(${LLM}) AS Calls, countIf(Operation = 'execute_tool') AS Tools,
-  max(InputTokens + CacheReadTokens) AS LargestContext
+  max(${READ}) AS LargestContext
 FROM otel_traces WHERE ${SINCE} GROUP BY TenantId, TraceId ORDER BY Usd DESC LIMIT 20`,
     1,
   ),
@@ -127,8 +131,8 @@ HAVING Unpriced > 0 OR Differ > 0 ORDER BY Calls DESC`,
     '11-week-over-week',
     'Why did spend change since last week: volume, tokens per call, or price?',
     `WITH w AS (SELECT PriceModel, toMonday(Timestamp) AS Week, ${CALLS} AS Calls,
-    ${sum('InputTokens + CacheReadTokens + CacheWriteTokens + OutputTokens')} / Calls AS PerCall,
-    toFloat64(${USD}) / nullIf(${sum('InputTokens + CacheReadTokens + CacheWriteTokens + OutputTokens')}, 0) AS PerToken
+    ${sum(`${READ} + ${WRITTEN}`)} / Calls AS PerCall,
+    toFloat64(${USD}) / nullIf(${sum(`${READ} + ${WRITTEN}`)}, 0) AS PerToken
   FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY PriceModel, Week)
 SELECT a.PriceModel AS PriceModel, a.Week AS Week,
   round(a.Calls * a.PerCall * a.PerToken - b.Calls * b.PerCall * b.PerToken, 4) AS ChangeUsd,
@@ -146,7 +150,7 @@ ORDER BY abs(ChangeUsd) DESC`,
   coalesce(nullIf(SpanAttributes['gen_ai.prompt.version'], ''), SpanAttributes['langfuse.prompt.version']) AS Version,
   ${CALLS} AS Calls, round(sum(toFloat64(CostUsd) * SampleRate) / sum(SampleRate), 6) AS AvgUsd,
   round(quantileTDigestWeighted(0.95)(${MS}, ${WEIGHT})) AS P95Ms,
-  round(sumIf(SampleRate, StatusCode = 'Error') / sum(SampleRate), 4) AS ErrorRate, round(sum(OutputTokens * SampleRate) / sum(SampleRate)) AS AvgTokensOut
+  round(sumIf(SampleRate, StatusCode = 'Error') / sum(SampleRate), 4) AS ErrorRate, round(sum((${WRITTEN}) * SampleRate) / sum(SampleRate)) AS AvgTokensOut
 FROM otel_traces WHERE ${LLM} AND Prompt != '' AND ${SINCE}
 GROUP BY Prompt, Version ORDER BY Prompt, Version`,
     14,
