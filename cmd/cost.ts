@@ -64,6 +64,7 @@ const BUCKETS: readonly (readonly [title: string, sql: string])[] = [
 
 const MEASURES = [
   `${CALLS} AS calls`,
+  'count() AS stored',
   ...BUCKETS.map(([title, sql]) => `${sql} AS \`${title}\``),
   `CAST(sum(toDecimal256(CostUsd, 12) * toDecimal256(SampleRate, 6)), 'Decimal(76, 12)') AS usd`,
   "toUInt64(round(sumIf(SampleRate, CostStatus = 'unpriced'))) AS unpriced",
@@ -159,13 +160,17 @@ function report(by: readonly string[], lines: readonly Line[], total: Line): str
       by.map((word) => cellOf(line[`by ${word}`]) || '(none)'),
     ),
   )
-  return table(columns, [
+  const text = table(columns, [
     ...body,
     row(
       total,
       by.map((_, index) => (index === 0 ? 'total' : '')),
     ),
   ])
+  const stored = count(total['stored'])
+  return stored === count(total['calls'])
+    ? text
+    : `${text}estimated from ${stored} stored calls: traces were sampled\n`
 }
 
 /** 1234567 → 1,234,567. */

@@ -106,6 +106,9 @@ describe('weir query', () => {
     expect(Number(daily[0]?.['usd']) / claimed).toBeCloseTo(1, 9)
     const { out } = await api.verb(cost, ['--since', '2d', '--by', 'tenant', '--json'])
     const { lines } = JSON.parse(out) as { lines: Record<string, unknown>[] }
+    expect(lines.find((line) => line['tenant'] === 'old')?.['stored']).toBe('2')
+    expect((await api.verb(cost, ['--since', '2d'])).out).toContain('estimated from 5 stored calls')
+    expect((await api.verb(cost, ['--since', '24h'])).out).not.toContain('estimated')
     expect(Number(lines.find((line) => line['tenant'] === 'old')?.['usd']) / claimed).toBeCloseTo(1, 9)
   })
 

@@ -13,7 +13,8 @@ export const verb: Verb = {
 
 Calls that started in [from, to) are priced again by the daemon's cost processor: its price table, its overrides. The
 cost columns of those that come out differently are rewritten; a second run changes nothing. One that was interrupted is
-finished by the same command. Needs the admin role.
+finished by the same command. Needs the admin role. Figures are those of the stored calls; where traces were sampled,
+\`weir cost\` estimates what there was.
 
   --from T, --to T   a UTC day (2026-08-01) or an instant (2026-08-01T12:00:00Z); --to is not included
   --tenant ID        only this tenant's calls
