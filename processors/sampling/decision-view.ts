@@ -76,6 +76,11 @@ export class DecisionView {
     }
     let block = Math.max(0, this.#next - 1)
     while (block > 0 && (this.#froms.get(block) ?? -1) >= seq) block--
+    // After a lost lease a cursor may go back to what is not in the table any more.
+    if (this.#next > 0 && !this.#froms.has(block) && block >= (scoutData(record)?.firstBlock ?? 0)) {
+      await this.#begin(record, seq)
+      return this.#load(seq)
+    }
     const [table, keys] = [this.#table, this.#keys]
     const from = (block - this.#options.remembered) * BLOCK
     return {

@@ -427,5 +427,12 @@ describe('memory of decisions', () => {
         each.spans.filter((_, row) => batch.isLive(row)).map(({ trace }) => trace)
       expect(live(mine), `message ${each.seq}`).toEqual(live(theirs))
     }
+    // As after its lease was lost and came back: what was frozen is asked for again.
+    for (const each of log.slice(0, 2)) {
+      const [mine, theirs] = [batchOf(each), batchOf(each)]
+      await far.process(mine)
+      await (await rig.cursor()).process(theirs)
+      expect(mine.live, `message ${each.seq} again`).toBe(theirs.live)
+    }
   })
 })
