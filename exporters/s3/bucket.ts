@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
-import { Agent as HttpAgent } from 'node:http'
-import { Agent as HttpsAgent } from 'node:https'
 import type { SecureContextOptions } from 'node:tls'
 import type { PutObjectCommandInput, S3Client, S3ClientConfig } from '@aws-sdk/client-s3'
-import { clientContextOptions, type ClientTls } from '../../pipeline/net/client-tls.ts'
+import { awsClientOptions } from '../../pipeline/net/aws-client.ts'
+import { clientContextOptions } from '../../pipeline/net/client-tls.ts'
 import type { Config, Uploader } from './config.ts'
 
 type Sdk = Awaited<ReturnType<typeof loadSdk>>
@@ -18,8 +17,6 @@ async function loadSdk() {
 /** Bodies above it go up in parts of this size. S3 takes at most 10,000 parts, of 5 MiB or more. */
 export const PART_BYTES = 8 * 1024 * 1024
 const PARTS_AT_ONCE = 2
-const MAX_SOCKETS = 16
-const CONNECT_MS = 5000
 
 export interface Put {
   readonly key: string
@@ -102,39 +99,12 @@ function inputOf(
   }
 }
 
-function clientConfig(
-  { s3uploader: u, timeout, tls }: Config,
-  context: SecureContextOptions,
-): S3ClientConfig {
+function clientConfig({ s3uploader, timeout, tls }: Config, context: SecureContextOptions): S3ClientConfig {
   return {
-    region: u.region,
-    forcePathStyle: u.s3_force_path_style,
+    ...awsClientOptions(s3uploader, timeout, tls, context),
+    forcePathStyle: s3uploader.s3_force_path_style,
     // The default adds trailers to every request that many compatible stores refuse; ours has a SHA-256 of its own.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    maxAttempts: u.retry_mode === 'nop' ? 1 : u.retry_max_attempts,
-    retryMode: u.retry_mode === 'adaptive' ? 'adaptive' : 'standard',
-    requestHandler: {
-      connectionTimeout: Math.min(CONNECT_MS, timeout),
-      requestTimeout: timeout,
-      throwOnRequestTimeout: true,
-      httpAgent: new HttpAgent({ keepAlive: true, maxSockets: MAX_SOCKETS }),
-      httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: MAX_SOCKETS, ...context, ...nameCheck(tls) }),
-    },
-    ...(u.endpoint !== undefined && { endpoint: u.endpoint }),
-    ...(u.access_key_id !== undefined && {
-      credentials: {
-        accessKeyId: u.access_key_id,
-        secretAccessKey: u.secret_access_key?.reveal() ?? '',
-        ...(u.session_token !== undefined && { sessionToken: u.session_token.reveal() }),
-      },
-    }),
-  }
-}
-
-function nameCheck(tls: ClientTls | undefined): { rejectUnauthorized?: false; servername?: string } {
-  return {
-    ...(tls?.insecure_skip_verify === true && { rejectUnauthorized: false }),
-    ...(tls?.server_name_override !== undefined && { servername: tls.server_name_override }),
   }
 }

@@ -1,7 +1,8 @@
 import { z } from 'zod'
+import { awsCredentials, awsRetries, hasBothKeys } from '../../pipeline/net/aws-client.ts'
 import { clientTls } from '../../pipeline/net/client-tls.ts'
 import { canZstd } from '../../pipeline/net/compress.ts'
-import { byteSize, duration, secret } from '../../pipeline/schema.ts'
+import { byteSize, duration } from '../../pipeline/schema.ts'
 import { isTimeFormat } from './time-format.ts'
 
 const STORAGE_CLASSES = [
@@ -61,15 +62,7 @@ const uploader = z
       .boolean()
       .default(false)
       .describe('The bucket in the path instead of the host name, as most compatible stores want it.'),
-    access_key_id: z
-      .string()
-      .min(1)
-      .optional()
-      .describe(
-        'Left out: environment, shared files, web identity, container or instance role, as in every AWS SDK.',
-      ),
-    secret_access_key: secret().optional().describe('Of `access_key_id`.'),
-    session_token: secret().optional().describe('Of temporary credentials.'),
+    ...awsCredentials,
     storage_class: z
       .enum(STORAGE_CLASSES)
       .default('STANDARD')
@@ -84,18 +77,9 @@ const uploader = z
       .enum(['none', 'gzip', 'zstd'])
       .default('gzip')
       .describe('Of each object; in Parquet of its pages. zstd needs Node.js 22.15.'),
-    retry_mode: z
-      .enum(['standard', 'adaptive', 'nop'])
-      .default('standard')
-      .describe('How the SDK repeats a request; `nop`: it does not. The WAL repeats without end.'),
-    retry_max_attempts: z
-      .int()
-      .min(1)
-      .max(20)
-      .default(3)
-      .describe('Attempts of the SDK, the first included.'),
+    ...awsRetries,
   })
-  .refine((c) => (c.access_key_id === undefined) === (c.secret_access_key === undefined), {
+  .refine(hasBothKeys, {
     path: ['access_key_id'],
     message: 'access_key_id and secret_access_key are set together',
   })
