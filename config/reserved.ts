@@ -11,7 +11,7 @@ const RESERVED: Readonly<Record<Kind, readonly (readonly [type: string, ...alias
     ['sampling', 'tail_sampling', 'probabilistic_sampler'],
     ['artifacts'],
   ],
-  exporter: [['cloudwatch', 'awscloudwatchlogs']],
+  exporter: [],
   connector: [],
   extension: [],
 }

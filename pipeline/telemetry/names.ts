@@ -193,6 +193,7 @@ export const METRICS = {
   weir_file_rotations: counter('Files that were put aside.', '{file}', EXPORTER),
   weir_s3_objects: counter('Objects written, manifests left out.', '{object}', EXPORTER),
   weir_s3_bytes: counter('Bytes of the objects written.', 'By', EXPORTER),
+  weir_cloudwatch_bytes: counter('Bytes of log events that were taken, as AWS bills them.', 'By', EXPORTER),
   weir_redactions: counter('Values masked.', '{value}', ['type']),
   weir_violations: counter('Rules that a span broke.', '{violation}', ['validator', 'severity']),
   weir_validated_runs: counter('Runs judged after their end, by outcome.', '{run}', ['outcome']),

@@ -1,0 +1,130 @@
+import type { RejectedLogEventsInfo } from '@aws-sdk/client-cloudwatch-logs'
+import type { Batch } from '../../pipeline/batch/batch.ts'
+import type { Batching, Delivery, DeliveryOutcome, Exporter } from '../../pipeline/component.ts'
+import type { Outcome } from '../../pipeline/consumer.ts'
+import { DeliveryProgress } from '../../pipeline/delivery-progress.ts'
+import type { Context } from '../../pipeline/factory.ts'
+import { faultOf, retry } from '../../pipeline/fault.ts'
+import { isRefusal, saidBy, unavailable } from './answer.ts'
+import type { Config } from './config.ts'
+import { Logs } from './logs.ts'
+import { Names } from './names.ts'
+import { planOf, rejection, type PutRequest, type Rejected } from './requests.ts'
+
+/** Requests of one delivery under way at once. */
+const AT_ONCE = 4
+
+/** One log event per span. AWS knows no repeat: what was in flight at an uncertain end may be there twice. */
+export class CloudWatchExporter implements Exporter {
+  readonly batching: Batching
+  readonly #config: Config
+  readonly #context: Context
+  readonly #names: Names
+  readonly #progress = new DeliveryProgress<readonly Rejected[]>()
+  #logs: Logs | undefined
+
+  constructor(config: Config, context: Context) {
+    this.#config = config
+    this.#context = context
+    this.#names = new Names(config.log_group_name, config.log_stream_name, config.max_streams)
+    const { max_spans: maxSpans, max_bytes: maxBytes, max_wait: maxWaitMs } = config.batch
+    this.batching = { maxSpans, maxBytes, maxWaitMs }
+  }
+
+  async start(): Promise<void> {
+    this.#logs ??= await Logs.open(this.#config)
+  }
+
+  stop(): Promise<void> {
+    this.#logs?.close()
+    this.#logs = undefined
+    return Promise.resolve()
+  }
+
+  async probe(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#opened().probe(signal)
+    } catch (error) {
+      throw faultOf(error) ?? unavailable(this.#context.id, error)
+    }
+  }
+
+  async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
+    const { requests, rejected } = planOf([batch], this.#names, this.#config.emf)
+    const done = new Map<number, readonly Rejected[]>()
+    await this.#sendAll(requests, done, signal)
+    return { rejected: [...rejected, ...Array.from(done.values()).flat()].map((each) => each.rejection) }
+  }
+
+  async deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
+    const { requests, rejected } = planOf(delivery.batches, this.#names, this.#config.emf)
+    const done = this.#progress.of(delivery, requests.length)
+    await this.#sendAll(requests, done, signal)
+    this.#progress.finish(delivery)
+    return { rejected: [...rejected, ...Array.from(done.values()).flat()] }
+  }
+
+  /** Throws the first failure, once no request is under way any more. */
+  async #sendAll(
+    requests: readonly PutRequest[],
+    done: Map<number, readonly Rejected[]>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const todo = Array.from(requests.entries()).filter(([place]) => !done.has(place))
+    let failure: { readonly error: unknown } | undefined
+    const work = async (): Promise<void> => {
+      for (let next = todo.shift(); next !== undefined && failure === undefined; next = todo.shift()) {
+        const [place, request] = next
+        try {
+          done.set(place, await this.#send(request, signal))
+        } catch (error) {
+          failure ??= { error }
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
+    if (failure !== undefined) throw failure.error
+  }
+
+  /** What AWS refuses as a whole is sent in halves, down to the event that it refuses. */
+  async #send({ place, entries }: PutRequest, signal: AbortSignal): Promise<Rejected[]> {
+    signal.throwIfAborted()
+    try {
+      const info = await this.#opened().put({ place, entries }, signal)
+      const rejected: Rejected[] = []
+      let bytes = 0
+      for (const [index, entry] of entries.entries()) {
+        const reason = reasonOf(info, index)
+        if (reason === undefined) bytes += entry.bytes
+        else rejected.push(rejection(entry, `${this.#context.id}: ${reason}`))
+      }
+      this.#context.meter.counter('weir_cloudwatch_bytes').add(bytes, { exporter: this.#context.id })
+      return rejected
+    } catch (error) {
+      if (!isRefusal(error)) throw faultOf(error) ?? unavailable(this.#context.id, error, place)
+      const [only] = entries
+      if (entries.length === 1 && only !== undefined) {
+        return [rejection(only, `${this.#context.id}: ${saidBy(error)}`)]
+      }
+      const half = entries.length >> 1
+      const first = await this.#send({ place, entries: entries.slice(0, half) }, signal)
+      return [...first, ...(await this.#send({ place, entries: entries.slice(half) }, signal))]
+    }
+  }
+
+  #opened(): Logs {
+    if (this.#logs === undefined) throw retry('EXPORT_UNAVAILABLE', `${this.#context.id}: not started`)
+    return this.#logs
+  }
+}
+
+/** Why AWS left out the event at that place of a request; ends are exclusive, the start is inclusive. */
+function reasonOf(info: RejectedLogEventsInfo, index: number): string | undefined {
+  if (index < (info.tooOldLogEventEndIndex ?? 0))
+    return 'the span began more than 14 days ago, which CloudWatch takes no more'
+  if (index < (info.expiredLogEventEndIndex ?? 0))
+    return 'the span began before what the retention of its log group keeps'
+  if (index >= (info.tooNewLogEventStartIndex ?? Infinity))
+    return 'the span begins more than 2 hours in the future, which CloudWatch does not take'
+  return undefined
+}

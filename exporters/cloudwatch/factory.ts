@@ -1,0 +1,12 @@
+import type { ExporterFactory } from '../../pipeline/factory.ts'
+import { CloudWatchExporter } from './cloudwatch.ts'
+import { config } from './config.ts'
+
+export const cloudwatch: ExporterFactory<typeof config> = {
+  type: 'cloudwatch',
+  aliases: ['awscloudwatchlogs'],
+  summary:
+    'Writes spans to Amazon CloudWatch Logs, as JSON for Logs Insights and metrics of cost, tokens and latency.',
+  config,
+  create: (options, context) => new CloudWatchExporter(options, context),
+}
