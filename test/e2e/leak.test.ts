@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ask, encodeDocument, JSON_TYPE, RawGrpcClient } from '../contract/otlp-clients.ts'
 import { canaryDocument, UNMARKED } from '../support/canaries.ts'
 import { dist, type Daemon, startDaemon } from '../support/daemon.ts'
+import { S3Server } from '../support/s3-server.ts'
 import { until } from '../support/until.ts'
 
 /** A secret in every place that can hold a value, by every way in: in none of the places where weir keeps or tells anything. */
@@ -15,10 +16,13 @@ const SPAN_ID = 'eee19b7ec3c1b174'
 
 let daemon: Daemon
 let inbox: string
+let s3: S3Server
 
 beforeAll(async () => {
   // What is tailed has the secrets in it, and is not weir's.
   inbox = await mkdtemp(join(tmpdir(), 'weir-leak-'))
+  s3 = await S3Server.start()
+  const { endpoint, s3_bucket: bucket, access_key_id: key, secret_access_key: secret } = s3.place
   daemon = await startDaemon({
     config: `
 receivers:
@@ -31,6 +35,9 @@ connectors:
   wal: { driver: embedded }
 exporters:
   clickhouse: { endpoint: embedded }
+  s3:
+    s3uploader: { endpoint: '${endpoint}', s3_bucket: ${bucket}, s3_force_path_style: true, access_key_id: ${key}, secret_access_key: ${secret}, compression: none }
+    batch: { max_wait: 100ms }
 extensions:
   state: { driver: embedded }
   health: {}
@@ -39,7 +46,7 @@ service:
   extensions: [state, health, api]
   pipelines:
     traces/ingest: { receivers: [otlp, toon, jsonl], processors: [sanitizer], exporters: [wal] }
-    traces/store: { receivers: [wal], exporters: [clickhouse] }
+    traces/store: { receivers: [wal], exporters: [clickhouse, s3] }
   telemetry: { logs: { level: debug, encoding: json } }
 `,
   })
@@ -48,6 +55,7 @@ service:
 
 afterAll(async () => {
   await daemon?.stop()
+  await s3?.close()
   await rm(inbox, { recursive: true, force: true })
 })
 
@@ -112,7 +120,7 @@ async function sendToon(): Promise<void> {
   ])
 }
 
-test('no secret is in the WAL, ClickHouse, state, logs or metrics, whatever way it came', async () => {
+test('no secret is in the WAL, ClickHouse, S3, state, logs or metrics, whatever way it came', async () => {
   const grpc = new RawGrpcClient(daemon.endpoints.grpc)
   const document = (prefix: string): object =>
     canaryDocument(`${prefix}8efff798038103d269b633813fc60c`, SPAN_ID)
@@ -152,6 +160,11 @@ test('no secret is in the WAL, ClickHouse, state, logs or metrics, whatever way 
   expect(metrics).toMatch(/weir_redactions\{[^}]*type="email"[^}]*\} \d+/)
   await until(async () => daemon.log().includes('"redacted"'))
   expect(leaksIn(daemon.directory)).toEqual([])
+  const archived = async (): Promise<string> =>
+    [...(await s3.objects()).values()].map((bytes) => bytes.toString('latin1')).join('\n')
+  const marked = (await daemon.query(stored)).length
+  await until(async () => (await archived()).split('"weir.redactions"').length > marked)
+  expect(leaks(await archived())).toEqual([])
   // The look itself works: what was masked is there, uncompressed, in the WAL.
   const wal = readdirSync(join(daemon.directory, 'wal')).map((name) =>
     readFileSync(join(daemon.directory, 'wal', name), 'latin1'),
