@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import type { Batch } from './batch/batch.ts'
 import type { Delivery } from './component.ts'
 
 /**
@@ -5,14 +7,17 @@ import type { Delivery } from './component.ts'
  * the range goes on behind them. Kept per cursor and only in memory: after a crash the whole range is sent again.
  */
 export class DeliveryProgress<T> {
-  readonly #byCursor = new Map<string, { readonly key: string; readonly done: Map<number, T> }>()
+  readonly #byCursor = new Map<string, { readonly key: string; readonly done: Map<string, T> }>()
 
-  /** By the place of the request; `requests` must be the same count, as the plan of a range is. */
-  of({ cursor, range }: Delivery, requests: number): Map<number, T> {
-    const key = `${range.token}/${requests}`
+  /**
+   * By the place of the request; `sizes`: the spans of each request that is planned. A reload may have changed what the
+   * processors leave of the range, or what the requests hold: then nothing of it counts as done.
+   */
+  of({ cursor, range, batches }: Delivery, sizes: readonly number[]): Map<string, T> {
+    const key = `${range.token}/${sizes.join()}/${liveRowsKey(batches)}`
     const known = this.#byCursor.get(cursor)
     if (known?.key === key) return known.done
-    const done = new Map<number, T>()
+    const done = new Map<string, T>()
     this.#byCursor.set(cursor, { key, done })
     return done
   }
@@ -20,4 +25,18 @@ export class DeliveryProgress<T> {
   finish({ cursor }: Delivery): void {
     this.#byCursor.delete(cursor)
   }
+}
+
+/** Says which rows are live: equal texts, equal rows. */
+export function liveRowsKey(batches: readonly Batch[]): string {
+  const hash = createHash('sha256')
+  for (const batch of batches) {
+    // A 2 ends the batch.
+    hash.update(
+      Uint8Array.from({ length: batch.rows + 1 }, (_, row) =>
+        row === batch.rows ? 2 : Number(batch.isLive(row)),
+      ),
+    )
+  }
+  return hash.digest('base64')
 }

@@ -51,14 +51,17 @@ export class CloudWatchExporter implements Exporter {
 
   async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
     const { requests, rejected } = planOf([batch], this.#names, this.#config.emf)
-    const done = new Map<number, readonly Rejected[]>()
+    const done = new Map<string, readonly Rejected[]>()
     await this.#sendAll(requests, done, signal)
     return { rejected: [...rejected, ...Array.from(done.values()).flat()].map((each) => each.rejection) }
   }
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
     const { requests, rejected } = planOf(delivery.batches, this.#names, this.#config.emf)
-    const done = this.#progress.of(delivery, requests.length)
+    const done = this.#progress.of(
+      delivery,
+      requests.map(({ entries }) => entries.length),
+    )
     await this.#sendAll(requests, done, signal)
     this.#progress.finish(delivery)
     return { rejected: [...rejected, ...Array.from(done.values()).flat()] }
@@ -67,16 +70,16 @@ export class CloudWatchExporter implements Exporter {
   /** Throws the first failure, once no request is under way any more. */
   async #sendAll(
     requests: readonly PutRequest[],
-    done: Map<number, readonly Rejected[]>,
+    done: Map<string, readonly Rejected[]>,
     signal: AbortSignal,
   ): Promise<void> {
-    const todo = Array.from(requests.entries()).filter(([place]) => !done.has(place))
+    const todo = Array.from(requests.entries()).filter(([place]) => !done.has(String(place)))
     let failure: { readonly error: unknown } | undefined
     const work = async (): Promise<void> => {
       for (let next = todo.shift(); next !== undefined && failure === undefined; next = todo.shift()) {
         const [place, request] = next
         try {
-          done.set(place, await this.#send(request, signal))
+          done.set(String(place), await this.#send(request, signal))
         } catch (error) {
           failure ??= { error }
         }

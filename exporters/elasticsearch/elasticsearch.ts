@@ -57,8 +57,12 @@ export class ElasticsearchExporter implements Exporter {
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
     const requests = this.#requests(delivery.batches)
-    const done = this.#progress.of(delivery, requests.length)
-    for (const [place, request] of requests.entries()) {
+    const done = this.#progress.of(
+      delivery,
+      requests.map(({ length }) => length),
+    )
+    for (const [index, request] of requests.entries()) {
+      const place = String(index)
       if (!done.has(place)) done.set(place, await this.#send(request, signal))
     }
     this.#progress.finish(delivery)

@@ -8,6 +8,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
+import { LONGEST_REST_MS } from '../../pipeline/net/http-post.ts'
 import { decodeStatus } from '../../proto/google-rpc.ts'
 import { decodeExportTraceResponse } from '../../proto/otlp/response.ts'
 import { later, quoted, type Answer, type Transport } from './answer.ts'
@@ -139,7 +140,8 @@ function retryInfo({ metadata }: ServiceError): number | undefined {
   const [bin] = (metadata as Metadata | undefined)?.get('grpc-status-details-bin') ?? []
   if (!(bin instanceof Uint8Array)) return undefined
   try {
-    for (const detail of decodeStatus(bin).details ?? []) if ('retryMs' in detail) return detail.retryMs
+    for (const detail of decodeStatus(bin).details ?? [])
+      if ('retryMs' in detail) return Math.min(detail.retryMs, LONGEST_REST_MS)
   } catch {
     // Not a Status: then there is no such time.
   }

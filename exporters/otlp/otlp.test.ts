@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Exporter } from '../../pipeline/component.ts'
+import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
 import { canZstd } from '../../pipeline/net/compress.ts'
 import { exporterContext, testBatch, testDelivery } from '../../test/contract/exporter.ts'
 import { Certificates, hasOpenssl } from '../../test/support/certificates.ts'
@@ -133,6 +134,65 @@ test('a repeated range sends only what the server has not taken', async () => {
   await exporter.deliver?.(delivery, NEVER)
   expect(before).toBeLessThan(8)
   expect(seen).toHaveLength(9)
+})
+
+test('a half that a server took is not sent again when the other half is', async () => {
+  const sent: string[] = []
+  let down = true
+  const { address } = await server('http', ({ body }) => {
+    const { meta } = testBatch([])
+    const batch = decodeBatch(body, meta)
+    if (batch.rows > 2) return { code: 413 }
+    const names = Array.from({ length: batch.rows }, (_, row) => batch.name(row))
+    if (down && names.includes('s5')) return { code: 503 }
+    sent.push(...names)
+    return OK
+  })
+  const exporter = await exporterTo(address, { protocol: 'http' })
+  const names = Array.from({ length: 8 }, (_, at) => `s${at}`)
+  const delivery = testDelivery([testBatch(names.map((name) => ({ name })))])
+  await expect(exporter.deliver?.(delivery, NEVER)).rejects.toMatchObject({ code: 'EXPORT_UNAVAILABLE' })
+  expect(sent).toHaveLength(4)
+  down = false
+  await exporter.deliver?.(delivery, NEVER)
+  expect(sent.toSorted()).toEqual(names)
+})
+
+test('a repeat of which a reload has changed the processors leaves nothing out', async () => {
+  const seen = new Set<string>()
+  let calls = 0
+  let down = true
+  const { address } = await server('http', ({ body }) => {
+    if (++calls > 1 && down) return { code: 503 }
+    const batch = decodeBatch(body, testBatch([]).meta)
+    for (let row = 0; row < batch.rows; row++) seen.add(batch.name(row))
+    return OK
+  })
+  const exporter = await exporterTo(address, { protocol: 'http', batch: { max_spans: 2 } })
+  const names = Array.from({ length: 8 }, (_, at) => `s${at}`)
+  const without = (...dropped: number[]) => {
+    const batch = testBatch(names.map((name) => ({ name })))
+    for (const row of dropped) batch.drop(row, 'sampled')
+    return testDelivery([batch], { token: 'same' })
+  }
+  await expect(exporter.deliver?.(without(0, 1), NEVER)).rejects.toMatchObject({ code: 'EXPORT_UNAVAILABLE' })
+  down = false
+  await exporter.deliver?.(without(6, 7), NEVER)
+  for (const name of names.slice(0, 6)) expect(seen).toContain(name)
+})
+
+test('a server that asks to be left alone for years is asked again within the hour', async () => {
+  let now = 1_000_000
+  const { address, seen } = await server('http', () => ({ code: 503, retryAfter: '999999999' }))
+  const options = { endpoint: address, protocol: 'http', timeout: '2s' }
+  const exporter = otlp.create(config.parse(options), { ...exporterContext('otlp'), clock: () => now })
+  await exporter.start?.()
+  started.push(exporter)
+  const error = await exporter.consume(spans(1), NEVER).catch((thrown: unknown) => thrown)
+  expect((error as { verdict: { afterMs: number } }).verdict.afterMs).toBeLessThanOrEqual(3_600_000)
+  now += 3_600_001
+  await expect(exporter.consume(spans(1), NEVER)).rejects.toThrow()
+  expect(seen).toHaveLength(2)
 })
 
 test('a delivery that is given up ends at once', async () => {

@@ -13,6 +13,9 @@ import { GrpcTransport } from './grpc.ts'
 import { HttpTransport } from './http.ts'
 import { encodeRequest, halves, planRequests, type Request } from './requests.ts'
 
+/** By the place of a request, `0.1` being the second half of the first one: its end, or that it went in halves. */
+type Done = Map<string, readonly Rejected[] | 'halved'>
+
 /** Requests of one delivery under way at once. */
 const AT_ONCE = 4
 const WARN_EVERY_MS = 60_000
@@ -28,7 +31,7 @@ export class OtlpExporter implements Exporter {
   #endpoints: Endpoints | undefined
   #tls: SecureContextOptions = {}
   #reload: NodeJS.Timeout | undefined
-  readonly #progress = new DeliveryProgress<readonly Rejected[]>()
+  readonly #progress = new DeliveryProgress<readonly Rejected[] | 'halved'>()
   #warnedMs = -Infinity
 
   constructor(config: Config, context: Context) {
@@ -64,20 +67,25 @@ export class OtlpExporter implements Exporter {
   }
 
   async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
-    const rejected: Rejected[] = []
-    for (const request of this.#plan([batch])) rejected.push(...(await this.#send(request, signal)))
-    return { rejected: rejected.map(({ rejection }) => rejection) }
+    const done: Done = new Map()
+    for (const [place, request] of this.#plan([batch]).entries())
+      await this.#send(request, String(place), done, signal)
+    return { rejected: rejectedIn(done).map(({ rejection }) => rejection) }
   }
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
     const plan = this.#plan(delivery.batches)
-    const done = this.#progress.of(delivery, plan.length)
-    const todo = Array.from(plan.keys()).filter((index) => !done.has(index))
+    const done: Done = this.#progress.of(
+      delivery,
+      plan.map(({ spans }) => spans),
+    )
+    const todo = Array.from(plan.entries())
     let failure: { readonly error: unknown } | undefined
     const work = async (): Promise<void> => {
-      for (let at = todo.shift(); at !== undefined && failure === undefined; at = todo.shift()) {
+      for (let next = todo.shift(); next !== undefined && failure === undefined; next = todo.shift()) {
+        const [place, request] = next
         try {
-          done.set(at, await this.#send(plan[at] as Request, signal))
+          await this.#send(request, String(place), done, signal)
         } catch (error) {
           failure ??= { error }
         }
@@ -86,7 +94,7 @@ export class OtlpExporter implements Exporter {
     await Promise.all(Array.from({ length: AT_ONCE }, work))
     if (failure !== undefined) throw failure.error
     this.#progress.finish(delivery)
-    return { rejected: Array.from(done.values()).flat() }
+    return { rejected: rejectedIn(done) }
   }
 
   #plan(batches: readonly Batch[]): Request[] {
@@ -94,15 +102,18 @@ export class OtlpExporter implements Exporter {
     return planRequests(batches, { maxSpans, maxBytes })
   }
 
-  /** Throws what is worth a repeat; what was rejected for good is the result. */
-  async #send(request: Request, signal: AbortSignal): Promise<readonly Rejected[]> {
-    const answer = await this.#started().send(encodeRequest(request), signal)
-    if (answer.is === 'later') throw this.#unavailable(answer.message, answer.afterMs)
-    if (answer.is === 'taken') return this.#taken(request, answer.rejected, answer.message)
-    if (request.spans === 1) return rejections(request, answer.message)
-    const rejected: Rejected[] = []
-    for (const half of halves(request)) rejected.push(...(await this.#send(half, signal)))
-    return rejected
+  /** Throws what is worth a repeat; what was taken or rejected for good is in `done`, and is not sent again. */
+  async #send(request: Request, place: string, done: Done, signal: AbortSignal): Promise<void> {
+    const known = done.get(place)
+    if (known === undefined) {
+      const answer = await this.#started().send(encodeRequest(request), signal)
+      if (answer.is === 'later') throw this.#unavailable(answer.message, answer.afterMs)
+      if (answer.is === 'taken') done.set(place, this.#taken(request, answer.rejected, answer.message))
+      else done.set(place, request.spans === 1 ? rejections(request, answer.message) : 'halved')
+    }
+    if (done.get(place) !== 'halved') return
+    for (const [side, half] of halves(request).entries())
+      await this.#send(half, `${place}.${side}`, done, signal)
   }
 
   #taken(request: Request, rejected: number, message: string): readonly Rejected[] {
@@ -158,6 +169,10 @@ export class OtlpExporter implements Exporter {
 /** `otlp_http/x` and `otlphttp` speak HTTP, as in the collector. */
 function protocolOf(id: string): 'grpc' | 'http' {
   return /^otlp_?http(\/|$)/.test(id) ? 'http' : 'grpc'
+}
+
+function rejectedIn(done: Done): Rejected[] {
+  return Array.from(done.values()).flatMap((rejected) => (rejected === 'halved' ? [] : rejected))
 }
 
 function rejections({ parts }: Request, reason: string): Rejected[] {

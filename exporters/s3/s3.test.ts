@@ -152,6 +152,21 @@ describe('a delivery that did not end', () => {
   })
 })
 
+test('a repeat of which a reload has changed the processors holds what they leave now', async () => {
+  const to = await exporter()
+  const without = (row: number) => {
+    const batch = testBatch([0, 0, HOUR_MS, HOUR_MS].map((ms) => at(RECEIVED_AT_MS - ms)))
+    batch.drop(row, 'sampled')
+    return [batch]
+  }
+  server.rule = ({ path }) => (path.includes('hour=11') ? { status: 503, code: 'SlowDown' } : 'take')
+  await expect(deliver(to, without(0), 'same')).rejects.toThrow(/SlowDown/)
+  server.rule = () => 'take'
+  await deliver(to, without(2), 'same')
+  expect((await manifests())[0]?.objects.map(({ rows }) => rows)).toEqual([1, 2])
+  expect(await idsIn(await server.objects())).toHaveLength(3)
+})
+
 describe('what is asked of S3', () => {
   test('encryption, storage class, ACL and content type; manifests stay STANDARD', async () => {
     const to = await exporter({

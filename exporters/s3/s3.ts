@@ -1,6 +1,7 @@
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Batching, Delivery, DeliveryOutcome, Exporter, FrozenRange } from '../../pipeline/component.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
+import { liveRowsKey } from '../../pipeline/delivery-progress.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
 import { isForbidden, unavailable } from './answer.ts'
@@ -15,7 +16,8 @@ const AT_ONCE = 4
 
 /** What is stored of a range whose delivery failed: its repeat goes on behind it. */
 interface Progress {
-  readonly token: string
+  /** Token, and what the processors, which a reload may change, leave of the range. */
+  readonly key: string
   readonly objects: Map<string, StoredObject>
 }
 
@@ -89,7 +91,7 @@ export class S3Exporter implements Exporter {
     const parts = partsOf(batches, this.#config.s3uploader.s3_partition_format)
     if (parts.length === 0) return
     const names = new Names(this.#config, range)
-    const stored = this.#resume(cursor, range.token)
+    const stored = this.#resume(cursor, `${range.token}/${liveRowsKey(batches)}`)
     try {
       await this.#putParts(parts, names, stored, signal)
       const objects = parts.flatMap((part) => stored.get(names.object(part)) ?? [])
@@ -102,11 +104,11 @@ export class S3Exporter implements Exporter {
     this.#progress.delete(cursor)
   }
 
-  #resume(cursor: string, token: string): Map<string, StoredObject> {
+  #resume(cursor: string, key: string): Map<string, StoredObject> {
     const known = this.#progress.get(cursor)
-    if (known?.token === token) return known.objects
+    if (known?.key === key) return known.objects
     const objects = new Map<string, StoredObject>()
-    this.#progress.set(cursor, { token, objects })
+    this.#progress.set(cursor, { key, objects })
     return objects
   }
 

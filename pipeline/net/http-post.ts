@@ -6,12 +6,14 @@ import type { ClientTls } from './client-tls.ts'
 export interface HttpResponse {
   readonly status: number
   readonly headers: IncomingHttpHeaders
-  /** At most `MAX_BYTES`; what is behind is cut. */
+  /** At most `MAX_ANSWER_BYTES`; what is behind is cut. */
   readonly body: Buffer
 }
 
 /** OTLP specification: answers should not be larger. */
-const MAX_BYTES = 4 * 1024 * 1024
+export const MAX_ANSWER_BYTES = 4 * 1024 * 1024
+/** A server that asks for more (a wrong clock, a wrong unit) is asked again after this. */
+export const LONGEST_REST_MS = 3_600_000
 const IDLE_MS = 30_000
 
 /** POSTs over connections that are kept, with a deadline over the whole exchange. Redirects are not followed. */
@@ -104,10 +106,10 @@ async function readBody(response: IncomingMessage): Promise<Buffer> {
   let size = 0
   try {
     for await (const chunk of response as AsyncIterable<Buffer>) {
-      if (size < MAX_BYTES) chunks.push(chunk)
+      if (size < MAX_ANSWER_BYTES) chunks.push(chunk)
       size += chunk.length
       // A body without end would keep the connection: what came is answer enough.
-      if (size > MAX_BYTES) break
+      if (size > MAX_ANSWER_BYTES) break
     }
   } catch {
     // The connection broke behind the head of the answer.
@@ -115,11 +117,11 @@ async function readBody(response: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** `Retry-After` in seconds or as a date → milliseconds from `nowMs`; undefined where there is none or it is neither. */
+/** `Retry-After` in seconds or as a date → milliseconds from `nowMs`, at most LONGEST_REST_MS; undefined where there is none or it is neither. */
 export function retryAfterMs(headers: IncomingHttpHeaders, nowMs: number): number | undefined {
   const value = headers['retry-after']?.trim()
   if (value === undefined || value === '') return undefined
-  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000
+  if (/^\d{1,9}$/.test(value)) return Math.min(Number(value) * 1000, LONGEST_REST_MS)
   const date = Date.parse(value)
-  return Number.isNaN(date) ? undefined : Math.max(0, date - nowMs)
+  return Number.isNaN(date) ? undefined : Math.min(Math.max(0, date - nowMs), LONGEST_REST_MS)
 }
