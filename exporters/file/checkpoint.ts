@@ -44,6 +44,12 @@ function parse(text: string): Checkpoint | undefined {
   }
 }
 
+/** Whether the checkpoint is still the one that was read or written here. */
+export async function isNoted(path: string, checkpoint: Checkpoint): Promise<boolean> {
+  const text = await readFile(checkpointPath(path), 'utf8').catch(() => '')
+  return text === JSON.stringify(checkpoint)
+}
+
 /** `sync`: on disk once it resolves. */
 export async function writeCheckpoint(path: string, checkpoint: Checkpoint, sync: boolean): Promise<void> {
   const draft = `${checkpointPath(path)}.new`

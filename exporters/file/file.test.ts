@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -119,6 +120,44 @@ describe('what was there before', () => {
     await deliver(await exporter(), testBatch([{}]))
     expect(lines()).toHaveLength(1)
   })
+
+  test.each([
+    ['cut', () => writeFileSync(path, ''), 0],
+    ['moved away', () => renameSync(path, `${path}.1`), 1],
+  ])('%s while it is written: goes on, and loses nothing', async (_, meddle, kept) => {
+    const to = await exporter()
+    await deliver(to, testBatch([{ name: 'before' }]))
+    meddle()
+    await deliver(to, testBatch([{ name: 'after' }]))
+    await deliver(to, testBatch([{ name: 'last' }]))
+    expect(lines().map((line) => /"name":"(after|last)"/.exec(line)?.[1])).toEqual(['after', 'last'])
+    expect(readFileSync(path)).not.toContain(0)
+    if (kept > 0) expect(lines(`${path}.1`)).toHaveLength(kept)
+  })
+})
+
+test('a cursor that goes to another daemon and back: its ranges are in the file once each', async () => {
+  const [a, b] = [await exporter(), await exporter()]
+  const range = (token: string) => testDelivery([testBatch([{ name: token }])], { token })
+  await a.deliver?.(range('r1'), NEVER)
+  await b.deliver?.(range('r1'), NEVER)
+  await b.deliver?.(range('r2'), NEVER)
+  // What a daemon left torn that was killed.
+  appendFileSync(path, '{"torn":'.padEnd(10_000, 'x'))
+  await a.deliver?.(range('r2'), NEVER)
+  await a.deliver?.(range('r3'), NEVER)
+  expect(lines().map((line) => /"name":"(r\d)"/.exec(line)?.[1])).toEqual(['r1', 'r2', 'r3'])
+})
+
+test('two exporters of one path do not tear each other’s deliveries', async () => {
+  const both = [await exporter(), await exporter({ flush_interval: '2s' })]
+  const of = (cursor: string, n: number) => ({
+    ...testDelivery([testBatch([{ name: `${cursor}${n}` }])], { token: String(n) }),
+    cursor,
+  })
+  for (let n = 0; n < 5; n++)
+    await Promise.all(both.map((to, at) => Promise.resolve(to.deliver?.(of(`c${at}`, n), NEVER))))
+  expect(fromLines(readFileSync(path))).toHaveLength(10)
 })
 
 describe('rotation', () => {

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Batching, Delivery, DeliveryOutcome, Exporter } from '../../pipeline/component.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
@@ -10,6 +11,8 @@ import { checkPlace, LogFile } from './log-file.ts'
 
 const MIB = 1024 * 1024
 const PRUNE_EVERY_MS = 3_600_000
+/** By path, for all exporters of the process: one delivery at a time; also where one that was given up is waited for. */
+const TURNS = new Map<string, Promise<unknown>>()
 
 /** Writes batches to a file that rotates. A range that was delivered is not written again, whatever was killed when. */
 export class FileExporter implements Exporter {
@@ -17,14 +20,15 @@ export class FileExporter implements Exporter {
   readonly #config: Config
   readonly #context: Context
   readonly #file: LogFile
-  /** One delivery at a time; also where one that was given up is waited for. */
-  #turn: Promise<unknown> = Promise.resolve()
+  /** Of TURNS. */
+  readonly #path: string
   #started = false
   #pruning: NodeJS.Timeout | undefined
 
   constructor(config: Config, context: Context) {
     this.#config = config
     this.#context = context
+    this.#path = resolve(config.path)
     this.batching = { maxSpans: 8192, maxBytes: 8 * MIB, maxWaitMs: config.flush_interval }
     const { rotation } = config
     this.#file = new LogFile({
@@ -48,7 +52,7 @@ export class FileExporter implements Exporter {
   async start(): Promise<void> {
     if (this.#started) return
     try {
-      await this.#file.open()
+      await this.#next(() => this.#file.open())
     } catch (error) {
       throw (
         faultOf(error) ??
@@ -57,14 +61,14 @@ export class FileExporter implements Exporter {
     }
     this.#started = true
     this.#pruning = setInterval(() => {
-      this.#turn = this.#turn.then(() => this.#file.prune())
+      void this.#next(() => this.#file.prune())
     }, PRUNE_EVERY_MS).unref()
   }
 
   async stop(deadline: AbortSignal): Promise<void> {
     this.#started = false
     clearInterval(this.#pruning)
-    await within(deadline, undefined, this.#turn)
+    await within(deadline, undefined, TURNS.get(this.#path) ?? Promise.resolve())
     await within(deadline, undefined, this.#file.close())
   }
 
@@ -91,22 +95,27 @@ export class FileExporter implements Exporter {
   }
 
   async #inTurn(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    const turn = this.#after(this.#turn, signal, work)
-    this.#turn = turn.catch(() => undefined)
+    const { id, meter } = this.#context
     try {
-      await turn
+      await this.#next(async () => {
+        if (!this.#started) throw retry('EXPORT_UNAVAILABLE', `${id}: not started`)
+        if (signal.aborted) throw retry('EXPORT_UNAVAILABLE', `${id}: the disk did not answer in time`)
+        await work()
+        meter.gauge('weir_file_bytes').set(this.#file.length, { exporter: id })
+      })
     } catch (error) {
       throw this.#unavailable(error)
     }
   }
 
-  async #after(before: Promise<unknown>, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    await before
-    const { id, meter } = this.#context
-    if (!this.#started) throw retry('EXPORT_UNAVAILABLE', `${id}: not started`)
-    if (signal.aborted) throw retry('EXPORT_UNAVAILABLE', `${id}: the disk did not answer in time`)
-    await work()
-    meter.gauge('weir_file_bytes').set(this.#file.length, { exporter: id })
+  /** Does `work` when all that came before it for this path has ended. */
+  #next(work: () => Promise<void>): Promise<void> {
+    const turn = (TURNS.get(this.#path) ?? Promise.resolve()).then(work)
+    TURNS.set(
+      this.#path,
+      turn.catch(() => undefined),
+    )
+    return turn
   }
 
   async #encode(batches: readonly Batch[]): Promise<Uint8Array> {
@@ -119,7 +128,11 @@ export class FileExporter implements Exporter {
   #unavailable(error: unknown): Error {
     const why = (error as NodeJS.ErrnoException).code === 'ENOSPC' ? 'the disk is full' : messageOf(error)
     const text = `${this.#context.id}: ${this.#config.path} cannot be written: ${why}`
-    return faultOf(error) ?? retry('EXPORT_UNAVAILABLE', text, undefined, { cause: error })
+    const fault = faultOf(error)
+    // What is wrong is never a span.
+    return fault?.verdict.do === 'retry'
+      ? fault
+      : retry('EXPORT_UNAVAILABLE', text, undefined, { cause: error })
   }
 }
 

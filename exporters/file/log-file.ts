@@ -3,7 +3,7 @@ import { access, mkdir, open, rename, stat, type FileHandle } from 'node:fs/prom
 import { dirname } from 'node:path'
 import type { Log } from '../../pipeline/telemetry/log.ts'
 import { backupName, dayOf, prune } from './backups.ts'
-import { readCheckpoint, syncDirectory, writeCheckpoint, type Checkpoint } from './checkpoint.ts'
+import { isNoted, readCheckpoint, syncDirectory, writeCheckpoint, type Checkpoint } from './checkpoint.ts'
 
 export interface LogFileOptions {
   readonly path: string
@@ -29,7 +29,8 @@ const NEWLINE = 0x0a
 
 /**
  * A file that grows by whole deliveries, each once. A delivery counts when the checkpoint says so; what a crash or a full
- * disk left behind is cut off before the next one. Not for concurrent calls.
+ * disk left behind is cut off before the next one. What others did to the file between two deliveries (cut it, moved it,
+ * or went on with it as the daemon that drove the cursor meanwhile) is seen. Not for concurrent calls.
  */
 export class LogFile {
   readonly #options: LogFileOptions
@@ -46,7 +47,8 @@ export class LogFile {
 
   /** Brings the file to what its checkpoint says. Throws errors of the file system. */
   async open(): Promise<void> {
-    if (this.#file !== undefined) return
+    if (this.#file !== undefined && (await this.#isAsLeft(this.#file))) return
+    await this.close()
     const { path, createDirectory, sync } = this.#options
     if (createDirectory) await mkdir(dirname(path), { recursive: true })
     const found = await readCheckpoint(path)
@@ -55,7 +57,7 @@ export class LogFile {
     try {
       this.#checkpoint = await this.#recover(file, found)
       // Before the first delivery too: its torn end must not pass for what was there before.
-      if (found === undefined) await writeCheckpoint(path, this.#checkpoint, sync)
+      if (found !== this.#checkpoint) await writeCheckpoint(path, this.#checkpoint, sync)
       if (this.#checkpoint.rotateTo !== undefined) await this.#putAside(this.#checkpoint.rotateTo)
     } catch (error) {
       await this.close()
@@ -102,6 +104,14 @@ export class LogFile {
     const file = this.#file
     this.#file = undefined
     await file?.close().catch(() => undefined)
+  }
+
+  async #isAsLeft(file: FileHandle): Promise<boolean> {
+    const { path } = this.#options
+    const there = await stat(path).catch(() => undefined)
+    const own = await file.stat()
+    const isSame = own.ino === there?.ino && own.dev === there.dev && own.size === this.#checkpoint.length
+    return isSame && (await isNoted(path, this.#checkpoint))
   }
 
   async #append(
