@@ -16,7 +16,7 @@ const MAX_MESSAGE = 500
 
 /** Text of a server, fit for logs and dead letters. */
 export function quoted(text: string): string {
-  return redactText(safeText(text)).slice(0, MAX_MESSAGE)
+  return redactText(safeText(text.slice(0, 4 * MAX_MESSAGE))).slice(0, MAX_MESSAGE)
 }
 
 export function later(message: string, afterMs?: number): Answer {

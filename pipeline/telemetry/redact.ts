@@ -9,7 +9,8 @@ const SECRET_KEY =
 /** Credentials by their shape, wherever they stand in a line. */
 const SECRET_TEXT: readonly (readonly [RegExp, string])[] = [
   [/\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{6,}/gi, `$1 ${REDACTED}`],
-  [/([a-z][a-z0-9+.-]*:\/\/)[^\s/@"'\\]+@/gi, `$1${REDACTED}@`],
+  // The last letters of the scheme do: without the bound a text of letters takes quadratic time.
+  [/([a-z][a-z0-9+.-]{0,15}:\/\/)[^\s/@"'\\]+@/gi, `$1${REDACTED}@`],
   [/\bweir_[a-z0-9]+_[A-Za-z0-9]+_[A-Za-z0-9_-]{8,}/g, REDACTED],
   [/\bsk-[A-Za-z0-9_-]{16,}/g, REDACTED],
   [/\bAKIA[0-9A-Z]{16}\b/g, REDACTED],
