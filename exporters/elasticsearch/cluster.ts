@@ -38,8 +38,8 @@ export class Cluster {
     this.#hasTemplate = !config.create_template
   }
 
-  /** NDJSON of the bulk API. */
-  async bulk(body: Uint8Array, signal: AbortSignal): Promise<BulkAnswer> {
+  /** NDJSON of the bulk API, of so many documents. */
+  async bulk(body: Uint8Array, documents: number, signal: AbortSignal): Promise<BulkAnswer> {
     await this.#ensureTemplate(signal)
     const { compression, pipeline } = this.#config
     const path = `/_bulk?${FILTER}${pipeline === undefined ? '' : `&pipeline=${encodeURIComponent(pipeline)}`}`
@@ -47,7 +47,11 @@ export class Cluster {
       'content-type': 'application/x-ndjson',
       ...(compression === 'gzip' && { 'content-encoding': 'gzip' }),
     }
-    return bulkAnswer(await this.#send('POST', path, await compress(body, compression), signal, headers))
+    const response = await this.#send('POST', path, await compress(body, compression), signal, headers)
+    const answer = bulkAnswer(response, documents)
+    // The repeat asks another node: this one may be cut off from its cluster.
+    if (answer.is === 'later') this.#node++
+    return answer
   }
 
   /** Throws EXPORT_UNAVAILABLE when no node answers as Elasticsearch or OpenSearch does. */

@@ -134,6 +134,9 @@ test.each([
   [{ items: [429, 'es_rejected_execution_exception'] }, undefined],
   [{ items: [403, 'cluster_block_exception'] }, undefined],
   [{ items: [400, 'validation_exception'] }, undefined],
+  [{ items: [400, 'illegal_argument_exception', 'pipeline with id [geo] does not exist'] }, undefined],
+  [{ body: { errors: true } }, undefined],
+  [{ body: { errors: false, items: [] } }, undefined],
 ] as const)('%j is repeated', async (said, afterMs) => {
   const { url } = await cluster({
     rule: (actions) =>
@@ -157,4 +160,23 @@ test('the next node is asked when one does not answer; what is not Elasticsearch
   await expect(lost.probe?.(NEVER)).rejects.toMatchObject({ code: 'EXPORT_UNAVAILABLE' })
   expect(config.safeParse({}).success).toBe(false)
   expect(config.safeParse({ endpoint: 'http://a:1', user: 'x' }).success).toBe(false)
+})
+
+test('a node that refuses is not asked again before the others', async () => {
+  const cut = await cluster({ rule: () => ({ status: 503 }) })
+  const here = await cluster()
+  const exporter = await exporterTo({ endpoints: [cut.url, here.url] })
+  await expect(exporter.consume(testBatch([{}]), NEVER)).rejects.toMatchObject({ code: 'EXPORT_UNAVAILABLE' })
+  await exporter.consume(testBatch([{}]), NEVER)
+  expect(here.documents.size).toBe(1)
+})
+
+test('an answer too large to be read does not stop the exporter', async () => {
+  const reason = 'x'.repeat(1_000_000)
+  const { url, documents } = await cluster({
+    rule: (actions) => ({ items: new Map(actions.slice(1).map(({ id }) => [id, [400, 'bad', reason]])) }),
+  })
+  const exporter = await exporterTo({ endpoint: url })
+  const { rejected } = await exporter.consume(testBatch(Array.from({ length: 8 }, () => ({}))), NEVER)
+  expect(documents.size + rejected.length).toBe(8)
 })

@@ -71,7 +71,8 @@ export class ElasticsearchExporter implements Exporter {
 
   /** Throws what is worth a repeat: what is there already is written again as it is. */
   async #send(request: readonly Entry[], signal: AbortSignal): Promise<Rejected[]> {
-    const answer = await this.#open().bulk(Buffer.concat(request.map(({ lines }) => lines)), signal)
+    const body = Buffer.concat(request.map(({ lines }) => lines))
+    const answer = await this.#open().bulk(body, request.length, signal)
     if (answer.is === 'later') throw unavailable(answer.message, answer.afterMs)
     if (answer.is === 'taken') {
       return Array.from(answer.rejected, ([place, reason]) => rejection(request[place] as Entry, reason))

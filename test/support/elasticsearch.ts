@@ -20,7 +20,9 @@ export interface TestCluster {
 export interface BulkRuling {
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
-  readonly items?: ReadonlyMap<string, readonly [status: number, type: string]>
+  readonly items?: ReadonlyMap<string, readonly [status: number, type: string, reason?: string]>
+  /** Answered as it is, status 200; nothing is indexed. */
+  readonly body?: unknown
   /** Indexed, and the connection is cut. */
   readonly lost?: boolean
   readonly hang?: boolean
@@ -52,10 +54,14 @@ export async function startElasticsearch(options: ClusterOptions = {}): Promise<
     await delay(ruling.slowMs ?? 0)
     if (ruling.status !== undefined)
       return answer(response, ruling.status, { error: 'told so' }, ruling.headers)
+    if (ruling.body !== undefined) return answer(response, 200, ruling.body)
     const items = actions.map(({ id, index, source }) => {
-      const [status, type] = ruling.items?.get(id) ?? [documents.has(`${index}/${id}`) ? 200 : 201, '']
+      const [status, type, reason = 'told so'] = ruling.items?.get(id) ?? [
+        documents.has(`${index}/${id}`) ? 200 : 201,
+        '',
+      ]
       if (status < 300) documents.set(`${index}/${id}`, source)
-      return { index: { status, ...(type !== '' && { error: { type, reason: 'told so' } }) } }
+      return { index: { status, ...(type !== '' && { error: { type, reason } }) } }
     })
     if (ruling.lost === true) request.socket.destroy()
     else answer(response, 200, { errors: items.some(({ index }) => index.status >= 300), items })
