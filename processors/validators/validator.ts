@@ -103,6 +103,6 @@ export interface RunSummary {
   readonly endMs: number
   readonly spans: number
   readonly errors: number
-  /** By step. */
+  /** By step; of the first 64 kinds whose names are no longer than 64 characters. */
   readonly steps: Readonly<Record<string, number>>
 }

@@ -4,6 +4,9 @@ import type { StoredLog } from '../../../pipeline/follower.ts'
 /** Messages that were just read: most runs are judged out of these. */
 const MOST_BYTES = 64 * 1024 * 1024
 
+/** Messages that are read again before what is not needed of them is let go. */
+const AT_A_TIME = 4
+
 interface Cached {
   readonly batches: Batch[]
   bytes: number
@@ -47,20 +50,31 @@ export class MessageCache {
     }
   }
 
-  /** The batches of the messages in order; undefined when the log does not have one of them any more. */
-  async read(seqs: readonly number[], signal: AbortSignal): Promise<readonly Batch[] | undefined> {
-    const missing = seqs.filter((seq) => !this.#messages.has(seq))
-    const read = new Map(
-      missing.length === 0
-        ? []
-        : (await this.#log.read(missing, signal)).map(({ seq, batches }) => [seq, batches]),
-    )
-    const found: Batch[] = []
+  /**
+   * What `pick` leaves of the batches of the messages, in order; undefined when the log does not have one of them any more.
+   * What is read again comes in small parts, as one message may hold megabytes of others.
+   */
+  async read(
+    seqs: readonly number[],
+    pick: (batch: Batch) => Batch | undefined,
+    signal: AbortSignal,
+  ): Promise<readonly Batch[] | undefined> {
+    const found = new Map<number, readonly Batch[]>()
+    const missing: number[] = []
     for (const seq of seqs) {
-      const batches = this.#messages.get(seq)?.batches ?? read.get(seq)
-      if (batches === undefined) return undefined
-      found.push(...batches)
+      const cached = this.#messages.get(seq)
+      if (cached === undefined) missing.push(seq)
+      else found.set(seq, cached.batches)
     }
-    return found
+    for (let from = 0; from < missing.length; from += AT_A_TIME) {
+      const part = missing.slice(from, from + AT_A_TIME)
+      for (const { seq, batches } of await this.#log.read(part, signal))
+        found.set(
+          seq,
+          batches.map(pick).filter((batch) => batch !== undefined),
+        )
+      if (part.some((seq) => !found.has(seq))) return undefined
+    }
+    return seqs.flatMap((seq) => found.get(seq) ?? [])
   }
 }

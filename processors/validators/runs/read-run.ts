@@ -2,7 +2,7 @@ import type { Batch } from '../../../pipeline/batch/batch.ts'
 import { keyId } from '../../../pipeline/batch/keys.ts'
 import { factsOf } from '../../../pipeline/genai/facts-of.ts'
 import type { Run, RunSpan } from '../validator.ts'
-import { isVerdict } from './verdicts.ts'
+import { isVerdict, label } from './verdicts.ts'
 import type { TracedRun } from './run-table.ts'
 
 const TOON_TYPE = keyId('toon.type')
@@ -18,21 +18,23 @@ export interface ReadRun {
 export function readRun(traced: TracedRun, batches: readonly Batch[], atMs: number): ReadRun {
   const spans = new Map<string, RunSpan>()
   const verdicts = new Set<string>()
+  let project: string | undefined
   let runId = ''
   let agent = ''
   for (const batch of batches) {
     const facts = factsOf(batch)
     for (const row of rowsOf(batch, traced.trace)) {
       const spanId = hex(batch.spanId(row))
+      project ??= batch.meta.project
       if (isVerdict(batch.meta)) verdicts.add(spanId)
       else if (!spans.has(spanId)) spans.set(spanId, spanOf(batch, row, spanId))
-      runId ||= facts.runId[row] ?? ''
-      agent ||= facts.agentName[row] ?? ''
+      runId ||= label(facts.runId[row] ?? '')
+      agent ||= label(facts.agentName[row] ?? '')
     }
   }
   const run: Run = {
     tenant: traced.tenant,
-    project: batches[0]?.meta.project ?? '',
+    project: project ?? '',
     traceId: traced.trace,
     runId,
     agent,
@@ -41,6 +43,12 @@ export function readRun(traced: TracedRun, batches: readonly Batch[], atMs: numb
     spans: inOrder([...spans.values()]),
   }
   return { run, verdicts }
+}
+
+/** The spans of a trace without the others of their batch; undefined: none. */
+export function onlyOf(batch: Batch, trace: string): Batch | undefined {
+  const rows = [...rowsOf(batch, trace)]
+  return rows.length === 0 ? undefined : batch.select(rows)
 }
 
 function* rowsOf(batch: Batch, trace: string): Iterable<number> {

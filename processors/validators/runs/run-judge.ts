@@ -11,7 +11,7 @@ import type { Meter } from '../../../pipeline/telemetry/meter.ts'
 import type { Policies, Policy } from '../policies.ts'
 import type { Run, RunEndStatus } from '../validator.ts'
 import { MessageCache } from './message-cache.ts'
-import { hex, readRun } from './read-run.ts'
+import { hex, onlyOf, readRun } from './read-run.ts'
 import { RunTable, type TableTimes, type TracedRun } from './run-table.ts'
 import { isVerdict, subjectOf, verdictBatch, verdictsOf, type RunFinding } from './verdicts.ts'
 import { countVerdicts, RunWindows } from './run-windows.ts'
@@ -123,7 +123,10 @@ export class RunJudge implements LogWorker {
     if (to >= this.#head) {
       const due = [...new Set(this.#table.due(walMs))]
       for (let from = 0; from < due.length; from += AT_A_TIME) {
-        await Promise.all(due.slice(from, from + AT_A_TIME).map((run) => this.#judge(run, walMs)))
+        const judging = due.slice(from, from + AT_A_TIME).map((run) => this.#judge(run, walMs))
+        // What is thrown ends the term, and the next one must find none of them still under way.
+        await Promise.allSettled(judging)
+        await Promise.all(judging)
         await nextTurn()
       }
       this.#table.forget(walMs)
@@ -152,7 +155,7 @@ export class RunJudge implements LogWorker {
   async #judgeRun(traced: TracedRun, walMs: number): Promise<string> {
     if (traced.spans > MOST_SPANS || traced.isTooLarge) return 'too_large'
     const signal = this.#term?.signal ?? AbortSignal.abort()
-    const batches = await this.#cache.read(traced.seqs, signal)
+    const batches = await this.#cache.read(traced.seqs, (batch) => onlyOf(batch, traced.trace), signal)
     if (batches === undefined) return 'purged'
     const { run, verdicts } = readRun(traced, batches, walMs)
     const subject = subjectOf(run)

@@ -21,6 +21,9 @@ interface Progress {
 
 /** Runs of one window beyond this are left out. */
 const MOST_RUNS = 20_000
+/** Kinds of steps of a run that are counted, and the length of their names. */
+const MOST_STEPS = 64
+const LONGEST_STEP = 64
 
 /**
  * The batch phase: runs by the interval in which they ended (of the log's time), judged together when no more of them can
@@ -144,16 +147,20 @@ export class RunWindows {
 }
 
 function summaryOf({ spans, tenant, project, traceId, runId, agent, status }: Run): RunSummary {
-  const steps: Record<string, number> = {}
+  const steps = new Map<string, number>()
   let [startMs, endMs, errors] = [Infinity, 0, 0]
   for (const span of spans) {
-    if (span.step !== '') steps[span.step] = (steps[span.step] ?? 0) + 1
+    const count = steps.get(span.step) ?? 0
+    // Senders name steps as they like, and state keeps this.
+    const isKept =
+      span.step !== '' && span.step.length <= LONGEST_STEP && (count > 0 || steps.size < MOST_STEPS)
+    if (isKept) steps.set(span.step, count + 1)
     startMs = Math.min(startMs, span.startMs)
     endMs = Math.max(endMs, span.endMs)
     if (span.statusCode === 2) errors++
   }
   const base = { tenant, project, traceId, runId, agent, status, startMs, endMs }
-  return { ...base, spans: spans.length, errors, steps }
+  return { ...base, spans: spans.length, errors, steps: Object.fromEntries(steps) }
 }
 
 export function countVerdicts(meter: Meter, verdicts: readonly Verdict[]): void {

@@ -9,12 +9,15 @@ import { decodeJsonBatch } from '../../../pipeline/batch/otlp-batch.ts'
 import type { FollowerTerm, LogWorker, StoredLog } from '../../../pipeline/follower.ts'
 import { createMeter } from '../../../pipeline/telemetry/prom-meter.ts'
 import type { CursorRecord } from '../../../pipeline/wal/cursor-record.ts'
+import { stateKey } from '../../../pipeline/state/state.ts'
 import { EmbeddedState } from '../../../pipeline/state/embedded.ts'
 import { EmbeddedWal } from '../../../pipeline/wal/embedded.ts'
 import { storedLogOf } from '../../../pipeline/wal/stored-log.ts'
 import { WalWriter } from '../../../pipeline/wal/writer.ts'
 import { config } from '../config.ts'
 import { afterwards } from './afterwards.ts'
+import { MessageCache } from './message-cache.ts'
+import { onlyOf } from './read-run.ts'
 
 const never = new AbortController().signal
 const ROOT_WAIT = 10_000
@@ -27,11 +30,12 @@ const RULES = {
 }
 
 /** A log, and who judges what is in it; time is the test's. */
-async function place(settings: object = RULES) {
+async function place(settings: object = RULES, maxMessageBytes = 64 * 1024 * 1024) {
   const directory = await mkdtemp(join(tmpdir(), 'weir-runs-'))
   let nowMs = 1_000_000
   const options = { directory, maxBytes: 64 * 1024 * 1024, durability: 'process' as const }
   const driver = new EmbeddedWal({ ...options, clock: () => nowMs })
+  Object.defineProperty(driver, 'maxMessageBytes', { value: maxMessageBytes })
   await driver.open()
   onTestFinished(async () => {
     await driver.close()
@@ -86,6 +90,12 @@ async function place(settings: object = RULES) {
       await stored.append(batchOf(spans, tenant, source), never)
       await catchUp()
     },
+    /** In one message. */
+    sendTogether: async (batches: readonly Batch[]) => {
+      await Promise.all(batches.map((batch) => stored.append(batch, never)))
+      await catchUp()
+    },
+    state,
     pass: async (ms: number) => {
       nowMs += ms
       await catchUp()
@@ -142,30 +152,39 @@ interface Given {
   readonly failed?: boolean
   readonly step?: string
   readonly finish?: string
+  readonly type?: string
+  readonly agent?: string
+  readonly run?: string
 }
 
 let digests = 0
 
-function batchOf(spans: readonly Given[], tenant: string, source: string): Batch {
-  const made = spans.map(({ trace, id, parent, failed, step = 'chat', finish = '' }) => ({
-    traceId: trace.padEnd(32, 'a'),
-    spanId: id.padEnd(16, 'b'),
-    ...(parent !== undefined && { parentSpanId: parent.padEnd(16, 'b') }),
-    name: 'step',
-    startTimeUnixNano: '1000000000',
-    endTimeUnixNano: '2000000000',
-    status: { code: failed === true ? 2 : 0 },
-    attributes: Object.entries({ 'gen_ai.operation.name': step, 'agent.run.status': finish }).flatMap(
-      ([key, stringValue]) => (stringValue === '' ? [] : [{ key, value: { stringValue } }]),
-    ),
-  }))
+function batchOf(spans: readonly Given[], tenant: string, source: string, project = ''): Batch {
+  const made = spans.map(
+    ({ trace, id, parent, failed, step = 'chat', finish = '', agent = '', run = '', type = '' }) => ({
+      traceId: trace.padEnd(32, 'a'),
+      spanId: id.padEnd(16, 'b'),
+      ...(parent !== undefined && { parentSpanId: parent.padEnd(16, 'b') }),
+      name: 'step',
+      startTimeUnixNano: '1000000000',
+      endTimeUnixNano: '2000000000',
+      status: { code: failed === true ? 2 : 0 },
+      attributes: Object.entries({
+        'gen_ai.operation.name': step,
+        'agent.run.status': finish,
+        'gen_ai.agent.name': agent,
+        'agent.run.id': run,
+        'toon.type': type,
+      }).flatMap(([key, stringValue]) => (stringValue === '' ? [] : [{ key, value: { stringValue } }])),
+    }),
+  )
   const digest = Buffer.alloc(16)
   digest.writeUInt32LE(++digests)
   const document = { resourceSpans: [{ scopeSpans: [{ spans: made }] }] }
   return decodeJsonBatch(Buffer.from(JSON.stringify(document)), {
     signal: 'traces',
     tenant,
-    project: '',
+    project,
     principal: '',
     source,
     receivedAtMs: 0,
@@ -279,6 +298,51 @@ it('reads messages again by their places, without those that were purged', async
   ])
 })
 
+it('judges a run whose labels are so long that no message could hold both of them', async () => {
+  const { send, pass, verdicts, position } = await place(RULES, 100_000)
+  await send([{ trace: '11', id: '02', parent: '01', agent: 'a'.repeat(60_000) }])
+  await send([{ trace: '11', id: '01', failed: true, run: 'r'.repeat(60_000) }])
+  await pass(ROOT_WAIT)
+  expect(await verdicts()).toEqual(['default 11 validate policy errors'])
+  await pass(3 * IDLE)
+  expect(position()).toBe(4)
+})
+
+it('files verdicts under the project of their run, whoever shares its message', async () => {
+  const { sendTogether, pass, stored } = await place()
+  const make = (trace: string, project: string) =>
+    batchOf([{ trace, id: '01', failed: trace === '22' }], 'default', 'test/http', project)
+  await sendTogether([make('11', 'red'), make('22', 'blue')])
+  expect(await stored.head()).toBe(1)
+  await pass(ROOT_WAIT)
+  const [verdict] = await stored.read([2], never)
+  expect(verdict?.batches.map(({ meta }) => meta.project)).toEqual(['blue'])
+})
+
+it('reads of messages that it has no longer in memory only what is of the run', async () => {
+  const { stored, sendTogether, begin, pass, verdicts } = await place()
+  const make = (trace: string, id: string, failed: boolean) =>
+    batchOf(
+      [
+        { trace, id, parent: '01', failed },
+        { trace: 'ff', id },
+      ],
+      'default',
+      'test/http',
+    )
+  for (const id of ['02', '03', '04', '05', '06', '07']) await sendTogether([make('11', id, id === '06')])
+  await begin()
+  const cache = new MessageCache(stored)
+  const pick = (batch: Batch) => onlyOf(batch, '11'.padEnd(32, 'a'))
+  const read = await cache.read([1, 2, 3, 4, 5, 6], pick, never)
+  expect(
+    read?.map((batch) => [batch.rows, Buffer.from(batch.spanId(0)).toString('hex').slice(0, 2)]),
+  ).toEqual(['02', '03', '04', '05', '06', '07'].map((id) => [1, id]))
+  await pass(0)
+  await pass(IDLE)
+  expect(await verdicts()).toEqual(['default 11 validate policy errors'])
+})
+
 const HOUR = 3_600_000
 const ACROSS = { ...RULES, policy: {}, event_frequency: {} }
 
@@ -299,6 +363,23 @@ it('judges the runs of an interval together, when no more of them can come', asy
   await rig.begin()
   await rig.pass(2 * HOUR)
   expect(await rig.verdicts()).toHaveLength(1)
+})
+
+it('keeps of a run no more than some kinds of steps, however its sender names them', async () => {
+  const rig = await place(ACROSS)
+  const steps = ['__proto__', 'x'.repeat(100_000), ...Array.from({ length: 300 }, (_, at) => `step_${at}`)]
+  const spans = steps.map((type, at) => ({ trace: '11', id: String(1000 + at), parent: '01', type }))
+  await rig.send([{ trace: '11', id: '01' }, ...spans])
+  await rig.pass(ROOT_WAIT)
+  const [kept] = await rig.state.list(stateKey('run-window', 'traces/ingest/validators@runs'))
+  const summary = JSON.parse(Buffer.from(kept?.value ?? '').toString()) as { steps: object; spans: number }
+  expect(summary.spans).toBe(303)
+  expect(Object.entries(summary.steps).slice(0, 3)).toEqual([
+    ['chat', 1],
+    ['__proto__', 1],
+    ['step_0', 1],
+  ])
+  expect(Object.keys(summary.steps)).toHaveLength(64)
 })
 
 it.each([0, 1])('judges an interval once, though it crashed (%i)', async (count) => {

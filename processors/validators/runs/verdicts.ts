@@ -13,6 +13,7 @@ const SCOPE = { name: 'weir.validators', version: '1' }
 const KIND_INTERNAL = 1
 const UNSET = 0
 const SERVICE = keyId('service.name')
+const LONGEST_LABEL = 512
 
 export function isVerdict({ source, principal }: BatchMeta): boolean {
   return source === SOURCE && principal === PRINCIPAL
@@ -139,5 +140,10 @@ function optional(key: string, value: string): [string, string][] {
 
 function serviceOf({ batch, row }: RunSpan): string {
   const ref = batch.resourceAttr(row, SERVICE)
-  return ref === NONE ? '' : batch.text(ref)
+  return ref === NONE ? '' : label(batch.text(ref))
+}
+
+/** Of a run: every verdict on it repeats it, and has to fit into the log. */
+export function label(text: string): string {
+  return text.slice(0, LONGEST_LABEL)
 }
