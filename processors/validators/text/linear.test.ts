@@ -15,6 +15,8 @@ const SIZE = isFull ? 50_000 : 25_000
 const RATIO = 2.3
 const RUNS = 4
 const ATTEMPTS = 4
+/** Nothing linear takes so long; to look closer would take minutes. */
+const HOPELESS_MS = 500
 /** Below this a doubling cannot be told from noise. */
 const NEGLIGIBLE_MS = isFull ? 4 : 2
 
@@ -46,7 +48,7 @@ function ratioOf(run: (text: string) => void, unit: string): number {
     // After the whole: the engine has compiled it by now.
     half = Math.min(half, timed(run, small), timed(run, small))
     whole = Math.min(whole, least(run, large, half * RATIO))
-    if (whole / half <= RATIO) return whole / half
+    if (whole / half <= RATIO || whole > HOPELESS_MS) return whole / half
   }
   const thrice = (): number => least(run, filled(unit, 16 * SIZE)) / least(run, filled(unit, 2 * SIZE))
   return Math.cbrt(Math.min(thrice(), thrice(), thrice()))
