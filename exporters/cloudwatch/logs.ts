@@ -22,7 +22,7 @@ export class Logs {
   readonly #sdk: Sdk
   readonly #client: CloudWatchLogsClient
   readonly #config: Config
-  /** Groups that were there when this process last asked. */
+  /** Groups that were there once: likely only the stream is missing. */
   readonly #groups = new Set<string>()
   readonly #making = new Map<string, Promise<void>>()
 
@@ -81,7 +81,6 @@ export class Logs {
         return await this.#makeStream(place, signal)
       } catch (error) {
         if (codeOf(error) !== 'ResourceNotFoundException') throw error
-        this.#groups.delete(place.group)
       }
     }
     const making = this.#making.get(place.group) ?? this.#makeGroup(place.group, signal)
