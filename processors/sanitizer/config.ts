@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { TENANT } from '../../pipeline/admission.ts'
 import { duration, secret } from '../../pipeline/schema.ts'
 import { TYPES } from '../../pipeline/privacy/pseudonyms.ts'
 import { MODES } from './policy.ts'
@@ -41,7 +42,7 @@ export const config = z.strictObject({
   detectors: modes.default({}).describe('Modes for single kinds of data: `ip: none`, `email: hash`.'),
   tenants: z
     .record(
-      z.string(),
+      z.string().regex(TENANT, 'must be a tenant id'),
       z.strictObject({
         mode: mode.optional().describe('Default: `mode` and `detectors` of all.'),
         detectors: modes

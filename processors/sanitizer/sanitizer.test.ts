@@ -245,3 +245,10 @@ describe('failing closed', () => {
     )
   })
 })
+
+it('refuses modes for a tenant that cannot be', () => {
+  expect(config.safeParse({ tenants: { Acme: { mode: 'hash' } } }).error?.issues[0]).toMatchObject({
+    path: ['tenants', 'Acme'],
+  })
+  expect(config.safeParse({ tenants: { acme: { mode: 'hash' } } }).success).toBe(true)
+})
