@@ -295,6 +295,29 @@ test('the SDK repeats a throttled request itself; a repeat of the range goes on 
   expect([aws.events('/weir/default', 'a').length, aws.events('/weir/default', 'b').length]).toEqual([1, 1])
 })
 
+test('a half that was taken is not sent again when the other half is', async () => {
+  const aws = await server()
+  let down = true
+  aws.rule = ({ operation, body: { logEvents = [] } }) => {
+    if (operation !== 'PutLogEvents') return 'take'
+    if (logEvents.length > 2) return { status: 400, code: 'InvalidParameterException' }
+    const isLater = logEvents.some(({ message }) => message?.includes('"name":"s5"'))
+    return down && isLater ? { status: 503, code: 'Down' } : 'take'
+  }
+  const exporter = await exporterTo(aws)
+  const names = Array.from({ length: 8 }, (_, at) => `s${at}`)
+  const spans = names.map((name, at) => spanAt(RECEIVED_AT_MS + at, { name }))
+  const delivery = testDelivery([testBatch(spans, {}, resourceOf('a'))])
+  await expect(exporter.deliver?.(delivery, NEVER)).rejects.toMatchObject({ verdict: { do: 'retry' } })
+  expect(aws.all()).toHaveLength(4)
+  down = false
+  await exporter.deliver?.(delivery, NEVER)
+  const stored = aws
+    .events('/weir/default', 'a')
+    .map(({ message }) => /"name":"(s\d)"/.exec(message ?? '')?.[1])
+  expect(stored.toSorted()).toEqual(names)
+})
+
 test('a wrong secret is found by its signature and told; probe needs no right to list', async () => {
   const aws = await server()
   const wrong = await exporterTo(aws, { secret_access_key: 'wrong' })

@@ -11,6 +11,9 @@ import { Logs } from './logs.ts'
 import { Names } from './names.ts'
 import { planOf, rejection, type PutRequest, type Rejected } from './requests.ts'
 
+/** By the place of a request, `0.1` being the second half of the first one: its end, or that it went in halves. */
+type Done = Map<string, readonly Rejected[] | 'halved'>
+
 /** Requests of one delivery under way at once. */
 const AT_ONCE = 4
 
@@ -20,7 +23,7 @@ export class CloudWatchExporter implements Exporter {
   readonly #config: Config
   readonly #context: Context
   readonly #names: Names
-  readonly #progress = new DeliveryProgress<readonly Rejected[]>()
+  readonly #progress = new DeliveryProgress<readonly Rejected[] | 'halved'>()
   #logs: Logs | undefined
 
   constructor(config: Config, context: Context) {
@@ -51,35 +54,31 @@ export class CloudWatchExporter implements Exporter {
 
   async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
     const { requests, rejected } = planOf([batch], this.#names, this.#config.emf)
-    const done = new Map<string, readonly Rejected[]>()
+    const done: Done = new Map()
     await this.#sendAll(requests, done, signal)
-    return { rejected: [...rejected, ...Array.from(done.values()).flat()].map((each) => each.rejection) }
+    return { rejected: [...rejected, ...rejectedIn(done)].map((each) => each.rejection) }
   }
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
     const { requests, rejected } = planOf(delivery.batches, this.#names, this.#config.emf)
-    const done = this.#progress.of(
+    const done: Done = this.#progress.of(
       delivery,
       requests.map(({ entries }) => entries.length),
     )
     await this.#sendAll(requests, done, signal)
     this.#progress.finish(delivery)
-    return { rejected: [...rejected, ...Array.from(done.values()).flat()] }
+    return { rejected: [...rejected, ...rejectedIn(done)] }
   }
 
   /** Throws the first failure, once no request is under way any more. */
-  async #sendAll(
-    requests: readonly PutRequest[],
-    done: Map<string, readonly Rejected[]>,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const todo = Array.from(requests.entries()).filter(([place]) => !done.has(String(place)))
+  async #sendAll(requests: readonly PutRequest[], done: Done, signal: AbortSignal): Promise<void> {
+    const todo = Array.from(requests.entries())
     let failure: { readonly error: unknown } | undefined
     const work = async (): Promise<void> => {
       for (let next = todo.shift(); next !== undefined && failure === undefined; next = todo.shift()) {
         const [place, request] = next
         try {
-          done.set(String(place), await this.#send(request, signal))
+          await this.#send(request, String(place), done, signal)
         } catch (error) {
           failure ??= { error }
         }
@@ -89,36 +88,51 @@ export class CloudWatchExporter implements Exporter {
     if (failure !== undefined) throw failure.error
   }
 
-  /** What AWS refuses as a whole is sent in halves, down to the event that it refuses. */
-  async #send({ place, entries }: PutRequest, signal: AbortSignal): Promise<Rejected[]> {
+  /**
+   * What AWS refuses as a whole is sent in halves, down to the event that it refuses. Throws what is worth a repeat; what
+   * was taken or rejected for good is in `done`, and is not sent again.
+   */
+  async #send(request: PutRequest, part: string, done: Done, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
+    if (!done.has(part)) done.set(part, await this.#put(request, signal))
+    if (done.get(part) !== 'halved') return
+    const { place, entries } = request
+    const half = entries.length >> 1
+    await this.#send({ place, entries: entries.slice(0, half) }, `${part}.0`, done, signal)
+    await this.#send({ place, entries: entries.slice(half) }, `${part}.1`, done, signal)
+  }
+
+  async #put({ place, entries }: PutRequest, signal: AbortSignal): Promise<readonly Rejected[] | 'halved'> {
     try {
-      const info = await this.#opened().put({ place, entries }, signal)
-      const rejected: Rejected[] = []
-      let bytes = 0
-      for (const [index, entry] of entries.entries()) {
-        const reason = reasonOf(info, index)
-        if (reason === undefined) bytes += entry.bytes
-        else rejected.push(rejection(entry, `${this.#context.id}: ${reason}`))
-      }
-      this.#context.meter.counter('weir_cloudwatch_bytes').add(bytes, { exporter: this.#context.id })
-      return rejected
+      return this.#taken(entries, await this.#opened().put({ place, entries }, signal))
     } catch (error) {
       if (!isRefusal(error)) throw faultOf(error) ?? unavailable(this.#context.id, error, place)
       const [only] = entries
-      if (entries.length === 1 && only !== undefined) {
-        return [rejection(only, `${this.#context.id}: ${saidBy(error)}`)]
-      }
-      const half = entries.length >> 1
-      const first = await this.#send({ place, entries: entries.slice(0, half) }, signal)
-      return [...first, ...(await this.#send({ place, entries: entries.slice(half) }, signal))]
+      if (entries.length > 1 || only === undefined) return 'halved'
+      return [rejection(only, `${this.#context.id}: ${saidBy(error)}`)]
     }
+  }
+
+  #taken(entries: PutRequest['entries'], info: RejectedLogEventsInfo): Rejected[] {
+    const rejected: Rejected[] = []
+    let bytes = 0
+    for (const [index, entry] of entries.entries()) {
+      const reason = reasonOf(info, index)
+      if (reason === undefined) bytes += entry.bytes
+      else rejected.push(rejection(entry, `${this.#context.id}: ${reason}`))
+    }
+    this.#context.meter.counter('weir_cloudwatch_bytes').add(bytes, { exporter: this.#context.id })
+    return rejected
   }
 
   #opened(): Logs {
     if (this.#logs === undefined) throw retry('EXPORT_UNAVAILABLE', `${this.#context.id}: not started`)
     return this.#logs
   }
+}
+
+function rejectedIn(done: Done): Rejected[] {
+  return Array.from(done.values()).flatMap((rejected) => (rejected === 'halved' ? [] : rejected))
 }
 
 /** Why AWS left out the event at that place of a request; ends are exclusive, the start is inclusive. */
