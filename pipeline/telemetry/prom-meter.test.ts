@@ -56,7 +56,7 @@ describe('meter', () => {
 
   it('has a help text, a unit and well-formed names for every metric', () => {
     for (const [name, info] of Object.entries(METRICS)) {
-      expect(name).toMatch(/^(otelcol|weir)_[a-z_]+$/)
+      expect(name).toMatch(/^(otelcol|weir)_[a-z][a-z0-9_]*$/)
       expect(name).not.toMatch(/_total$/)
       expect(info.help).toMatch(/\.$/)
       expect(info.unit).not.toBe('')

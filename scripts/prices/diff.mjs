@@ -27,8 +27,8 @@ function ratesChanged(was, now) {
     .map((name) => [name, a.get(name), b.get(name)])
 }
 
-function flat({ from: _, to: __, hours, tiers = [], batch, flex, priority, ...rates }) {
-  const found = new Map(Object.entries(rates))
+function flat({ hours, tiers = [], batch, flex, priority, ...rates }) {
+  const found = new Map(Object.entries(rates).filter(([key]) => key !== 'from' && key !== 'to'))
   if (hours !== undefined) found.set('hours', hours.join('–'))
   for (const { over, ...tier } of tiers)
     for (const [name, value] of Object.entries(tier)) found.set(`${name} over ${over}`, value)

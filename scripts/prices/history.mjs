@@ -23,8 +23,8 @@ function withHistory(was, row, dates) {
   return { ...row, periods: [...past, { from, ...now }] }
 }
 
-function withoutFrom({ from: _, ...period }) {
-  return period
+function withoutFrom(period) {
+  return Object.fromEntries(Object.entries(period).filter(([key]) => key !== 'from'))
 }
 
 function same(a, b) {
