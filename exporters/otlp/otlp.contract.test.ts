@@ -73,7 +73,7 @@ for (const [kind, encoding] of [
     name,
     exactlyOnce: false,
     weathers: ['accept', 'retry', 'reject', 'partial', 'slow', 'hang', 'restart'],
-    spans: encoding === 'json' ? 4000 : 20_000,
+    spans: encoding === 'json' ? 3000 : 8000,
     open: (judge) => destination(kind, judge, encoding),
   })
   exporterContract({

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { RATIO, ratioOf } from '../../test/support/linear-time.ts'
 import { FEATURE } from './detect/features.ts'
 import type { Detector } from './detect/finding.ts'
 import { createDetectors } from './detect/registry.ts'
@@ -9,49 +10,11 @@ import { customDetectors } from './rules.ts'
 import { secretRules } from './secrets/secrets.ts'
 import { Scrubber } from './text/scrubber.ts'
 
-/**
- * Time is linear in the text: doubling 50 KB of text made to be slow at most multiplies it by 2.3. Noise only adds, so the least
- * time of several runs counts; what still looks worse is doubled three times, and must stay below the cube.
- */
-const SIZE = 50_000
-const RATIO = 2.3
-const RUNS = 5
-const ATTEMPTS = 5
-/** Below this a doubling cannot be told from noise, and no sender could make a quadratic search of it: 100 KB² is seconds. */
-const NEGLIGIBLE_MS = 4
-
 const keys = new SensitiveKeys()
 const custom = customDetectors([
   { name: 'nested', pattern: '(?:x+x+)+y', keywords: ['xxx'], ignore_case: false },
 ])
 const detectors = createDetectors(keys, [], sensitiveWords([]))
-
-function filled(unit: string, size: number): string {
-  return unit.repeat(Math.ceil(size / unit.length)).slice(0, size)
-}
-
-function least(run: (text: string) => void, text: string): number {
-  let best = Number.POSITIVE_INFINITY
-  for (let i = 0; i < RUNS; i++) {
-    const start = performance.now()
-    run(text)
-    best = Math.min(best, performance.now() - start)
-  }
-  return best
-}
-
-function ratioOf(run: (text: string) => void, unit: string): number {
-  let best = Number.POSITIVE_INFINITY
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const half = least(run, filled(unit, SIZE))
-    const whole = least(run, filled(unit, 2 * SIZE))
-    if (whole < NEGLIGIBLE_MS) return 1
-    best = Math.min(best, whole / half)
-    if (best <= RATIO) return best
-  }
-  const thrice = (): number => least(run, filled(unit, 16 * SIZE)) / least(run, filled(unit, 2 * SIZE))
-  return Math.cbrt(Math.min(thrice(), thrice(), thrice()))
-}
 
 /** What makes naive searches start over at every position. */
 const UNITS = [
