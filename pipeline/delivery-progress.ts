@@ -10,10 +10,14 @@ export class DeliveryProgress<T> {
   readonly #byCursor = new Map<string, { readonly key: string; readonly done: Map<string, T> }>()
 
   /**
-   * By the place of the request; `sizes`: the spans of each request that is planned. A reload may have changed what the
+   * By the place of the request; `sizes`: the spans of each request that is planned, where names
+   * of places do not say it. A reload may have changed what the
    * processors leave of the range, or what the requests hold: then nothing of it counts as done.
    */
-  of({ cursor, range, batches }: Delivery, sizes: readonly number[]): Map<string, T> {
+  of(
+    { cursor, range, batches }: Pick<Delivery, 'cursor' | 'range' | 'batches'>,
+    sizes: readonly number[] = [],
+  ): Map<string, T> {
     const key = `${range.token}/${sizes.join()}/${liveRowsKey(batches)}`
     const known = this.#byCursor.get(cursor)
     if (known?.key === key) return known.done
@@ -22,13 +26,13 @@ export class DeliveryProgress<T> {
     return done
   }
 
-  finish({ cursor }: Delivery): void {
+  finish({ cursor }: Pick<Delivery, 'cursor'>): void {
     this.#byCursor.delete(cursor)
   }
 }
 
 /** Says which rows are live: equal texts, equal rows. */
-export function liveRowsKey(batches: readonly Batch[]): string {
+function liveRowsKey(batches: readonly Batch[]): string {
   const hash = createHash('sha256')
   for (const batch of batches) {
     // A 2 ends the batch.

@@ -5,6 +5,7 @@ import type { Outcome } from '../../pipeline/consumer.ts'
 import { DeliveryProgress } from '../../pipeline/delivery-progress.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, retry } from '../../pipeline/fault.ts'
+import { someAtOnce } from '../../pipeline/some-at-once.ts'
 import { isRefusal, saidBy, unavailable } from './answer.ts'
 import type { Config } from './config.ts'
 import { Logs } from './logs.ts'
@@ -70,22 +71,10 @@ export class CloudWatchExporter implements Exporter {
     return { rejected: [...rejected, ...rejectedIn(done)] }
   }
 
-  /** Throws the first failure, once no request is under way any more. */
-  async #sendAll(requests: readonly PutRequest[], done: Done, signal: AbortSignal): Promise<void> {
-    const todo = Array.from(requests.entries())
-    let failure: { readonly error: unknown } | undefined
-    const work = async (): Promise<void> => {
-      for (let next = todo.shift(); next !== undefined && failure === undefined; next = todo.shift()) {
-        const [place, request] = next
-        try {
-          await this.#send(request, String(place), done, signal)
-        } catch (error) {
-          failure ??= { error }
-        }
-      }
-    }
-    await Promise.all(Array.from({ length: AT_ONCE }, work))
-    if (failure !== undefined) throw failure.error
+  #sendAll(requests: readonly PutRequest[], done: Done, signal: AbortSignal): Promise<void> {
+    return someAtOnce(requests.entries(), AT_ONCE, ([place, request]) =>
+      this.#send(request, String(place), done, signal),
+    )
   }
 
   /**

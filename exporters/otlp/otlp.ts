@@ -2,6 +2,7 @@ import type { SecureContextOptions } from 'node:tls'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Batching, Delivery, DeliveryOutcome, Exporter } from '../../pipeline/component.ts'
 import type { Outcome } from '../../pipeline/consumer.ts'
+import { someAtOnce } from '../../pipeline/some-at-once.ts'
 import { DeliveryProgress } from '../../pipeline/delivery-progress.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { messageOf, retry } from '../../pipeline/fault.ts'
@@ -79,20 +80,9 @@ export class OtlpExporter implements Exporter {
       delivery,
       plan.map(({ spans }) => spans),
     )
-    const todo = Array.from(plan.entries())
-    let failure: { readonly error: unknown } | undefined
-    const work = async (): Promise<void> => {
-      for (let next = todo.shift(); next !== undefined && failure === undefined; next = todo.shift()) {
-        const [place, request] = next
-        try {
-          await this.#send(request, String(place), done, signal)
-        } catch (error) {
-          failure ??= { error }
-        }
-      }
-    }
-    await Promise.all(Array.from({ length: AT_ONCE }, work))
-    if (failure !== undefined) throw failure.error
+    await someAtOnce(plan.entries(), AT_ONCE, ([place, request]) =>
+      this.#send(request, String(place), done, signal),
+    )
     this.#progress.finish(delivery)
     return { rejected: rejectedIn(done) }
   }

@@ -1,9 +1,10 @@
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Batching, Delivery, DeliveryOutcome, Exporter, FrozenRange } from '../../pipeline/component.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
-import { liveRowsKey } from '../../pipeline/delivery-progress.ts'
+import { DeliveryProgress } from '../../pipeline/delivery-progress.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
+import { someAtOnce } from '../../pipeline/some-at-once.ts'
 import { isForbidden, unavailable } from './answer.ts'
 import { bodyOf, CONTENT_TYPES } from './body.ts'
 import { Bucket } from './bucket.ts'
@@ -13,13 +14,6 @@ import { partsOf, type Part } from './partition.ts'
 
 /** Objects of one delivery that are encoded or under way at once: what bounds the memory of a delivery. */
 const AT_ONCE = 4
-
-/** What is stored of a range whose delivery failed: its repeat goes on behind it. */
-interface Progress {
-  /** Token, and what the processors, which a reload may change, leave of the range. */
-  readonly key: string
-  readonly objects: Map<string, StoredObject>
-}
 
 /**
  * Writes each range as an object per tenant and partition, then its manifest. All names come from the range, so that a
@@ -31,8 +25,7 @@ export class S3Exporter implements Exporter {
   readonly #context: Context
   #bucket: Bucket | undefined
   #reload: NodeJS.Timeout | undefined
-  /** By cursor. */
-  readonly #progress = new Map<string, Progress>()
+  readonly #progress = new DeliveryProgress<StoredObject>()
 
   constructor(config: Config, context: Context) {
     this.#config = config
@@ -91,9 +84,13 @@ export class S3Exporter implements Exporter {
     const parts = partsOf(batches, this.#config.s3uploader.s3_partition_format)
     if (parts.length === 0) return
     const names = new Names(this.#config, range)
-    const stored = this.#resume(cursor, `${range.token}/${liveRowsKey(batches)}`)
+    const stored = this.#progress.of({ cursor, range, batches })
     try {
-      await this.#putParts(parts, names, stored, signal)
+      const todo = parts.filter((part) => !stored.has(names.object(part)))
+      await someAtOnce(todo, AT_ONCE, async (part) => {
+        const object = await this.#put(part, names.object(part), signal)
+        stored.set(object.key, object)
+      })
       const objects = parts.flatMap((part) => stored.get(names.object(part)) ?? [])
       const manifest = manifestOf(this.#config, { cursor, range }, objects)
       const body = Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`)
@@ -101,37 +98,7 @@ export class S3Exporter implements Exporter {
     } catch (error) {
       throw this.#unavailable(error)
     }
-    this.#progress.delete(cursor)
-  }
-
-  #resume(cursor: string, key: string): Map<string, StoredObject> {
-    const known = this.#progress.get(cursor)
-    if (known?.key === key) return known.objects
-    const objects = new Map<string, StoredObject>()
-    this.#progress.set(cursor, { key, objects })
-    return objects
-  }
-
-  async #putParts(
-    parts: readonly Part[],
-    names: Names,
-    stored: Map<string, StoredObject>,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const todo = parts.filter((part) => !stored.has(names.object(part)))
-    let failure: { readonly error: unknown } | undefined
-    const work = async (): Promise<void> => {
-      for (let part = todo.shift(); part !== undefined && failure === undefined; part = todo.shift()) {
-        try {
-          const object = await this.#put(part, names.object(part), signal)
-          stored.set(object.key, object)
-        } catch (error) {
-          failure ??= { error }
-        }
-      }
-    }
-    await Promise.all(Array.from({ length: AT_ONCE }, work))
-    if (failure !== undefined) throw failure.error
+    this.#progress.finish({ cursor })
   }
 
   async #put(part: Part, key: string, signal: AbortSignal): Promise<StoredObject> {

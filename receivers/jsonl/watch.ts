@@ -4,6 +4,7 @@ import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf } from '../../pipeline/fault.ts'
 import { sleep } from '../../pipeline/sleep.ts'
 import { Checkpoints } from './checkpoint.ts'
+import { someAtOnce } from '../../pipeline/some-at-once.ts'
 import type { JsonlConfig } from './config.ts'
 import { Decoder } from './decode.ts'
 import { removeRead } from './delete-read.ts'
@@ -100,19 +101,13 @@ export class Watch {
       .sort((a, b) => a.usedMs - b.usedMs)
     const queue = batches === 0 ? all : all.slice(0, batches * files)
     let more = queue.length < all.length
-    const failures: unknown[] = []
-    const work = async (): Promise<void> => {
-      for (let known = queue.shift(); known !== undefined && failures.length === 0; known = queue.shift()) {
-        if (signal.aborted) return
-        try {
-          if (await this.#turn(known, signal)) more = true
-        } catch (error) {
-          failures.push(error)
-        }
-      }
+    try {
+      await someAtOnce(queue, WORKERS, async (known) => {
+        if (!signal.aborted && (await this.#turn(known, signal))) more = true
+      })
+    } catch (error) {
+      if (!signal.aborted) throw error
     }
-    await Promise.all(Array.from({ length: WORKERS }, work))
-    if (failures.length > 0 && !signal.aborted) throw failures[0]
     return more
   }
 
