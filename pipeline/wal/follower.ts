@@ -1,13 +1,10 @@
-import { faultOf, messageOf } from '../fault.ts'
 import type { Follower, FollowedBatch } from '../follower.ts'
-import { sleep } from '../sleep.ts'
-import { newEpoch } from './cursor-record.ts'
 import { CursorSightings } from './cursor-seen.ts'
 import { HeldCursor, listCursors } from './cursor-store.ts'
+import { CursorTurns } from './cursor-turns.ts'
 import { DEDUPE_DEFAULTS } from './dedupe.ts'
 import { rebuildWindow } from './dedupe-rebuild.ts'
 import { LogClock } from './log-clock.ts'
-import { Backoff } from './reader-backoff.ts'
 import { follow, withDeadline } from './reader-deadline.ts'
 import { prepare, type PreparedRange } from './reader-prepare.ts'
 import { RangeSource, type RawRange } from './reader-source.ts'
@@ -33,15 +30,16 @@ export class LogFollower {
   readonly #ending = new AbortController()
   #running: Promise<void> | undefined
   #held: HeldCursor | undefined
-  #failing: ReaderView['failing']
+  readonly #turns: CursorTurns
 
   constructor(follower: Follower, options: FollowerOptions) {
     this.#follower = follower
     this.#options = options
+    this.#turns = new CursorTurns(follower.cursor, 'follower', options)
   }
 
   start(): void {
-    this.#running ??= this.#run()
+    this.#running ??= this.#turns.run(this.#ending.signal, (hold) => this.#holding(hold))
   }
 
   /** What is not saved is read again by the next holder. */
@@ -53,36 +51,14 @@ export class LogFollower {
   view(): ReaderView {
     const { cursor, pipeline, name } = this.#follower
     const record = this.#held?.record
-    return { cursor, pipeline, exporterId: name, held: record !== undefined, record, failing: this.#failing }
-  }
-
-  async #run(): Promise<void> {
-    const ending = this.#ending.signal
-    const backoff = new Backoff(...(this.#options.backoffMs ?? [1000, 5000]))
-    while (!ending.aborted) {
-      try {
-        const hold = await this.#options.acquire(
-          `${this.#options.connector}/${this.#follower.cursor}`,
-          ending,
-        )
-        if (hold === undefined) continue
-        await this.#holding(hold)
-        backoff.reset()
-      } catch (error) {
-        if (ending.aborted) return
-        this.#complain(error)
-        await sleep(backoff.nextMs(), ending)
-      }
+    return {
+      cursor,
+      pipeline,
+      exporterId: name,
+      held: record !== undefined,
+      record,
+      failing: this.#turns.failing,
     }
-  }
-
-  #complain(error: unknown): void {
-    const { log, clock } = this.#options
-    const fields = { cursor: this.#follower.cursor, error: messageOf(error), code: faultOf(error)?.code }
-    if (faultOf(error)?.code === 'LEASE_LOST') return log.info(fields, 'Standing by')
-    this.#failing = { sinceMs: this.#failing?.sinceMs ?? clock(), message: messageOf(error) }
-    if (faultOf(error)?.verdict.do === 'retry') log.warn(fields, 'A follower of the WAL pauses')
-    else log.error({ ...fields, err: error }, 'A follower of the WAL stands still')
   }
 
   async #holding(hold: Hold): Promise<void> {
@@ -102,7 +78,7 @@ export class LogFollower {
 
   async #drive(held: HeldCursor, reading: AbortSignal): Promise<void> {
     const { driver, dedupe = DEDUPE_DEFAULTS, state } = this.#options
-    await this.#checkPosition(held, reading)
+    await this.#turns.checkPosition(held, reading)
     const { worker } = this.#follower
     await worker.begin({
       record: () => held.record,
@@ -146,7 +122,7 @@ export class LogFollower {
       if (reading.aborted) return
       if (raw === undefined) await this.#quiet(source, clock)
       else await this.#take(raw, clock)
-      this.#failing = undefined
+      this.#turns.note(undefined)
     }
   }
 
@@ -161,18 +137,6 @@ export class LogFollower {
     const boundMs = clock.atLeast()
     const { lastSeq } = await this.#options.driver.info()
     if (lastSeq <= source.last) await this.#follower.worker.quiet(source.last, boundMs)
-  }
-
-  /** A log that ends before the cursor is a new log. */
-  async #checkPosition(held: HeldCursor, signal: AbortSignal): Promise<void> {
-    const { position, cursor } = held.record
-    const info = await this.#options.driver.info()
-    if (position <= info.lastSeq + 1) return
-    this.#options.log.error(
-      { cursor, position, last_seq: info.lastSeq },
-      'The WAL is not the one that this follower was on; reading it from its start',
-    )
-    await held.save({ position: info.firstSeq, epoch: newEpoch(), data: undefined }, signal)
   }
 }
 

@@ -1,12 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { StoreChain } from '../factory.ts'
-import { faultOf, messageOf } from '../fault.ts'
-import { sleep } from '../sleep.ts'
 import type { StateStore } from '../state/state.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Meter } from '../telemetry/meter.ts'
-import { newEpoch, rangeToken, type CursorRecord, type FrozenRecord } from './cursor-record.ts'
+import { rangeToken, type CursorRecord, type FrozenRecord } from './cursor-record.ts'
 import { HeldCursor } from './cursor-store.ts'
+import { CursorTurns } from './cursor-turns.ts'
 import type { DeadLetters } from './dead-letter.ts'
 import { DEDUPE_DEFAULTS, type DedupeLimits } from './dedupe.ts'
 import { rebuildWindow } from './dedupe-rebuild.ts'
@@ -79,11 +78,12 @@ export class ChainReader {
   readonly #ended = new AbortController()
   #running: Promise<void> | undefined
   #held: HeldCursor | undefined
-  #failing: ReaderView['failing']
+  readonly #turns: CursorTurns
 
   constructor(chain: StoreChain, options: ReaderOptions) {
     this.#chain = chain
     this.#options = options
+    this.#turns = new CursorTurns(chain.cursor, 'cursor', options)
     this.#metrics = new ReaderMetrics(chain, options.meter)
     const { letters, connector, log, mustSkip, deliverTimeoutMs = DELIVER_TIMEOUT_MS } = options
     this.#deliverer = new Deliverer({
@@ -93,12 +93,12 @@ export class ChainReader {
       timeoutMs: deliverTimeoutMs,
       backoff: new Backoff(...(options.backoffMs ?? [])),
       mustSkip: async ({ raw }) => (await mustSkip?.(chain, raw.from)) ?? false,
-      onResult: (error) => this.#note(error),
+      onResult: (error) => this.#turns.note(error),
     })
   }
 
   start(): void {
-    this.#running ??= this.#run()
+    this.#running ??= this.#turns.run(this.#ending.signal, (hold) => this.#holding(hold))
   }
 
   /** Finishes the delivery in flight; at the deadline it is given up and stays frozen for the next holder. */
@@ -114,38 +114,7 @@ export class ChainReader {
   view(): ReaderView {
     const { cursor, pipeline, exporterId } = this.#chain
     const record = this.#held?.record
-    return { cursor, pipeline, exporterId, held: record !== undefined, record, failing: this.#failing }
-  }
-
-  async #run(): Promise<void> {
-    const ending = this.#ending.signal
-    const backoff = new Backoff(...(this.#options.backoffMs ?? [1000, 5000]))
-    while (!ending.aborted) {
-      try {
-        const hold = await this.#options.acquire(`${this.#options.connector}/${this.#chain.cursor}`, ending)
-        if (hold === undefined) continue
-        await this.#holding(hold)
-        backoff.reset()
-      } catch (error) {
-        if (ending.aborted) return
-        this.#complain(error)
-        await sleep(backoff.nextMs(), ending)
-      }
-    }
-  }
-
-  #complain(error: unknown): void {
-    const fields = { cursor: this.#chain.cursor, error: messageOf(error), code: faultOf(error)?.code }
-    if (faultOf(error)?.code === 'LEASE_LOST') return this.#options.log.info(fields, 'Standing by')
-    this.#note(error)
-    if (faultOf(error)?.verdict.do === 'retry') this.#options.log.warn(fields, 'A cursor pauses')
-    else this.#options.log.error({ ...fields, err: error }, 'A cursor stands still')
-  }
-
-  #note(error: unknown): void {
-    if (error === undefined) this.#failing = undefined
-    else
-      this.#failing = { sinceMs: this.#failing?.sinceMs ?? this.#options.clock(), message: messageOf(error) }
+    return { cursor, pipeline, exporterId, held: record !== undefined, record, failing: this.#turns.failing }
   }
 
   async #holding(hold: Hold): Promise<void> {
@@ -173,11 +142,11 @@ export class ChainReader {
 
   async #drive(held: HeldCursor, reading: AbortSignal, delivering: AbortSignal): Promise<void> {
     const { driver, dedupe = DEDUPE_DEFAULTS } = this.#options
-    await this.#checkPosition(held, delivering)
+    await this.#turns.checkPosition(held, delivering)
     const { position, frozen } = held.record
     const window = await rebuildWindow(driver, position, reading, dedupe)
     if (reading.aborted) return
-    this.#note(undefined)
+    this.#turns.note(undefined)
     const batching = this.#chain.exporter.batching ?? BATCHING_DEFAULTS
     const source = new RangeSource(
       driver,
@@ -192,18 +161,6 @@ export class ChainReader {
     } finally {
       await source.close()
     }
-  }
-
-  /** A log that ends before the cursor is a new log: waiting for it to catch up would skip what it takes now. */
-  async #checkPosition(held: HeldCursor, signal: AbortSignal): Promise<void> {
-    const { position, cursor } = held.record
-    const info = await this.#options.driver.info()
-    if (position <= info.lastSeq + 1) return
-    this.#options.log.error(
-      { cursor, position, last_seq: info.lastSeq },
-      'The WAL is not the one that this cursor was on; reading it from its start',
-    )
-    await held.save({ frozen: undefined, position: info.firstSeq, epoch: newEpoch() }, signal)
   }
 
   /** Delivers again what an earlier holder froze and may have delivered. False when reading was ended before. */

@@ -1,0 +1,79 @@
+import { faultOf, messageOf } from '../fault.ts'
+import { sleep } from '../sleep.ts'
+import { newEpoch } from './cursor-record.ts'
+import type { HeldCursor } from './cursor-store.ts'
+import { Backoff } from './reader-backoff.ts'
+import type { Hold, ReaderOptions, ReaderView } from './reader.ts'
+
+export type TurnOptions = Pick<
+  ReaderOptions,
+  'connector' | 'driver' | 'acquire' | 'log' | 'clock' | 'backoffMs'
+>
+
+/** What operators read of who drives a cursor. */
+const NAMES = { cursor: 'A cursor', follower: 'A follower of the WAL' } as const
+
+/** Waits for the right to drive a cursor, and has it driven, again and again; remembers what keeps it from moving. */
+export class CursorTurns {
+  readonly #cursor: string
+  readonly #driven: keyof typeof NAMES
+  readonly #options: TurnOptions
+  #failing: ReaderView['failing']
+
+  constructor(cursor: string, driven: keyof typeof NAMES, options: TurnOptions) {
+    this.#cursor = cursor
+    this.#driven = driven
+    this.#options = options
+  }
+
+  get failing(): ReaderView['failing'] {
+    return this.#failing
+  }
+
+  /** Until `ending` aborts. `holding` has the lease and releases it. */
+  async run(ending: AbortSignal, holding: (hold: Hold) => Promise<void>): Promise<void> {
+    const { acquire, connector, backoffMs = [1000, 5000] } = this.#options
+    const backoff = new Backoff(...backoffMs)
+    while (!ending.aborted) {
+      try {
+        const hold = await acquire(`${connector}/${this.#cursor}`, ending)
+        if (hold === undefined) continue
+        await holding(hold)
+        backoff.reset()
+      } catch (error) {
+        if (ending.aborted) return
+        this.#complain(error)
+        await sleep(backoff.nextMs(), ending)
+      }
+    }
+  }
+
+  /** What the driving came to; undefined: all is well. */
+  note(error: unknown): void {
+    if (error === undefined) this.#failing = undefined
+    else
+      this.#failing = { sinceMs: this.#failing?.sinceMs ?? this.#options.clock(), message: messageOf(error) }
+  }
+
+  /** A log that ends before the cursor is a new log: waiting for it to catch up would skip what it takes now. */
+  async checkPosition(held: HeldCursor, signal: AbortSignal): Promise<void> {
+    const { position, cursor } = held.record
+    const info = await this.#options.driver.info()
+    if (position <= info.lastSeq + 1) return
+    this.#options.log.error(
+      { cursor, position, last_seq: info.lastSeq },
+      `The WAL is not the one that this ${this.#driven} was on; reading it from its start`,
+    )
+    const start = { frozen: undefined, data: undefined, position: info.firstSeq, epoch: newEpoch() }
+    await held.save(start, signal)
+  }
+
+  #complain(error: unknown): void {
+    const { log } = this.#options
+    const fields = { cursor: this.#cursor, error: messageOf(error), code: faultOf(error)?.code }
+    if (faultOf(error)?.code === 'LEASE_LOST') return log.info(fields, 'Standing by')
+    this.note(error)
+    if (faultOf(error)?.verdict.do === 'retry') log.warn(fields, `${NAMES[this.#driven]} pauses`)
+    else log.error({ ...fields, err: error }, `${NAMES[this.#driven]} stands still`)
+  }
+}
