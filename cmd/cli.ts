@@ -64,6 +64,11 @@ export const VERBS: readonly VerbEntry[] = [
     load: () => import('./key.ts'),
   },
   {
+    name: 'consent',
+    summary: 'what people have agreed to: grant, ls, show, revoke',
+    load: () => import('./consent.ts'),
+  },
+  {
     name: 'pseudonym',
     summary: 'which pseudonym a value has',
     load: () => import('./pseudonym.ts'),
@@ -73,7 +78,7 @@ export const VERBS: readonly VerbEntry[] = [
 ]
 
 /** Verbs of the specification that a later version builds. */
-const LATER = ['tail', 'runs', 'replay', 'dlq', 'audit', 'consent']
+const LATER = ['tail', 'runs', 'replay', 'dlq', 'audit']
 const LATER_TOO = ['redact', 'erase', 'certificate', 'job', 'cursor', 'doctor', 'test']
 
 /** argv without node and script → exit code: 0 ok, 1 failed, 2 usage. Never throws. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { messageOf } from '../pipeline/fault.ts'
 import { PORT_FLAGS, PORT_HELP, withPort, type Ask } from './identity/port.ts'
+import { expiry, seconds } from './identity/when.ts'
 import { printOne, printRows, type Row } from './identity/print.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
 
@@ -146,26 +147,11 @@ function wanted(values: Values): Row {
     roles: role,
     env,
     name,
-    expires: expires && expiry(expires),
+    expires: expires && expiry('--expires', expires),
     san,
     spki_sha256: certificate && spkiOf(certificate),
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
-}
-
-const UNIT_S: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 }
-
-function seconds(flag: string, text: string): number {
-  const [, amount = '', unit = ''] = /^(\d+)(s|m|h|d)$/.exec(text) ?? (text === '0' ? ['', '0', 's'] : [])
-  if (unit === '') throw new UsageError(`${flag} ${text} is not a time such as 30m, 24h or 90d`)
-  return Number(amount) * (UNIT_S[unit] ?? 0)
-}
-
-function expiry(text: string): string {
-  if (/^\d{4}-/.test(text)) return text
-  const end = new Date(Date.now() + seconds('--expires', text) * 1000)
-  if (Number.isNaN(end.getTime())) throw new UsageError(`--expires ${text} is too far away`)
-  return end.toISOString()
 }
 
 function spkiOf(file: string): string {

@@ -1,3 +1,4 @@
+import type { Consent } from '../consent/record.ts'
 import { messageOf, retry } from '../fault.ts'
 import { within } from '../net/within.ts'
 import { sleep } from '../sleep.ts'
@@ -73,6 +74,10 @@ export class IdentityCache implements IdentityView {
 
   secretsOf(tenant: string): readonly HmacKey[] {
     return this.#tables.secrets.get(tenant) ?? []
+  }
+
+  consentsOf(tenant: string): readonly Consent[] {
+    return this.#tables.consents.get(tenant) ?? []
   }
 
   tenants(): Iterable<Tenant> {

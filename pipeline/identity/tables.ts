@@ -1,3 +1,4 @@
+import { consent, type Consent } from '../consent/record.ts'
 import { messageOf } from '../fault.ts'
 import type { StateChange, StateKey } from '../state/state.ts'
 import {
@@ -30,6 +31,8 @@ export class Tables {
   readonly bindings = new Map<string, Key>()
   /** HMAC secrets by tenant. */
   readonly secrets = new Map<string, readonly HmacKey[]>()
+  /** By tenant. */
+  readonly consents = new Map<string, readonly Consent[]>()
   /** Records that are there and cannot be used. */
   readonly unreadable = new Set<StateKey>()
   readonly #known = new Map<StateKey, Known>()
@@ -89,6 +92,8 @@ export class Tables {
         return put(this.agents, agent.parse(record), pathOf)
       case 'key':
         return this.#putKey(key.parse(record))
+      case 'consent':
+        return putAmong(this.consents, consent.parse(record))
       default:
         throw new Error('nothing of this kind is known')
     }
@@ -108,14 +113,10 @@ export class Tables {
   }
 
   #putSecret(record: HmacKey, remove: () => void): () => void {
-    const tenant = record.tenant ?? ''
-    const others = () => (this.secrets.get(tenant) ?? []).filter(({ id }) => id !== record.id)
-    this.secrets.set(tenant, [...others(), record])
+    const removeSecret = putAmong(this.secrets, record)
     return () => {
       remove()
-      const left = others()
-      if (left.length > 0) this.secrets.set(tenant, left)
-      else this.secrets.delete(tenant)
+      removeSecret()
     }
   }
 
@@ -139,6 +140,21 @@ function put<T>(map: Map<string, T>, record: T, idOf: (record: T) => string): ()
   map.set(id, record)
   return () => {
     if (map.get(id) === record) map.delete(id)
+  }
+}
+
+/** Into the list of its tenant. */
+function putAmong<T extends { readonly id: string; readonly tenant?: string | undefined }>(
+  map: Map<string, readonly T[]>,
+  record: T,
+): () => void {
+  const tenant = record.tenant ?? ''
+  const others = () => (map.get(tenant) ?? []).filter(({ id }) => id !== record.id)
+  map.set(tenant, [...others(), record])
+  return () => {
+    const left = others()
+    if (left.length > 0) map.set(tenant, left)
+    else map.delete(tenant)
   }
 }
 

@@ -1,7 +1,8 @@
+import type { ConsentView } from '../consent/in-force.ts'
 import type { Agent, HmacKey, Key, Project, Tenant } from './records.ts'
 
 /** Who may send, as the state store has it now: a change by any daemon is seen here within seconds. */
-export interface IdentityView {
+export interface IdentityView extends ConsentView {
   /** Undefined: no such tenant. Look at `status` too. */
   tenant(id: string): Tenant | undefined
   project(tenant: string, id: string): Project | undefined
@@ -30,6 +31,7 @@ export const NOBODY_KNOWN: IdentityView = {
   key: () => undefined,
   bound: () => undefined,
   secretsOf: () => [],
+  consentsOf: () => [],
   tenants: () => [],
   projects: () => [],
   agents: () => [],

@@ -1,4 +1,5 @@
 import { reject } from '../../../pipeline/fault.ts'
+import { Consents } from '../../../pipeline/consent/consents.ts'
 import { Directory } from '../../../pipeline/identity/directory.ts'
 import { Keyring } from '../../../pipeline/identity/keyring.ts'
 import type { Vault } from '../../../pipeline/identity/vault.ts'
@@ -13,6 +14,7 @@ export interface IdentityParts {
   readonly identity: IdentityView
   readonly directory: Directory
   readonly keyring: Keyring
+  readonly consents: Consents
   readonly clock: () => number
 }
 
@@ -25,7 +27,14 @@ export interface IdentityServices {
 
 export function identityParts({ state, identity, vault, clock }: IdentityServices): IdentityParts {
   const directory = new Directory(state, clock)
-  return { state, identity, directory, keyring: new Keyring(state, directory, vault, clock), clock }
+  return {
+    state,
+    identity,
+    directory,
+    keyring: new Keyring(state, directory, vault, clock),
+    consents: new Consents(state, directory, clock),
+    clock,
+  }
 }
 
 export function visible(principal: Principal, tenant: string | undefined): boolean {

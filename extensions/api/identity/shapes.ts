@@ -1,3 +1,5 @@
+import { consentStatus } from '../../../pipeline/consent/in-force.ts'
+import type { Consent } from '../../../pipeline/consent/record.ts'
 import { isInForce } from '../../../pipeline/identity/keyring.ts'
 import type { Agent, Key, Project, Tenant } from '../../../pipeline/identity/records.ts'
 
@@ -31,6 +33,24 @@ export function keyShape(key: Key, nowMs: number, usedMs: number | undefined) {
     expires: timeOrNull(key.expires_ms),
     revoked: timeOrNull(key.revoked_ms),
     last_used: timeOrNull(usedMs),
+  }
+}
+
+export function consentShape(consent: Consent, nowMs: number) {
+  const { id, tenant, type, runs, granted_by, note, granted_ms, expires_ms, revoked_ms, revoked_by } = consent
+  return {
+    id,
+    tenant,
+    type,
+    /** null: all runs of the tenant. */
+    runs: runs ?? null,
+    status: consentStatus(consent, nowMs),
+    granted_by,
+    note,
+    granted: time(granted_ms),
+    expires: timeOrNull(expires_ms),
+    revoked: timeOrNull(revoked_ms),
+    revoked_by: revoked_by ?? null,
   }
 }
 
