@@ -5,7 +5,7 @@ import { DecisionTable } from './decision-table.ts'
 const key = (n: number) => String.fromCharCode(n & 3, 1, 2, n >> 2, 4, 5, 6, 7)
 
 describe('the table of decisions', () => {
-  it('knows the newest of each trace among the last ones, as a list does', () => {
+  it('knows the newest of each trace among the last ones, and the first since a number, as a list does', () => {
     const adds = fc.array(fc.tuple(fc.nat(60), fc.constantFrom(0, 1, 2.5)), { maxLength: 400 })
     fc.assert(
       fc.property(
@@ -23,9 +23,11 @@ describe('the table of decisions', () => {
           expect(table.end).toBe(first + list.length)
           const from = Math.max(0, model.length - Math.min(most, back))
           for (let n = 0; n <= 60; n++) {
-            const at = model.findLastIndex(([one]) => one === n)
-            const known = at >= from && at >= model.length - most ? model[at]?.[1] : undefined
-            expect(table.get(key(n), first + from)?.weight).toBe(known)
+            const oldest = Math.max(0, model.length - most)
+            const newest = model.findLastIndex(([one], at) => one === n && at >= oldest)
+            expect(table.newest(key(n))?.weight).toBe(model[newest]?.[1])
+            const since = model.find(([one], at) => one === n && at >= Math.max(from, oldest))
+            expect(table.firstSince(key(n), first + from)?.weight).toBe(since?.[1])
           }
         },
       ),
@@ -35,9 +37,9 @@ describe('the table of decisions', () => {
   it('grows past its first size and keeps what it holds', () => {
     const table = new DecisionTable(5000)
     for (let n = 0; n < 7000; n++) table.add(key(n), { weight: n, share: 1, isConsistent: n % 2 === 0 })
-    expect(table.get(key(1999))).toBeUndefined()
+    expect(table.newest(key(1999))).toBeUndefined()
     for (let n = 2000; n < 7000; n++) {
-      expect(table.get(key(n))).toEqual({ weight: n, share: 1, isConsistent: n % 2 === 0 })
+      expect(table.newest(key(n))).toEqual({ weight: n, share: 1, isConsistent: n % 2 === 0 })
     }
   })
 })

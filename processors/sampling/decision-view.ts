@@ -76,17 +76,19 @@ export class DecisionView {
     }
     let block = Math.max(0, this.#next - 1)
     while (block > 0 && (this.#froms.get(block) ?? -1) >= seq) block--
+    const { firstBlock = 0 } = scoutData(record) ?? {}
+    const from = (block - this.#options.remembered) * BLOCK
     // After a lost lease a cursor may go back to what is not in the table any more.
-    if (this.#next > 0 && !this.#froms.has(block) && block >= (scoutData(record)?.firstBlock ?? 0)) {
+    const isGone = !this.#froms.has(block) || this.#table.start > Math.max(from, firstBlock * BLOCK)
+    if (this.#next > 0 && block >= firstBlock && isGone) {
       await this.#begin(record, seq)
       return this.#load(seq)
     }
     const [table, keys] = [this.#table, this.#keys]
-    const from = (block - this.#options.remembered) * BLOCK
     return {
       of: (tenant, traceId) => {
         const key = keys.of(tenant, traceId)
-        return key === undefined ? WHOLE : table.get(key, from)
+        return key === undefined ? WHOLE : table.firstSince(key, from)
       },
     }
   }

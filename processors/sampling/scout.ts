@@ -158,7 +158,7 @@ export class Scout implements LogWorker {
     const pending = this.#pending.get(key)
     if (pending !== undefined) return pending
     const { metrics, waitMs } = this.#options
-    const decided = this.#decisions.table.get(key)
+    const decided = this.#decisions.table.newest(key)
     if (decided !== undefined) {
       metrics.late(decided.share === 1, severityOf(batch, row) >= 0)
       return undefined

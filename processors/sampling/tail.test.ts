@@ -428,7 +428,7 @@ describe('memory of decisions', () => {
       expect(live(mine), `message ${each.seq}`).toEqual(live(theirs))
     }
     // As after its lease was lost and came back: what was frozen is asked for again.
-    for (const each of log.slice(0, 2)) {
+    for (const each of log.toReversed()) {
       const [mine, theirs] = [batchOf(each), batchOf(each)]
       await far.process(mine)
       await (await rig.cursor()).process(theirs)
