@@ -1,47 +1,15 @@
 import { z } from 'zod'
-import { awsCredentials, awsRetries, hasBothKeys } from '../../pipeline/net/aws-client.ts'
+import { ACLS, bucketFields, checkBucket, keyPath, STORAGE_CLASSES } from '../../pipeline/bucket/access.ts'
 import { clientTls } from '../../pipeline/net/client-tls.ts'
 import { canZstd } from '../../pipeline/net/compress.ts'
 import { byteSize, duration } from '../../pipeline/schema.ts'
 import { isTimeFormat } from './time-format.ts'
 
-const STORAGE_CLASSES = [
-  'STANDARD',
-  'STANDARD_IA',
-  'ONEZONE_IA',
-  'INTELLIGENT_TIERING',
-  'GLACIER_IR',
-  'GLACIER',
-  'DEEP_ARCHIVE',
-  'REDUCED_REDUNDANCY',
-] as const
-const ACLS = [
-  'private',
-  'public-read',
-  'public-read-write',
-  'authenticated-read',
-  'aws-exec-read',
-  'bucket-owner-read',
-  'bucket-owner-full-control',
-] as const
-
-/** Slashes at either end are ours to set. */
-const path = () =>
-  z
-    .string()
-    .regex(/^[A-Za-z0-9!_.*'()=/-]*$/, "must be made of letters, digits and !_.*'()=/-")
-    .refine((text) => !text.split('/').includes('..'), 'must not climb')
-    .transform((text) => text.replace(/^\/+|\/+$/g, ''))
-
 const uploader = z
   .strictObject({
-    region: z.string().min(1).default('us-east-1').describe('Of the bucket.'),
-    s3_bucket: z
-      .string()
-      .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be the name of a bucket')
-      .describe('The bucket. It must exist.'),
-    s3_base_prefix: path().default('').describe('What all keys begin with.'),
-    s3_prefix: path().default('').describe('What follows on `s3_base_prefix`.'),
+    ...bucketFields,
+    s3_base_prefix: keyPath().default('').describe('What all keys begin with.'),
+    s3_prefix: keyPath().default('').describe('What follows on `s3_base_prefix`.'),
     s3_partition_format: z
       .string()
       .default('year=%Y/month=%m/day=%d/hour=%H')
@@ -49,44 +17,21 @@ const uploader = z
       .describe(
         'How objects are parted by the start of their spans (UTC, strftime); `tenant=<id>/` stands before it.',
       ),
-    file_prefix: path()
+    file_prefix: keyPath()
       .refine((text) => !text.includes('/'), 'must be part of a name, without /')
       .default('')
       .describe('What the names of objects begin with.'),
-    endpoint: z
-      .string()
-      .regex(/^https?:\/\/[^\s]+$/, 'must be http(s)://host:port')
-      .optional()
-      .describe('Of an S3-compatible store; AWS when left out.'),
-    s3_force_path_style: z
-      .boolean()
-      .default(false)
-      .describe('The bucket in the path instead of the host name, as most compatible stores want it.'),
-    ...awsCredentials,
     storage_class: z
       .enum(STORAGE_CLASSES)
       .default('STANDARD')
       .describe('Of the objects; manifests are STANDARD.'),
     acl: z.enum(ACLS).optional().describe('A canned ACL, where the bucket has ACLs.'),
-    server_side_encryption: z
-      .enum(['AES256', 'aws:kms'])
-      .optional()
-      .describe('Asked for with each object. Left out: as the bucket does by default.'),
-    kms_key_id: z.string().min(1).optional().describe('Key of `aws:kms`; the account’s own when left out.'),
     compression: z
       .enum(['none', 'gzip', 'zstd'])
       .default('gzip')
       .describe('Of each object; in Parquet of its pages. zstd needs Node.js 22.15.'),
-    ...awsRetries,
   })
-  .refine(hasBothKeys, {
-    path: ['access_key_id'],
-    message: 'access_key_id and secret_access_key are set together',
-  })
-  .refine((c) => c.kms_key_id === undefined || c.server_side_encryption === 'aws:kms', {
-    path: ['kms_key_id'],
-    message: 'needs server_side_encryption: aws:kms',
-  })
+  .superRefine(checkBucket)
   .refine((c) => c.compression !== 'zstd' || canZstd, {
     path: ['compression'],
     message: 'zstd needs Node.js 22.15 or newer; use gzip',
@@ -115,4 +60,3 @@ export const config = z.strictObject({
 })
 
 export type Config = z.output<typeof config>
-export type Uploader = Config['s3uploader']

@@ -9,7 +9,7 @@ import { EventIds } from '../../pipeline/batch/event-id.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import { SPAN } from '../../proto/otlp/table.ts'
 import { attributesJson } from './attributes-json.ts'
-import type { Uploader } from './config.ts'
+import type { Config } from './config.ts'
 import { COLUMNS, type Source } from './parquet-columns.ts'
 import type { Part, Piece } from './partition.ts'
 
@@ -27,7 +27,10 @@ const SCHEMA: SchemaElement[] = [
 ]
 
 /** The spans of a part as a Parquet file. */
-export async function parquetOf(part: Part, compression: Uploader['compression']): Promise<Uint8Array> {
+export async function parquetOf(
+  part: Part,
+  compression: Config['s3uploader']['compression'],
+): Promise<Uint8Array> {
   // Loaded only where Parquet is written.
   const { ByteWriter, ParquetWriter } = await import('hyparquet-writer')
   const writer = new ByteWriter()

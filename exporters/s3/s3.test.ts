@@ -225,7 +225,7 @@ describe('refusals', () => {
   const cases: readonly [string, S3Answer, RegExp][] = [
     ['throttled', { status: 503, code: 'SlowDown' }, /SlowDown/],
     ['no bucket', { status: 404, code: 'NoSuchBucket' }, /bucket weir-test does not exist.*s3_bucket/],
-    ['no right', { status: 403, code: 'AccessDenied' }, /may not write to weir-test: allow s3:PutObject/],
+    ['no right', { status: 403, code: 'AccessDenied' }, /may not use weir-test: allow s3:PutObject/],
     ['bad key', { status: 403, code: 'InvalidAccessKeyId' }, /credentials are missing, wrong or expired/],
     ['other region', { status: 400, code: 'AuthorizationHeaderMalformed' }, /not in region us-east-1/],
     ['KMS', { status: 400, code: 'KMS.DisabledException' }, /kms_key_id/],

@@ -1,13 +1,13 @@
 import type { Batch } from '../../pipeline/batch/batch.ts'
+import { isForbidden, unavailable } from '../../pipeline/bucket/answer.ts'
+import { Bucket } from '../../pipeline/bucket/bucket.ts'
 import type { Batching, Delivery, DeliveryOutcome, Exporter, FrozenRange } from '../../pipeline/component.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import { DeliveryProgress } from '../../pipeline/delivery-progress.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
 import { someAtOnce } from '../../pipeline/some-at-once.ts'
-import { isForbidden, unavailable } from './answer.ts'
 import { bodyOf, CONTENT_TYPES } from './body.ts'
-import { Bucket } from './bucket.ts'
 import type { Config } from './config.ts'
 import { manifestOf, Names, probeKey, type StoredObject } from './manifest.ts'
 import { partsOf, type Part } from './partition.ts'
@@ -36,7 +36,7 @@ export class S3Exporter implements Exporter {
 
   async start(): Promise<void> {
     if (this.#bucket !== undefined) return
-    this.#bucket = await Bucket.open(this.#config)
+    this.#bucket = await this.#open()
     const interval = this.#config.tls?.reload_interval
     if (interval) this.#reload = setInterval(() => void this.#reopen(), interval).unref()
   }
@@ -126,13 +126,18 @@ export class S3Exporter implements Exporter {
   /** With the TLS files as they are now; requests under way end on the old connections. */
   async #reopen(): Promise<void> {
     try {
-      const fresh = await Bucket.open(this.#config)
+      const fresh = await this.#open()
       if (this.#bucket === undefined) fresh.close()
       else this.#bucket = fresh
     } catch (error) {
       const fields = { error: messageOf(error) }
       this.#context.log.warn(fields, 'TLS files changed but are not usable; the old ones stay')
     }
+  }
+
+  #open(): Promise<Bucket> {
+    const { s3uploader: access, timeout: timeoutMs, tls } = this.#config
+    return Bucket.open({ access, timeoutMs, tls })
   }
 
   #opened(): Bucket {

@@ -1,5 +1,5 @@
-import { messageOf, retry, type Fault } from '../../pipeline/fault.ts'
-import type { Uploader } from './config.ts'
+import { messageOf, retry, type Fault } from '../fault.ts'
+import type { BucketAccess } from './access.ts'
 
 /** What of the SDK's errors is read. */
 interface ServiceError {
@@ -13,7 +13,7 @@ const SETTING_RETRY_MS = 10_000
 const LONGEST_MESSAGE = 300
 
 /** Error codes that a setting or a right must change, and which. */
-function remedyOf(code: string, { s3_bucket: bucket, region }: Uploader): string | undefined {
+function remedyOf(code: string, { s3_bucket: bucket, region }: BucketAccess): string | undefined {
   switch (code) {
     case 'NoSuchBucket':
     case 'NotFound':
@@ -21,7 +21,7 @@ function remedyOf(code: string, { s3_bucket: bucket, region }: Uploader): string
     case 'AccessDenied':
     case 'AllAccessDisabled':
     case 'AccountProblem':
-      return `the credentials may not write to ${bucket}: allow s3:PutObject and s3:AbortMultipartUpload (with aws:kms also kms:GenerateDataKey and kms:Decrypt)`
+      return `the credentials may not use ${bucket}: allow s3:PutObject and s3:AbortMultipartUpload, for artifacts also s3:GetObject (with aws:kms also kms:GenerateDataKey and kms:Decrypt)`
     case 'InvalidAccessKeyId':
     case 'SignatureDoesNotMatch':
     case 'InvalidToken':
@@ -47,16 +47,22 @@ function remedyOf(code: string, { s3_bucket: bucket, region }: Uploader): string
 }
 
 /**
- * Whatever S3 says, the range is tried again: there is no span that it would never take. What only a setting can
- * change says which. The SDK's error is not kept as a cause: it holds the request, signature included.
+ * Whatever S3 says, it is asked again: there is nothing that it would never take. What only a setting can change says
+ * which. The SDK's error is not kept as a cause: it holds the request, signature included.
  */
-export function unavailable(id: string, error: unknown, uploader: Uploader): Fault {
+export function unavailable(id: string, error: unknown, access: BucketAccess): Fault {
   const { name = '', $metadata } = (error ?? {}) as ServiceError
-  const remedy = remedyOf(name, uploader)
+  const remedy = remedyOf(name, access)
   const status = $metadata?.httpStatusCode === undefined ? '' : ` ${$metadata.httpStatusCode}`
   const said = messageOf(error).slice(0, LONGEST_MESSAGE)
   if (remedy === undefined) return retry('EXPORT_UNAVAILABLE', `${id}: ${name}${status}: ${said}`)
   return retry('EXPORT_UNAVAILABLE', `${id}: ${remedy} (${name}${status})`, SETTING_RETRY_MS)
+}
+
+/** There is no object of that key. */
+export function isMissing(error: unknown): boolean {
+  const { name, $metadata } = (error ?? {}) as ServiceError
+  return name === 'NoSuchKey' || (name === 'NotFound' && $metadata?.httpStatusCode === 404)
 }
 
 export function isForbidden(error: unknown): boolean {
