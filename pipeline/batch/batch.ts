@@ -68,12 +68,24 @@ export interface Batch {
   text(ref: AttrRef): string
   /** Bytes of the value on the wire, for size checks. */
   size(ref: AttrRef): number
+  /** The content of the value on the wire: UTF-8, bytes, the members of a list or map. A view: do not keep. */
+  content(ref: AttrRef): Uint8Array
+  /**
+   * What takes at least so many bytes (`size`) of the values that came with the batch: of spans that are live, of their
+   * events and links, of scopes and resources; in wire order. Looks at lengths only.
+   */
+  largeValues(bytes: number): readonly AttrRef[]
 
   /** Adds or replaces a span attribute (overlay; bytes untouched). */
   set(row: number, key: KeyId, value: AttrValue): void
   /** Replaces a value where it stands: span, resource, scope, event or link attribute. */
   setValue(ref: AttrRef, value: AttrValue): void
   remove(row: number, key: KeyId): void
+  /**
+   * Adds attributes right behind one that came with the batch, wherever it stands, by what is put behind its key. They
+   * show in what is written (`encode`, `toJson`, `rawView`, `select`, …) and not in the ranges; a later call replaces them.
+   */
+  annotate(ref: AttrRef, notes: Notes): void
 
   events(row: number): EventRange
   eventName(event: number): string
@@ -135,6 +147,9 @@ export type DropReason = 'sampled' | 'invalid' | 'expired' | 'erased' | 'duplica
 /** Index of an attribute in the batch; NONE (-1) when absent. */
 export type AttrRef = number & { readonly __attr: unique symbol }
 export const NONE = -1 as AttrRef
+
+/** Suffix of a key → value. */
+export type Notes = ReadonlyMap<string, AttrValue>
 
 export interface AttrRange {
   readonly first: number

@@ -5,7 +5,7 @@ import { scan } from '../../proto/otlp/scan.ts'
 import { TRACE_REQUEST } from '../../proto/otlp/schema.ts'
 import type { SpanTable } from '../../proto/otlp/table.ts'
 import { toJson } from '../../proto/otlp/to-json.ts'
-import { literalSize, literalText, literalType } from '../../proto/otlp/values.ts'
+import { literalContent, literalSize, literalText, literalType } from '../../proto/otlp/values.ts'
 import { bufferOf, WireError } from '../../proto/wire.ts'
 import { reject } from '../fault.ts'
 import {
@@ -17,6 +17,7 @@ import {
   type BatchMeta,
   type DropReason,
   NONE,
+  type Notes,
 } from './batch.ts'
 import { factsOf } from './facts-rows.ts'
 import type { SpanFacts } from './facts.ts'
@@ -184,6 +185,23 @@ export class OtlpBatch extends TableReader implements Batch {
     return edited === undefined ? super.size(ref) : literalSize(edited)
   }
 
+  override content(ref: AttrRef): Uint8Array {
+    const edited = this.overlay?.current(ref)
+    if (this.overlay?.removed.has(ref) === true) return NO_CONTENT
+    return edited === undefined ? super.content(ref) : literalContent(edited)
+  }
+
+  override largeValues(bytes: number): readonly AttrRef[] {
+    const found = super.largeValues(bytes)
+    const { overlay } = this
+    if (overlay === undefined || found.length === 0) return found
+    return found.filter((ref) => this.size(ref) >= bytes && overlay.keepsOwner(ref))
+  }
+
+  annotate(ref: AttrRef, notes: Notes): void {
+    this.#edits().annotate(ref, notes)
+  }
+
   set(row: number, key: KeyId, value: AttrValue): void {
     const ref = this.attr(row, key)
     if (ref !== NONE) this.setValue(ref, value)
@@ -290,4 +308,5 @@ export class OtlpBatch extends TableReader implements Batch {
   }
 }
 
+const NO_CONTENT = new Uint8Array(0)
 const NO_DROPS: ReadonlyMap<DropReason, number> = new Map()

@@ -1,6 +1,6 @@
 import { ATTR_AT, EVENT, LINK, RESOURCE, SCOPE, SPAN, type SpanTable } from '../../proto/otlp/table.ts'
 import type { Changes } from '../../proto/otlp/rewrite.ts'
-import type { AttrValue, DropReason } from './batch.ts'
+import type { AttrValue, DropReason, Notes } from './batch.ts'
 import { type KeyId, keyName } from './keys.ts'
 
 /** A span attribute that `set` added: its ref is the table's attribute count plus its index. */
@@ -23,6 +23,7 @@ export class Overlay implements Changes {
   readonly additions: Added[] = []
   /** row → indexes into `additions`. */
   readonly addedTo = new Map<number, number[]>()
+  readonly notes = new Map<number, Notes>()
   readonly names = new Map<number, string>()
   readonly traceStates = new Map<number, string>()
   readonly messages = new Map<number, string>()
@@ -54,6 +55,7 @@ export class Overlay implements Changes {
     for (const ref of this.removed) copy.removed.add(ref)
     for (const added of this.additions) copy.additions.push({ ...added })
     for (const [row, list] of this.addedTo) copy.addedTo.set(row, [...list])
+    for (const [ref, notes] of this.notes) copy.notes.set(ref, notes)
     for (const [row, name] of this.names) copy.names.set(row, name)
     for (const [row, text] of this.traceStates) copy.traceStates.set(row, text)
     for (const [row, text] of this.messages) copy.messages.set(row, text)
@@ -94,8 +96,8 @@ export class Overlay implements Changes {
 
   /** Marks the owner of an attribute of the table as changed. */
   touchOwner(ref: number): void {
-    const row = this.#lastFrom(this.table.spans, SPAN.width, SPAN.firstAttr, ref)
-    if (row >= 0 && ref < endOfSpan(this.table, row)) {
+    const row = this.#rowOf(ref)
+    if (row >= 0) {
       this.touchedRows.add(row)
       return
     }
@@ -107,6 +109,18 @@ export class Overlay implements Changes {
     this.touchedResources.add(this.#lastFrom(this.table.resources, RESOURCE.width, RESOURCE.firstAttr, ref))
   }
 
+  /** False for an attribute of the table that a dropped span, or an event or link of it, has. */
+  keepsOwner(ref: number): boolean {
+    const row = this.#rowOf(ref)
+    return row < 0 || this.keeps(row)
+  }
+
+  /** The row of the span, event or link that has the attribute; -1 where a scope or resource has it. */
+  #rowOf(ref: number): number {
+    const row = this.#lastFrom(this.table.spans, SPAN.width, SPAN.firstAttr, ref)
+    return row >= 0 && ref < endOfSpan(this.table, row) ? row : -1
+  }
+
   setValue(ref: number, value: AttrValue): void {
     const added = this.addition(ref)
     if (added !== undefined) {
@@ -115,6 +129,11 @@ export class Overlay implements Changes {
     }
     this.removed.delete(ref)
     this.values.set(ref, value)
+    this.touchOwner(ref)
+  }
+
+  annotate(ref: number, notes: Notes): void {
+    this.notes.set(ref, notes)
     this.touchOwner(ref)
   }
 
@@ -183,6 +202,9 @@ export class Overlay implements Changes {
   }
   value(attr: number): AttrValue | undefined {
     return this.values.get(attr)
+  }
+  annotations(attr: number): Notes | undefined {
+    return this.notes.get(attr)
   }
   removes(attr: number): boolean {
     return this.removed.has(attr)

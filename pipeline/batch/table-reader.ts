@@ -188,6 +188,20 @@ export class TableReader {
     return this.#attr(ref, ATTR_AT.len)
   }
 
+  content(ref: AttrRef): Uint8Array {
+    const off = this.#attr(ref, ATTR_AT.off)
+    return this.bytes.subarray(off, off + this.#attr(ref, ATTR_AT.len))
+  }
+
+  largeValues(bytes: number): readonly AttrRef[] {
+    const { attrs } = this.table
+    const found: AttrRef[] = []
+    for (let at = ATTR_AT.len; at < attrs.length; at += ATTR_AT.width) {
+      if (attrs[at]! >= bytes) found.push(((at - ATTR_AT.len) / ATTR_AT.width) as AttrRef)
+    }
+    return found
+  }
+
   events(row: number): EventRange {
     return range(this.table.spans, row * SPAN.width + SPAN.firstEvent)
   }

@@ -13,6 +13,8 @@ export interface Changes {
   touchesScope(scope: number): boolean
   touchesResource(resource: number): boolean
   value(attr: number): Literal | undefined
+  /** Attributes to add right behind this one: what is put behind its key → value. */
+  annotations(attr: number): ReadonlyMap<string, Literal> | undefined
   removes(attr: number): boolean
   added(row: number): Iterable<readonly [string, Literal]>
   name(row: number): string | undefined
@@ -30,6 +32,7 @@ export function onlyRows(keeps: (row: number) => boolean): Changes {
     touchesScope: () => false,
     touchesResource: () => false,
     value: () => undefined,
+    annotations: () => undefined,
     removes: () => false,
     added: () => [],
     name: () => undefined,
@@ -224,14 +227,23 @@ function holder(r: Rewriter, cursor: Cursor, field: number, attrField: number, f
 function attribute(r: Rewriter, cursor: Cursor, field: number, attr: number): void {
   if (r.changes.removes(attr)) return cursor.skip()
   const value = r.changes.value(attr)
-  if (value === undefined) return copyField(r, cursor)
-  const inner = cursor.message()
+  const notes = r.changes.annotations(attr)
+  if (value === undefined && notes === undefined) return copyField(r, cursor)
+  const from = cursor.start
+  const key = keyOf(cursor.message())
+  if (value === undefined) r.sink.raw(r.bytes, from, cursor.pos)
+  else keyValue(r, field, key, value)
+  for (const [suffix, note] of notes ?? [])
+    keyValue(r, field, Buffer.concat([key, Buffer.from(suffix)]), note)
+}
+
+function keyOf(inner: Cursor): Buffer {
   let key: Buffer = Buffer.alloc(0)
   while (inner.next()) {
     if (inner.field === 1) key = inner.view()
     else inner.skip()
   }
-  keyValue(r, field, key, value)
+  return key
 }
 
 function keyValue(r: Rewriter, field: number, key: Uint8Array, value: Literal): void {

@@ -76,14 +76,20 @@ export function writeLiteral(sink: Sink, value: Literal): void {
 
 /** Bytes of a literal's content on the wire, as the table's `ATTR_AT.len` counts them. */
 export function literalSize(value: Literal): number {
-  if (typeof value === 'string') return Buffer.byteLength(value)
+  return typeof value === 'string' ? Buffer.byteLength(value) : literalContent(value).length
+}
+
+/** A literal's content on the wire, as the table's `ATTR_AT.off` and `len` give that of a value. */
+export function literalContent(value: Literal): Uint8Array {
+  if (typeof value === 'string') return Buffer.from(value)
   const sink = new Sink(64)
   writeLiteral(sink, value)
   const cursor = new Cursor(sink.take())
   cursor.next()
-  const content = cursor.wire === WIRE.len ? cursor.len() : cursor.pos
-  if (cursor.wire !== WIRE.len) cursor.skip()
-  return cursor.pos - content
+  if (cursor.wire === WIRE.len) return cursor.view()
+  const content = cursor.pos
+  cursor.skip()
+  return cursor.bytes.subarray(content, cursor.pos)
 }
 
 /** Go's `encoding/json` and ES agree on floats (`float64AsString` there), except that Go keeps the sign of -0. */
