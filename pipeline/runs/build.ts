@@ -23,6 +23,7 @@ export function runSteps(id: string, spans: readonly StoredSpan[], truncated: bo
     traceId: first.traceId,
     agent: spans.find(({ agent }) => agent !== '')?.agent ?? '',
     status: statusOf(spans, root),
+    settings: settingsOf(root),
     startedNs: String(fromNs),
     durationMs: Number(toNs - fromNs) / 1e6,
     steps,
@@ -54,6 +55,13 @@ function rootOf(spans: readonly StoredSpan[]): StoredSpan | undefined {
     (best, span) => (best === undefined || span.startNs < best.startNs ? span : best),
     undefined,
   )
+}
+
+const SETTINGS = ['agent.run.', 'gen_ai.request.', 'gen_ai.provider.']
+
+function settingsOf(root: StoredSpan | undefined): Readonly<Record<string, string>> {
+  const all = [...(root?.attributes ?? [])]
+  return Object.fromEntries(all.filter(([key]) => SETTINGS.some((prefix) => key.startsWith(prefix))))
 }
 
 /** As the view `agent_runs` has it. */

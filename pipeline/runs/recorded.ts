@@ -2,6 +2,8 @@ import type { Recorded, Step } from './steps.ts'
 import type { StoredSpan } from './stored-span.ts'
 
 const HASH = 'weir.redaction.hash'
+/** Written before redaction, by the processor `replay_cache`. */
+export const REPLAY_KEY = 'weir.replay.key'
 
 export function recorded(span: StoredSpan, value: unknown): Recorded {
   const redactionHash = span.attributes.get(HASH)
@@ -15,6 +17,7 @@ export function stepBase(
   return {
     operation: span.operation,
     spanId: span.spanId,
+    ...replayKeyOf(span),
     status: span.status,
     ...(span.status === 'error' && {
       error: span.statusMessage || (span.attributes.get('error.type') ?? ''),
@@ -27,4 +30,9 @@ export function stepBase(
     costUsd: span.costUsd,
     costStatus: span.costStatus,
   }
+}
+
+export function replayKeyOf(span: StoredSpan): Pick<Step, 'replayKey'> {
+  const replayKey = span.attributes.get(REPLAY_KEY)
+  return replayKey === undefined ? {} : { replayKey }
 }

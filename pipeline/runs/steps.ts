@@ -8,6 +8,8 @@ export interface RunSteps {
   readonly agent: string
   /** `running`, `completed`, `failed` or `abandoned`, as in the view `agent_runs`. */
   readonly status: string
+  /** What the run was started with, of its root span: `agent.run.*`, `gen_ai.request.*`, as texts. */
+  readonly settings: Readonly<Record<string, string>>
   readonly startedNs: string
   readonly durationMs: number
   /** In order: by number where all have one (toon), else by start. */
@@ -39,6 +41,8 @@ export interface Step {
   /** Of a tool call whose request was a span of its own (toon). */
   readonly requestSpanId?: string
   readonly seq?: number
+  /** `weir.replay.key` of the span that asked: the keyed hash of the request as it was before redaction. */
+  readonly replayKey?: string
   /** The model's request, the tool's arguments. Absent: not recorded. */
   readonly input?: Recorded
   /** The answer, the result, the text. */

@@ -4,7 +4,7 @@ import { valueOf } from './canonical.ts'
 import { llmRequestOf, llmResponseOf } from './content.ts'
 import { given } from './otel-steps.ts'
 import { requestParams } from './params.ts'
-import { recorded, stepBase } from './recorded.ts'
+import { recorded, replayKeyOf, stepBase } from './recorded.ts'
 import type { LlmRequest, Step } from './steps.ts'
 import type { StoredSpan } from './stored-span.ts'
 
@@ -75,12 +75,13 @@ function open(request: StoredSpan): Step {
   return { kind: 'tool', name: action, ...numbered(request), operation: 'execute_tool', ...asked(request) }
 }
 
-function asked(request: StoredSpan): Pick<Step, 'input' | 'requestSpanId' | 'seq'> {
+function asked(request: StoredSpan): Pick<Step, 'input' | 'requestSpanId' | 'seq' | 'replayKey'> {
   const params = own(payloadOf(request), 'params')
   const seq = seqOf(request)
   return {
     requestSpanId: request.spanId,
     ...(seq !== undefined && { seq }),
+    ...replayKeyOf(request),
     input: recorded(request, params ?? {}),
   }
 }
