@@ -2,6 +2,7 @@ import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
+import { TOKENS } from '../../pipeline/batch/facts.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import { encodeDocument } from '../../test/contract/otlp-clients.ts'
 import { exporterContext, testBatch, testDelivery } from '../../test/contract/exporter.ts'
@@ -219,22 +220,9 @@ function shownRow(row: Row): object {
       attributes: mapIn(link),
     })),
     meaning: [row['Operation'], row['RequestModel'], row['RunId'], row['ModelCall']],
-    tokens: TOKEN_COLUMNS.map((name) => String(row[name] as bigint)),
+    tokens: TOKENS.map((name) => String(row[name] as bigint)),
   }
 }
-
-const TOKEN_COLUMNS = [
-  'InputTokens',
-  'CacheReadTokens',
-  'CacheWriteTokens',
-  'CacheWrite1hTokens',
-  'AudioInputTokens',
-  'ImageInputTokens',
-  'OutputTokens',
-  'ReasoningTokens',
-  'AudioOutputTokens',
-  'ImageOutputTokens',
-]
 
 function notes(json: string): KeyValue[][] {
   const [list] = attributesOf(`{"list":${json}}`)

@@ -6,16 +6,9 @@ import { EventFault } from './event-fault.ts'
 import { runIdOf, spanIdOf } from './ids.ts'
 import { pair } from './number.ts'
 import { endSpans, eventSpans } from './spans.ts'
+import { testMeta } from '../../test/support/batch-meta.ts'
 
-const meta = {
-  signal: 'traces' as const,
-  tenant: 'acme',
-  project: '',
-  principal: '',
-  source: 'test',
-  receivedAtMs: 0,
-  digest: new Uint8Array(16),
-}
+const meta = testMeta({ tenant: 'acme' })
 const run = runIdOf('acme', '0190c0de-0000-7000-8000-00000000beef')
 const at = (second: number) => `2026-03-01T10:00:${String(second).padStart(2, '0')}.123456789Z`
 

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { Batch } from '../batch/batch.ts'
 import { decodeBatch } from '../batch/otlp-batch.ts'
 import { createTracing, INSTANCE_ID, traced, type Tracing } from './tracing.ts'
+import { testMeta } from '../../test/support/batch-meta.ts'
 
 const PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
 let stop = (): void => undefined
@@ -13,15 +14,7 @@ async function receiver(onBatch: (batch: Batch) => void): Promise<string> {
   const server = new Server()
   const same = (bytes: Buffer): Buffer => bytes
   const handle: handleUnaryCall<Buffer, Buffer> = (call, answer) => {
-    const meta = {
-      signal: 'traces',
-      tenant: 'default',
-      project: '',
-      principal: '',
-      source: 'otlp/grpc',
-      receivedAtMs: 0,
-      digest: new Uint8Array(16),
-    } as const
+    const meta = testMeta({ source: 'otlp/grpc' })
     onBatch(decodeBatch(call.request, meta))
     answer(null, Buffer.alloc(0))
   }

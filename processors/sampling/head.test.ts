@@ -8,6 +8,7 @@ import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import { otOf, probabilityOf } from '../../pipeline/sampling/trace-state.ts'
 import { writeRequest } from '../../proto/otlp/write.ts'
 import { HeadSampler } from './head.ts'
+import { testMeta } from '../../test/support/batch-meta.ts'
 
 const SETTINGS = { mode: 'equalizing', sampling_precision: 4, fail_closed: true } as const
 
@@ -28,15 +29,7 @@ function batchOf(ids: readonly Buffer[], state = ''): Batch {
       })),
     },
   ])
-  const batch = decodeBatch(bytes, {
-    signal: 'traces',
-    tenant: 'default',
-    project: '',
-    principal: '',
-    source: '',
-    receivedAtMs: 0,
-    digest: new Uint8Array(16),
-  })
+  const batch = decodeBatch(bytes, testMeta())
   if (state !== '') for (let row = 0; row < batch.rows; row++) batch.setTraceState(row, state)
   return batch
 }

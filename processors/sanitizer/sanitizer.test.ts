@@ -8,16 +8,9 @@ import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
 import { canaryDocument, UNMARKED } from '../../test/support/canaries.ts'
 import { config, type SanitizerConfig } from './config.ts'
 import { Sanitizer } from './sanitizer.ts'
+import { testMeta } from '../../test/support/batch-meta.ts'
 
-const meta = {
-  signal: 'traces' as const,
-  tenant: 'acme',
-  project: '',
-  principal: '',
-  source: 'test',
-  receivedAtMs: 0,
-  digest: new Uint8Array(16),
-}
+const meta = testMeta({ tenant: 'acme' })
 
 async function sanitizer(options: object = {}): Promise<Sanitizer> {
   const settings: SanitizerConfig = {

@@ -9,6 +9,7 @@ import { sequence } from './sequence/validator.ts'
 import { config as timelagConfig } from './timelag/config.ts'
 import { timelag } from './timelag/validator.ts'
 import type { Run, RunSpan, RunSummary, Validator } from './validator.ts'
+import { testMeta } from '../../test/support/batch-meta.ts'
 
 /** The validators that look at the steps of a run. */
 
@@ -23,15 +24,7 @@ function runOf(given: readonly Given[], more: Partial<Run> = {}): Run {
       { scopeSpans: [{ spans: given.map(({ args }) => ({ name: 'n', attributes: attributes(args) })) }] },
     ],
   }
-  const batch = decodeJsonBatch(Buffer.from(JSON.stringify(document)), {
-    signal: 'traces',
-    tenant: 't',
-    project: '',
-    principal: '',
-    source: 'test',
-    receivedAtMs: 0,
-    digest: new Uint8Array(16),
-  })
+  const batch = decodeJsonBatch(Buffer.from(JSON.stringify(document)), testMeta({ tenant: 't' }))
   const spans = given.map((own, row): RunSpan => {
     const startMs = own.startMs ?? row * 2000
     const base = {

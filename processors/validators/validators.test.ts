@@ -5,6 +5,7 @@ import { decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
 import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
 import { config } from './config.ts'
 import { Validators } from './validators.ts'
+import { testMeta } from '../../test/support/batch-meta.ts'
 
 const VIOLATIONS = keyId('weir.violations')
 const SEVERITY = keyId('weir.violation.severity')
@@ -25,15 +26,10 @@ function batchOf(tenant: string, ...paths: (readonly string[])[]): Batch {
           ]),
     ],
   }))
-  return decodeJsonBatch(Buffer.from(JSON.stringify({ resourceSpans: [{ scopeSpans: [{ spans }] }] })), {
-    signal: 'traces',
-    tenant,
-    project: '',
-    principal: '',
-    source: 'test',
-    receivedAtMs: 0,
-    digest: new Uint8Array(16),
-  })
+  return decodeJsonBatch(
+    Buffer.from(JSON.stringify({ resourceSpans: [{ scopeSpans: [{ spans }] }] })),
+    testMeta({ tenant }),
+  )
 }
 
 const meter = createMeter()

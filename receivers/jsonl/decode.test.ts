@@ -8,6 +8,7 @@ import { traceIdOf } from '../../pipeline/agent/ids.ts'
 import { config } from './config.ts'
 import { Decoder } from './decode.ts'
 import { LineError } from './line-error.ts'
+import { testMeta } from '../../test/support/batch-meta.ts'
 
 const PLACE = { tenant: 'acme', fileId: 'f1', path: '/logs/agent.jsonl', receivedAtMs: 1_790_000_000_000 }
 
@@ -290,15 +291,7 @@ it('hostile JSON is decoded or refused, never anything else, and __proto__ is da
         } catch (error) {
           expect(error).toBeInstanceOf(LineError)
         }
-        decodeBatch(range.take().bytes, {
-          signal: 'traces',
-          tenant: 'a',
-          project: '',
-          principal: '',
-          source: '',
-          receivedAtMs: 0,
-          digest: new Uint8Array(16),
-        })
+        decodeBatch(range.take().bytes, testMeta({ tenant: 'a' }))
       },
     ),
     { numRuns: 2000 },

@@ -5,6 +5,7 @@ import { decodeEnvelope } from '../../pipeline/wal/envelope.ts'
 import { config } from '../../connectors/wal/config.ts'
 import { keyId } from '../../pipeline/batch/keys.ts'
 import { NONE } from '../../pipeline/batch/batch.ts'
+import { testMeta } from '../support/batch-meta.ts'
 
 /** What the oracle knows of a span: the policies of `sampling.test.ts` look at nothing else. */
 interface SeenSpan {
@@ -111,15 +112,7 @@ async function readTraces({ directory, waitMs }: OraclePlan): Promise<Map<string
 }
 
 function note(traces: Map<string, SeenTrace>, bytes: Buffer, clockMs: number, waitMs: number): void {
-  const batch = decodeBatch(bytes, {
-    signal: 'traces',
-    tenant: 'default',
-    project: '',
-    principal: '',
-    source: '',
-    receivedAtMs: 0,
-    digest: new Uint8Array(16),
-  })
+  const batch = decodeBatch(bytes, testMeta())
   for (let row = 0; row < batch.rows; row++) {
     const id = Buffer.from(batch.traceId(row))
     const key = id.toString('hex')

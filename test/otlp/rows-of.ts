@@ -1,15 +1,8 @@
 import type { AttrRange, AttrRef, Batch } from '../../pipeline/batch/batch.ts'
 import type { Attribute, Row, Value } from './naive.ts'
+import { testMeta } from '../support/batch-meta.ts'
 
-export const META = {
-  signal: 'traces',
-  tenant: 'default',
-  project: '',
-  principal: '',
-  source: 'test',
-  receivedAtMs: 0,
-  digest: new Uint8Array(16),
-} as const
+export const META = testMeta()
 
 /** A value as a batch shows it: key, type, text, number, string. */
 export interface Seen {

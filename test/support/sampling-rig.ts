@@ -18,6 +18,7 @@ import { cursorKey, decodeCursor, encodeCursor, newCursor } from '../../pipeline
 import { config } from '../../processors/sampling/config.ts'
 import { SamplingProcessor } from '../../processors/sampling/sampling.ts'
 import { writeRequest, type Attributes } from '../../proto/otlp/write.ts'
+import { testMeta } from './batch-meta.ts'
 
 export interface TestSpan {
   readonly trace: number | string
@@ -60,16 +61,7 @@ export function batchOf({ seq, spans: list }: TestMessage): Batch {
       })),
     },
   ])
-  return decodeBatch(bytes, {
-    signal: 'traces',
-    tenant: list[0]?.tenant ?? 'default',
-    project: '',
-    principal: '',
-    source: '',
-    receivedAtMs: 0,
-    digest: new Uint8Array(16),
-    wal: { seq, row: 0 },
-  })
+  return decodeBatch(bytes, testMeta({ tenant: list[0]?.tenant ?? 'default', wal: { seq, row: 0 } }))
 }
 
 const CURSOR = 'traces/store/sampling@ahead'

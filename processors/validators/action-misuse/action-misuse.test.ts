@@ -2,16 +2,9 @@ import { describe, expect, it } from 'vitest'
 import { decodeJsonBatch } from '../../../pipeline/batch/otlp-batch.ts'
 import { config } from './config.ts'
 import { actionMisuse } from './validator.ts'
+import { testMeta } from '../../../test/support/batch-meta.ts'
 
-const meta = {
-  signal: 'traces' as const,
-  tenant: 'default',
-  project: '',
-  principal: '',
-  source: 'test',
-  receivedAtMs: 0,
-  digest: new Uint8Array(16),
-}
+const meta = testMeta()
 
 type Given = Readonly<Record<string, string>>
 

@@ -18,6 +18,7 @@ import { config } from '../config.ts'
 import { afterwards } from './afterwards.ts'
 import { MessageCache } from './message-cache.ts'
 import { onlyOf } from './read-run.ts'
+import { testMeta } from '../../../test/support/batch-meta.ts'
 
 const never = new AbortController().signal
 const ROOT_WAIT = 10_000
@@ -181,15 +182,7 @@ function batchOf(spans: readonly Given[], tenant: string, source: string, projec
   const digest = Buffer.alloc(16)
   digest.writeUInt32LE(++digests)
   const document = { resourceSpans: [{ scopeSpans: [{ spans: made }] }] }
-  return decodeJsonBatch(Buffer.from(JSON.stringify(document)), {
-    signal: 'traces',
-    tenant,
-    project,
-    principal: '',
-    source,
-    receivedAtMs: 0,
-    digest,
-  })
+  return decodeJsonBatch(Buffer.from(JSON.stringify(document)), testMeta({ tenant, project, source, digest }))
 }
 
 it('judges a run when it has ended, over all that the log has of it', async () => {
