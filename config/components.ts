@@ -52,6 +52,7 @@ function perSection<T>(make: () => T): Record<SectionName, T> {
     exporters: make(),
     connectors: make(),
     extensions: make(),
+    jobs: make(),
   }
 }
 

@@ -14,6 +14,7 @@ const RESERVED: Readonly<Record<Kind, readonly (readonly [type: string, ...alias
   exporter: [],
   connector: [],
   extension: [],
+  job: [],
 }
 
 /** The reserved type that `name` stands for, or undefined. */

@@ -2,13 +2,14 @@ import type { z } from 'zod'
 import type { Kind, Registry } from '../pipeline/factory.ts'
 import { reservedType } from './reserved.ts'
 
-/** The five maps of components in a config, in the order of their checks and docs. */
+/** The six maps of components in a config, in the order of their checks and docs. */
 export const SECTIONS = [
   { name: 'receivers', kind: 'receiver' },
   { name: 'processors', kind: 'processor' },
   { name: 'exporters', kind: 'exporter' },
   { name: 'connectors', kind: 'connector' },
   { name: 'extensions', kind: 'extension' },
+  { name: 'jobs', kind: 'job' },
 ] as const satisfies readonly { readonly name: keyof Registry; readonly kind: Kind }[]
 
 export type SectionName = (typeof SECTIONS)[number]['name']

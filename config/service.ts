@@ -92,11 +92,7 @@ const pipeline = z.strictObject({
 
 export const serviceSchema = z.strictObject({
   extensions: refs.default([]).describe('Ids of the extensions to start, in order.'),
-  jobs: z
-    .array(z.string())
-    .max(0, 'jobs are not built into this version yet')
-    .default([])
-    .describe('Reserved.'),
+  jobs: refs.default([]).describe('Ids of the jobs to run by their schedules.'),
   pipelines: z.record(z.string(), pipeline).describe('`traces` or `traces/name`: what is wired to what.'),
   shutdown_timeout: duration()
     .prefault('10s')
@@ -109,6 +105,7 @@ export type ServiceInput = z.output<typeof serviceSchema>
 export function toService(input: ServiceInput, pipelines: ServiceConfig['pipelines']): ServiceConfig {
   return {
     extensions: input.extensions,
+    jobs: input.jobs,
     pipelines,
     shutdownTimeoutMs: input.shutdown_timeout,
     telemetry: toTelemetry(input.telemetry),

@@ -44,7 +44,7 @@ service: { pipelines: { traces: { receivers: [tcp], exporters: [store] } }, tele
       'a.yaml:5:62 exporters.store.xyz: unknown key "xyz"; known keys: endpoint, directory, username, password, headers, ttl, retries, create, compress, columns',
       'a.yaml:6:34 connectors.journal.driver: must be one of embedded, cluster, got "embeded"; did you mean "embedded"?',
       'a.yaml:6:84 connectors.journal/c.servers: must not be empty',
-      'a.yaml:7:1 jobs: "jobs" is not built into this version yet',
+      'a.yaml:7:9 jobs.retention: unknown job type "retention"; known jobs: tidy',
       'a.yaml:8:47 service.pipelines.traces.receivers[0]: no receiver "tcp" is defined under receivers or connectors; did you mean "tpc"?',
       'a.yaml:8:77 service.telemety: unknown key "telemety"; did you mean "telemetry"?',
     ])
@@ -255,7 +255,7 @@ describe('service', () => {
     traces: { processors: [{ batch: { exporter: { otlp: { protocol: http/json, endpoint: here } } } }] }`
     const text = around('  store: {}').replace('service:', service)
     expect(errorsOf({ files: { 'a.yaml': text } })).toEqual([
-      'a.yaml:8:9 service.jobs: jobs are not built into this version yet',
+      'a.yaml:8:10 service.jobs[0]: no job "retention" is defined under jobs',
       'a.yaml:10:20 service.telemetry.logs.level: must be one of debug, info, warn, error, got "warning"; did you mean "warn"?',
       'a.yaml:11:16 service.telemetry.metrics.address: unknown key "address"; known keys: level, readers',
       'a.yaml:11:44 service.telemetry.metrics.readers[0].pull: is required',

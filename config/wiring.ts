@@ -7,6 +7,7 @@ import { hint, quoted } from './suggest.ts'
 /** What the pipelines name, read leniently so that wiring is judged even where a schema was broken. */
 export interface Graph {
   readonly extensions: readonly string[]
+  readonly jobs: readonly string[]
   readonly pipelines: readonly GraphPipeline[]
   /** There is no map of pipelines at all: the schema has said so. */
   readonly missing: boolean
@@ -36,9 +37,10 @@ const SOURCES: Readonly<Record<Role, readonly SectionName[]>> = {
 const ROLES = ['receivers', 'processors', 'exporters'] as const
 
 export function graphOf(service: unknown): Graph {
-  const { extensions, pipelines } = asMap(service)
+  const { extensions, jobs, pipelines } = asMap(service)
   return {
     extensions: strings(extensions) ?? [],
+    jobs: strings(jobs) ?? [],
     pipelines: Object.entries(asMap(pipelines)).map(([id, pipeline]) => toPipeline(id, asMap(pipeline))),
     missing: typeof pipelines !== 'object' || pipelines === null,
   }
@@ -71,9 +73,10 @@ export function checkWiring(graph: Graph, components: Parsed): Wiring {
     })
   }
   for (const pipeline of graph.pipelines) checkPipeline(pipeline, components, wiring)
-  for (const [index, id] of graph.extensions.entries()) {
-    const path = ['service', 'extensions', index]
-    checkRef(id, path, graph.extensions, index, ['extensions'], components, wiring)
+  for (const section of ['extensions', 'jobs'] as const) {
+    for (const [index, id] of graph[section].entries()) {
+      checkRef(id, ['service', section, index], graph[section], index, [section], components, wiring)
+    }
   }
   checkAmbiguous(components, wiring)
   checkConnectors(graph, components, wiring)
@@ -221,7 +224,8 @@ function noticeUnused(graph: Graph, components: Parsed, wiring: Wiring): void {
   for (const { name, kind } of SECTIONS) {
     for (const id of components.defined[name]) {
       if (wiring.used.has(`${name} ${id}`) || components.noOps.has(id)) continue
-      const where = kind === 'extension' ? 'service.extensions does not list it' : 'no pipeline names it'
+      const isListed = kind === 'extension' || kind === 'job'
+      const where = isListed ? `service.${name} does not list it` : 'no pipeline names it'
       wiring.notices.push({ path: [name, id], at: 'key', message: `is defined but not started: ${where}` })
     }
   }

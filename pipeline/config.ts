@@ -5,6 +5,7 @@ export interface Config {
   readonly exporters: ReadonlyMap<string, ComponentConfig>
   readonly connectors: ReadonlyMap<string, ComponentConfig>
   readonly extensions: ReadonlyMap<string, ComponentConfig>
+  readonly jobs: ReadonlyMap<string, ComponentConfig>
   readonly service: ServiceConfig
   /** The merged, expanded document before schemas and defaults: secrets in clear, never printed. */
   readonly raw: unknown
@@ -34,6 +35,8 @@ export interface PipelineConfig {
 
 export interface ServiceConfig {
   readonly extensions: readonly string[]
+  /** Ids of the jobs that run by their schedules. */
+  readonly jobs: readonly string[]
   readonly pipelines: ReadonlyMap<string, PipelineConfig>
   readonly shutdownTimeoutMs: number
   readonly telemetry: TelemetryConfig

@@ -12,12 +12,13 @@ import type { Meter } from './telemetry/meter.ts'
 import type { Listeners } from './net/listeners.ts'
 import type { ByteGate } from './intake.ts'
 import type { Host } from './host.ts'
+import type { Job, JobContext } from './jobs/job.ts'
 import type { Pressure } from './pressure.ts'
 import type { Usage } from './usage/usage.ts'
 import type { CursorDesk } from './wal/cursor-desk.ts'
 import type { Durability } from './wal/driver.ts'
 
-export type Kind = 'receiver' | 'processor' | 'exporter' | 'connector' | 'extension'
+export type Kind = 'receiver' | 'processor' | 'exporter' | 'connector' | 'extension' | 'job'
 
 /** What a component is given. Nothing else is global, so two instances never share state. */
 export interface Context {
@@ -146,6 +147,15 @@ export interface ConnectorContext extends Context {
   readonly holder?: string
 }
 
+/** Its `config` is made by `jobConfig` (pipeline/jobs/timing.ts): the keys that all jobs have, and its own. */
+export interface JobFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+  /** What a run that somebody asks for may be told; by schedule it is `{}`. */
+  readonly params: z.ZodType
+  /** Can be asked for without an entry under `jobs:`; then its config is that of `{}`. */
+  readonly onDemand?: boolean
+  create(config: z.output<S>, context: JobContext): Job
+}
+
 /** The lists that `cmd` gives to config and build: everything that is built in. */
 export interface Registry {
   readonly receivers: readonly ReceiverFactory[]
@@ -153,4 +163,5 @@ export interface Registry {
   readonly exporters: readonly ExporterFactory[]
   readonly connectors: readonly ConnectorFactory[]
   readonly extensions: readonly ExtensionFactory[]
+  readonly jobs: readonly JobFactory[]
 }

@@ -32,7 +32,7 @@ export const FAULTS = {
   STATE_VERSION: 'a stored record was written by a newer version of weir',
   SECRET_UNREADABLE: 'a sealed secret cannot be opened with the master keys that are configured',
   AUDIT_UNAVAILABLE: 'what was asked could not be written to the audit log, so it is not done',
-  LEASE_LOST: 'another daemon took over this cursor',
+  LEASE_LOST: 'another daemon took over this cursor or job',
   EXPORT_UNAVAILABLE: 'the destination did not take the data now',
   EXPORT_REJECTED: 'the destination will never take this data',
   QUERY_REFUSED: 'the query is not one that may be run',

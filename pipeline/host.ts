@@ -1,4 +1,5 @@
 import type { CursorDesk } from './wal/cursor-desk.ts'
+import type { JobDesk } from './jobs/desk.ts'
 import type { LetterDesk } from './wal/letter-desk.ts'
 import type { QueryRequest, QueryResult } from './component.ts'
 import type { RepriceRequest, RepriceResult } from './reprice.ts'
@@ -56,4 +57,6 @@ export interface Host {
   letterDesks(): readonly LetterDesk[]
   /** Where the exporters are, by the log that they read. */
   cursorDesks(): readonly CursorDesk[]
+  /** What the jobs are at, and where to ask for runs. */
+  jobDesk(): JobDesk
 }

@@ -15,6 +15,7 @@ const folders = [
   'exporters',
   'connectors',
   'extensions',
+  'jobs',
   'proto',
   'bench',
 ]

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 
 /** The shape of the tree: what makes adding a component one folder and one line, and keeps files small enough to read. */
 
-const KINDS = ['receivers', 'processors', 'exporters', 'connectors', 'extensions']
+const KINDS = ['receivers', 'processors', 'exporters', 'connectors', 'extensions', 'jobs']
 const FOLDERS = [...KINDS, 'pipeline', 'proto', 'config', 'cmd', 'bench']
 const components = KINDS.flatMap((kind) =>
   readdirSync(kind, { withFileTypes: true })

@@ -143,8 +143,14 @@ describe('api: who may do what', () => {
       'POST /v1/dead-letters/purge admin',
       'GET /v1/cursors admin',
       'DELETE /v1/cursors/{cursor} admin',
+      'GET /v1/jobs read',
+      'GET /v1/jobs/{job} read',
+      'GET /v1/jobs/{job}/runs read',
+      'GET /v1/jobs/{job}/runs/{run} read',
+      'POST /v1/jobs/{job}/runs admin',
+      'DELETE /v1/jobs/{job}/runs/{run} admin',
     ])
-    for (const { method, path, role } of api.routes) {
+    for (const { method, path, role, scope } of api.routes) {
       const as = async (headers: Record<string, string>) =>
         (await call(`${url}${path}`, { method, headers })).status
       expect(await as({})).toBe(401)
@@ -152,7 +158,7 @@ describe('api: who may do what', () => {
       expect(await as({ authorization: `Basic ${ADMIN}` })).toBe(401)
       expect(await as(bearer(INGEST))).toBe(403)
       expect(await as(bearer(READER))).not.toBe(401)
-      expect((await as(bearer(READER))) === 403).toBe(role === 'admin')
+      expect((await as(bearer(READER))) === 403).toBe(role === 'admin' || scope === 'daemon')
       expect([401, 403]).not.toContain(await as(bearer(ADMIN)))
     }
   })

@@ -16,6 +16,7 @@ import { identityRoutes } from './identity/routes.ts'
 import { Authenticator, refuseBrowsers, requireRole, type Principal } from './principal.ts'
 import { problemOf } from './problem.ts'
 import { QueryRoute } from './query.ts'
+import { jobRoutes } from './jobs.ts'
 import { paramsOf, type Reply, type Route } from './route.ts'
 import { pseudonymRoute } from './pseudonym.ts'
 import { repriceRoute } from './reprice.ts'
@@ -54,6 +55,7 @@ export class ApiExtension implements Extension {
       repriceRoute(host),
       ...deadLetterRoutes(host),
       ...cursorRoutes(host),
+      ...jobRoutes(host),
     ]
   }
 

@@ -14,6 +14,8 @@ import { healthOf } from './health.ts'
 import { Intake } from './intake.ts'
 import { MetricsEndpoints } from './metrics-endpoints.ts'
 import type { CursorDesk } from '../wal/cursor-desk.ts'
+import { catalogueOf } from '../jobs/catalogue.ts'
+import { JobDesk } from '../jobs/desk.ts'
 import type { LetterDesk } from '../wal/letter-desk.ts'
 import type { ProcessServices } from './process-services.ts'
 import { refuseRestartOnly, warnOfLonelyState } from './restart-only.ts'
@@ -187,6 +189,12 @@ export class Daemon implements Host {
     return desks.filter((desk) => desk !== undefined)
   }
 
+  jobDesk(): JobDesk {
+    const { state, registry, clock } = this.#setup.services
+    const entries = this.#config === undefined ? [] : catalogueOf(this.#config, registry)
+    return new JobDesk(state, entries, clock)
+  }
+
   async metrics(): Promise<string> {
     const [mine, theirs] = await Promise.all([this.#setup.services.meter.snapshot(), this.#store.metrics()])
     return mergeSnapshots(theirs === undefined ? [mine] : [mine, theirs])
@@ -231,7 +239,9 @@ export class Daemon implements Host {
   }
 }
 
+/** Jobs run there, too. */
 function hasStore(config: Config): boolean {
+  if (config.service.jobs.length > 0) return true
   return [...config.service.pipelines.values()].some((pipeline) => isStorePipeline(config, pipeline))
 }
 

@@ -54,6 +54,7 @@ class World {
       exporters: [exporter],
       connectors: [connector],
       extensions: [],
+      jobs: [],
     }
   }
 

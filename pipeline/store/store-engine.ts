@@ -1,7 +1,11 @@
 import type { Exporter, QueryRequest, QueryResult } from '../component.ts'
 import type { Config } from '../config.ts'
 import { difference, RANK, startAll, stopAll, type Node } from '../engine/node.ts'
-import type { Services } from '../engine/services.ts'
+import { contextFor, type Services } from '../engine/services.ts'
+import type { StoredLog } from '../follower.ts'
+import { catalogueOf } from '../jobs/catalogue.ts'
+import type { StoredExporter, Stores } from '../jobs/job.ts'
+import { JobScheduler } from '../jobs/scheduler.ts'
 import { faultOf, messageOf, reject } from '../fault.ts'
 import type { StatusBoard } from '../status-board.ts'
 import { buildStore, connectorOf, type ChainPlan, type FollowerPlan, type StoreGraph } from './build-store.ts'
@@ -22,6 +26,13 @@ export class StoreEngine {
   readonly #services: Services
   readonly #board: StatusBoard
   readonly #stopping = new AbortController()
+  readonly #jobs: JobScheduler
+  readonly #stores: Stores = {
+    exporters: () => storedExporters(this.#chains, this.#started),
+    logs: () => this.#logs(),
+    chains: (pipeline) =>
+      this.#chains.map(({ chain }) => chain).filter((chain) => chain.pipeline === pipeline),
+  }
   #config: Config | undefined
   #isBroken = false
   /** Everything of the running config; exporters that have not started yet too. */
@@ -37,6 +48,11 @@ export class StoreEngine {
   constructor(services: Services, board: StatusBoard) {
     this.#services = services
     this.#board = board
+    this.#jobs = new JobScheduler({
+      ...services,
+      create: ({ id, factory, config }) =>
+        factory.create(config, { ...contextFor(services, 'job', id), stores: this.#stores }),
+    })
   }
 
   /** Resolves once every cursor is registered; exporters start behind it. */
@@ -87,7 +103,14 @@ export class StoreEngine {
     for (const plan of graph.followers) this.#follow(plan)
     for (const plan of graph.chains) this.#attach(plan)
     for (const node of added) if (!this.#started.has(node)) void this.#startExporter(node)
-    return [...new Set([...added, ...removed].map((node) => node.name))]
+    const entries = catalogueOf(config, this.#services.registry)
+    const jobs = await this.#jobs.apply(entries, AbortSignal.timeout(DRAIN_MS))
+    return [...new Set([...added, ...removed].map((node) => node.name)), ...jobs]
+  }
+
+  #logs(): readonly StoredLog[] {
+    const connectors = this.#nodes.filter(({ rank }) => rank === RANK.connector)
+    return connectors.map((node) => connectorOf(node).stored).filter((log) => log !== undefined)
   }
 
   async #retire(removed: readonly Node[], graph: StoreGraph): Promise<void> {
@@ -195,6 +218,7 @@ export class StoreEngine {
   async stop(deadline: AbortSignal): Promise<readonly string[]> {
     this.#stopping.abort()
     await Promise.all([
+      this.#jobs.stop(deadline),
       ...Array.from(this.#attached.values(), (plan) =>
         connectorOf(plan.connector).detach(plan.chain.cursor, deadline),
       ),
@@ -206,4 +230,17 @@ export class StoreEngine {
     this.#following.clear()
     return stopAll([...this.#started], deadline, this.#board)
   }
+}
+
+function storedExporters(
+  chains: readonly ChainPlan[],
+  started: ReadonlySet<Node>,
+): readonly StoredExporter[] {
+  const found = new Map<Node, StoredExporter>()
+  for (const { chain, exporter } of chains) {
+    if (!started.has(exporter)) continue
+    const pipelines = [...(found.get(exporter)?.pipelines ?? []), chain.pipeline]
+    found.set(exporter, { id: chain.exporterId, pipelines, exporter: exporter.component as Exporter })
+  }
+  return [...found.values()]
 }

@@ -3,6 +3,7 @@ import { reject } from '../../pipeline/fault.ts'
 import type { Host } from '../../pipeline/host.ts'
 import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import { ByteGate } from '../../pipeline/intake.ts'
+import { JobDesk } from '../../pipeline/jobs/desk.ts'
 import { Pressure } from '../../pipeline/pressure.ts'
 import { NO_USAGE } from '../../pipeline/usage/usage.ts'
 import { ListenerPool } from '../../pipeline/net/listener-pool.ts'
@@ -52,6 +53,7 @@ export function stubHost(parts: Partial<Host>): Host {
     reprice: absent,
     letterDesks: () => [],
     cursorDesks: () => [],
+    jobDesk: () => new JobDesk({} as StateStore, [], Date.now),
     ...parts,
   }
 }

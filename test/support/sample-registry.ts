@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Registry } from '../../pipeline/factory.ts'
+import { jobConfig } from '../../pipeline/jobs/timing.ts'
 import { byteSize, duration, endpoint, secret } from '../../pipeline/schema.ts'
 
 /** A registry with one component per shape a config can have; the loader's tests use it instead of the real ones. */
@@ -49,6 +50,7 @@ export const sampleRegistry: Registry = {
   ],
   connectors: [{ type: 'journal', summary: 'Keeps what was acknowledged.', config: journal, create: unused }],
   extensions: [{ type: 'ping', summary: 'Answers.', config: server, create: unused }],
+  jobs: [{ type: 'tidy', summary: 'Tidies.', config: jobConfig({}), params: none, create: unused }],
 }
 
 /** Loading a config creates nothing. */

@@ -1,0 +1,70 @@
+import type { Exporter } from '../component.ts'
+import type { Context, StoreChain } from '../factory.ts'
+import type { StoredLog } from '../follower.ts'
+
+/**
+ * Work that is not on the data's path: on a schedule, or when somebody asks. Jobs run in the store process of one daemon at
+ * a time, by a lease; one that was interrupted goes on from its checkpoint, here or in another daemon.
+ */
+export interface Job {
+  /**
+   * One run, or the rest of one that was interrupted: what it did behind the last checkpoint is done again, so that must
+   * be harmless. Ends soon after `signal` aborts (deadline, cancelled, stopping, lease lost), by whatever error.
+   * A Fault that says retry has the run go on after a pause, until its deadline; anything else ends it as failed.
+   */
+  run(task: Task, signal: AbortSignal): Promise<JobReport>
+}
+
+/** What a run came to. As JSON at most 64 KiB: larger texts are cut, and the report says so. */
+export interface JobReport {
+  /** Shown as a table: `rows_deleted: 17`. */
+  readonly counts: Readonly<Record<string, number>>
+  /** Lines for people. */
+  readonly notes: readonly string[]
+  /** What a program wants besides; JSON. */
+  readonly details?: unknown
+}
+
+/** One run, as its job sees it. */
+export interface Task {
+  /** Id of the job in the config, `type` or `type/name`. */
+  readonly job: string
+  /** Unique within the job: its number, from 1. */
+  readonly id: string
+  /** The time of the schedule that it stands for, or when it was asked for. Unix ms. */
+  readonly scheduledAtMs: number
+  /** Tell what would be done, and do nothing. */
+  readonly dryRun: boolean
+  /** Parsed by the factory's `params`. */
+  readonly params: unknown
+  /** The principal who asked; `schedule`. */
+  readonly by: string
+  /** What was saved last; undefined at the beginning. */
+  readonly checkpoint: unknown
+  /** Keeps JSON of at most 256 KiB. Throws LEASE_LOST: somebody else runs it now, and nothing more may be done. */
+  save(checkpoint: unknown): Promise<void>
+  /** Where it is, for people. Cheap: written at most once a second. */
+  progress(done: number, total: number | undefined, unit: string): void
+  readonly clock: () => number
+}
+
+export interface JobContext extends Context {
+  readonly stores: Stores
+}
+
+/** What of the store process a job may use. Asked at each use: a reload may have replaced it. */
+export interface Stores {
+  /** Those that have started, as they are (not as they are counted). */
+  exporters(): readonly StoredExporter[]
+  /** The logs that this process reads. */
+  logs(): readonly StoredLog[]
+  /** A pipeline's chains; empty where this daemon has no such pipeline behind a WAL. */
+  chains(pipeline: string): readonly StoreChain[]
+}
+
+export interface StoredExporter {
+  readonly id: string
+  /** The store pipelines that end in it. */
+  readonly pipelines: readonly string[]
+  readonly exporter: Exporter
+}
