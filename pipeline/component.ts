@@ -3,6 +3,7 @@ import type { Admission, Head, Standing } from './admission.ts'
 import type { LetterDesk } from './wal/letter-desk.ts'
 import type { Consumer, Outcome, Rejection } from './consumer.ts'
 import type { LogWorker } from './follower.ts'
+import type { ReplaySink } from './replay.ts'
 import type { Reprice, Repriceable } from './reprice.ts'
 
 /**
@@ -90,6 +91,8 @@ export interface Exporter extends Component, Consumer {
   readonly queryable?: Queryable
   /** Can have its stored calls priced again. Only on exporters in the store process. */
   readonly repriceable?: Repriceable
+  /** Knows what it has been given before. Without it a replay delivers again. */
+  readonly replay?: ReplaySink
 }
 
 export interface Batching {

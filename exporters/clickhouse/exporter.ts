@@ -3,6 +3,7 @@ import type { Batching, Delivery, DeliveryOutcome, Exporter, Queryable } from '.
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
+import type { ReplaySink } from '../../pipeline/replay.ts'
 import type { Reprice, Repriceable, RepriceRequest, RepriceResult } from '../../pipeline/reprice.ts'
 import type { Config } from './config.ts'
 import type { Connection } from './connection.ts'
@@ -11,6 +12,7 @@ import { Inserts } from './inserts.ts'
 import { userQuery } from './query.ts'
 import { repriceTable } from './reprice/reprice.ts'
 import { prepare } from './schema.ts'
+import { ClickHouseReplay } from './replay/replay.ts'
 import { openServer } from './server.ts'
 import { targetOf, type Target } from './target.ts'
 
@@ -18,6 +20,7 @@ export class ClickHouseExporter implements Exporter {
   readonly batching: Batching
   readonly queryable: Queryable
   readonly repriceable: Repriceable
+  readonly replay: ReplaySink
   readonly #config: Config
   readonly #context: Context
   readonly #target: Target
@@ -41,6 +44,14 @@ export class ClickHouseExporter implements Exporter {
       query: (request, signal) => userQuery(this.#open(), this.#target, request, signal),
     }
     this.repriceable = { reprice: (request, price, signal) => this.#reprice(request, price, signal) }
+    this.replay = new ClickHouseReplay(() => ({
+      connection: this.#open(),
+      target: this.#target,
+      isShared: config.endpoint !== 'embedded',
+      oldestMs: config.ttl === 0 ? 0 : context.clock() - config.ttl,
+      insert: (batches, token, signal) =>
+        this.#inTurn(signal, (inserts, deadline) => inserts.append(batches, deadline, token)),
+    }))
   }
 
   async start(): Promise<void> {
@@ -125,6 +136,13 @@ export class ClickHouseExporter implements Exporter {
   ): Promise<void> {
     this.#open()
     for (const batch of batches) dropExpired(batch, this.#config.ttl)
+    await this.#inTurn(signal, insert)
+  }
+
+  async #inTurn(
+    signal: AbortSignal,
+    insert: (inserts: Inserts, deadline: AbortSignal) => Promise<void>,
+  ): Promise<void> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(this.#config.timeout)])
     const turn = this.#after(this.#turn, insert, deadline)
     this.#turn = turn.catch(() => undefined)

@@ -66,9 +66,11 @@ export class Inserts {
     })
   }
 
-  /** Inserts every live span once more: without a WAL position nothing tells a repeat. */
-  async append(batches: readonly Batch[], signal: AbortSignal): Promise<void> {
-    await this.#each(batches, (page) => this.#insert(page, randomUUID(), signal))
+  /** Inserts every live span once more, without a look at what arrived. Only a `token` tells a repeat. */
+  async append(batches: readonly Batch[], signal: AbortSignal, token?: string): Promise<void> {
+    await this.#each(batches, (page, _, index) =>
+      this.#insert(page, token === undefined ? randomUUID() : `${token}+${index}`, signal),
+    )
   }
 
   async #each(

@@ -31,6 +31,16 @@ export class EventIds {
     return this.#id
   }
 
+  /** The same from a batch: ids of 0 bytes are absent ones. */
+  ofSpan(traceId: Uint8Array, spanId: Uint8Array, startNs: bigint): Buffer {
+    const at = this.#at
+    this.#put(traceId, traceId.length === 16 ? 0 : -1, 16, at)
+    this.#put(spanId, spanId.length === 8 ? 0 : -1, 8, at + 16)
+    this.#input.writeBigUInt64LE(startNs, at + 24)
+    this.#id.write(crypto.hash('sha256', this.#input, 'binary'), 0, 16, 'latin1')
+    return this.#id
+  }
+
   #put(bytes: Uint8Array, from: number, size: number, at: number): void {
     const input = this.#input
     if (from < 0) input.fill(0, at, at + size)

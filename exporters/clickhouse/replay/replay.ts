@@ -1,0 +1,126 @@
+import type { Batch } from '../../../pipeline/batch/batch.ts'
+import { faultOf, messageOf, retry } from '../../../pipeline/fault.ts'
+import type { ReplayCount, ReplaySink } from '../../../pipeline/replay.ts'
+import type { Connection } from '../connection.ts'
+import type { Target } from '../target.ts'
+import { cleanUp, IdTable, removeUsed } from './id-table.ts'
+import { SpanIds, without } from './span-ids.ts'
+
+export interface ReplayPlace {
+  readonly connection: Connection
+  readonly target: Target
+  /** Other processes may work on it. */
+  readonly isShared: boolean
+  /** Unix ms: what started before is not stored any more. */
+  readonly oldestMs: number
+  /** Inserts the live spans under tokens that begin so, in turn with the other inserts. */
+  readonly insert: (batches: readonly Batch[], token: string, signal: AbortSignal) => Promise<void>
+}
+
+/** Each round that does not help is one kill in the very moment between token and rename (see `Inserts`). */
+const MAX_ROUNDS = 4
+
+/**
+ * Spans that the table may hold already, looked up by their `EventId`s. An insert is proved by the same look-up, for
+ * spans from an archive have no place in the WAL. What was inserted and not proved, after a kill or a lost answer, is
+ * inserted again under the same token; only what is then still missing goes in under another.
+ */
+export class ClickHouseReplay implements ReplaySink {
+  readonly #open: () => ReplayPlace
+  /** Nothing that an earlier process began can be under way. */
+  #isClean = false
+  /** Tables of ids that were made here. */
+  readonly #tables = new Set<string>()
+
+  /** `open` throws while the exporter is not started. */
+  constructor(open: () => ReplayPlace) {
+    this.#open = open
+  }
+
+  count(batches: readonly Batch[], signal: AbortSignal): Promise<ReplayCount> {
+    return this.#with(batches, signal, (table) => table.count(signal))
+  }
+
+  add(batches: readonly Batch[], token: string, signal: AbortSignal): Promise<ReplayCount> {
+    return this.#with(batches, signal, async (table, ids, fresh) => {
+      const present = await table.count(signal)
+      if (present < ids.size) await this.#insert(fresh, table, ids, token, signal)
+      return present
+    })
+  }
+
+  replace(batches: readonly Batch[], token: string, signal: AbortSignal): Promise<ReplayCount> {
+    return this.#with(batches, signal, async (table, ids, fresh) => {
+      const present = await table.count(signal)
+      if (present > 0) await table.deleteSpans(signal)
+      await this.#insert(fresh, table, ids, token, signal)
+      return present
+    })
+  }
+
+  async settle(signal: AbortSignal): Promise<void> {
+    await cleanUp(this.#open(), this.#tables, signal)
+    this.#tables.clear()
+  }
+
+  async #insert(
+    batches: readonly Batch[],
+    table: IdTable,
+    ids: SpanIds,
+    token: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let round = 0; round <= MAX_ROUNDS; round++) {
+      const held = await table.held(signal)
+      const missing = held.size === ids.size ? [] : without(batches, held)
+      if (missing.length === 0) return
+      await this.#open().insert(missing, round === 0 ? token : `${token}/${round}`, signal)
+      if ((await table.count(signal)) === ids.size) return
+    }
+    throw retry('EXPORT_UNAVAILABLE', 'clickhouse: replay: rows that were inserted did not appear')
+  }
+
+  /** `work` tells how many of the ids the table held. */
+  async #with(
+    batches: readonly Batch[],
+    signal: AbortSignal,
+    work: (table: IdTable, ids: SpanIds, fresh: readonly Batch[]) => Promise<number>,
+  ): Promise<ReplayCount> {
+    try {
+      const place = this.#open()
+      const fresh = batches.map((batch) => notBefore(batch, place.oldestMs))
+      const expired = liveIn(batches) - liveIn(fresh)
+      const ids = new SpanIds(fresh)
+      if (ids.size === 0) return { spans: 0, present: 0, expired }
+      if (!this.#isClean) await cleanUp(place, this.#tables, signal)
+      this.#isClean = false
+      const table = await IdTable.make(place, ids, signal)
+      this.#tables.add(table.name)
+      const present = await work(table, ids, fresh)
+      await removeUsed(place, this.#tables, signal)
+      this.#isClean = true
+      return { spans: ids.size, present, expired }
+    } catch (error) {
+      throw (
+        faultOf(error) ??
+        retry('EXPORT_UNAVAILABLE', `clickhouse: replay: ${messageOf(error)}`, undefined, { cause: error })
+      )
+    }
+  }
+}
+
+/** The batch itself, or a copy without what started earlier. */
+function notBefore(batch: Batch, oldestMs: number): Batch {
+  if (oldestMs <= 0) return batch
+  let copy: Batch | undefined
+  for (let row = 0; row < batch.rows; row++) {
+    if (!batch.isLive(row) || batch.startMs(row) >= oldestMs) continue
+    copy ??= batch.fork()
+    copy.drop(row, 'expired')
+  }
+  return copy ?? batch
+}
+
+function liveIn(batches: readonly Batch[]): number {
+  return batches.reduce((sum, batch) => sum + batch.live, 0)
+}
