@@ -9,6 +9,7 @@ import { traceIdOf } from '../../pipeline/agent/ids.ts'
 import { IdentityCache } from '../../pipeline/identity/cache.ts'
 import { Directory } from '../../pipeline/identity/directory.ts'
 import { Keyring } from '../../pipeline/identity/keyring.ts'
+import { dayKey, dayOf } from '../../pipeline/run-replay/cache-record.ts'
 import { EmbeddedState } from '../../pipeline/state/embedded.ts'
 import { extensionContext, stubHost } from '../../test/support/extension-context.ts'
 import { until } from '../../test/support/until.ts'
@@ -93,6 +94,16 @@ describe('weir consent', () => {
     expect(analytics && consentStatus(analytics, Date.now())).toBe('active')
     expect(isAgreedForSome(identity, 'acme', 'model_training', Date.now())).toBe(false)
     expect(identity.consentsOf('default')).toEqual([])
+  })
+
+  it('deletes at once what was kept for replays by a consent that is revoked', async () => {
+    const kept = dayKey(dayOf(Date.now()), 'acme', traceIdOf('acme', RUN).toString('hex'), '1-0')
+    const other = dayKey(dayOf(Date.now()), 'acme', traceIdOf('acme', 'another').toString('hex'), '1-0')
+    for (const key of [kept, other]) await state.put(key, Buffer.from('sealed'))
+    const of = ['--tenant', 'acme', '--by', 'Ada']
+    const { consent } = await json(['grant', 'llm_response_caching', ...of, '--run', RUN])
+    await json(['revoke', consent.id, ...of])
+    expect([await state.get(kept), (await state.get(other))?.value.length]).toEqual([undefined, 6])
   })
 
   it('works on the state store alone, and for the tenant that nobody has created', async () => {

@@ -198,6 +198,11 @@ export const METRICS = {
   weir_violations: counter('Rules that a span broke.', '{violation}', ['validator', 'severity']),
   weir_validated_runs: counter('Runs judged after their end, by outcome.', '{run}', ['outcome']),
   weir_validation_seconds: histogram('Time to judge one run, its reading included.', 's', [], FAST_S),
+  weir_replay_cached_calls: counter(
+    'Model and tool calls whose answers were to be kept for replays: kept, too_large.',
+    '{call}',
+    ['outcome'],
+  ),
   weir_auth: counter('Decisions about senders.', '{request}', ['method', 'outcome']),
   weir_rate_limited: counter('Requests refused by limits, by the limit that was reached.', '{request}', [
     'limit',

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { consentStatus } from '../../../pipeline/consent/in-force.ts'
 import { CONSENT_TYPES, consentRuns, granter, type Consent } from '../../../pipeline/consent/record.ts'
+import { forgetConsented } from '../../../pipeline/run-replay/cache.ts'
 import { text } from '../../../pipeline/identity/records.ts'
 import { bodyOf, ok, type Call, type Route } from '../route.ts'
 import { tenantOf, type IdentityParts } from './parts.ts'
@@ -19,7 +20,7 @@ const base = { role: 'admin', scope: 'tenant' } as const
 const PATH = '/v1/tenants/{tenant}/consents'
 
 /** What people have agreed to, and took back. */
-export function consentRoutes({ consents, clock }: IdentityParts): readonly Route[] {
+export function consentRoutes({ state, consents, clock }: IdentityParts): readonly Route[] {
   return [
     {
       ...base,
@@ -60,7 +61,9 @@ export function consentRoutes({ consents, clock }: IdentityParts): readonly Rout
       path: `${PATH}/{consent}/revoke`,
       async handle(call) {
         const { revoked_by: by } = bodyOf(revocation, call.body)
-        const revoked = await consents.revoke(tenantOf(call), idOf(call), by)
+        const tenant = tenantOf(call)
+        const revoked = await consents.revoke(tenant, idOf(call), by)
+        await forgetConsented(state, revoked, await consents.list(tenant), clock())
         return ok({ consent: consentShape(revoked, clock()) })
       },
     },

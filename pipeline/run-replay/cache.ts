@@ -1,0 +1,119 @@
+import { consentStatus, isAgreed, tracesOf, type ConsentView } from '../consent/in-force.ts'
+import type { Consent } from '../consent/record.ts'
+import { stateKey, type StateStore } from '../state/state.ts'
+import { DAY_MS, dayKey, dayOf, openCalls, type Answer, type CachedCall } from './cache-record.ts'
+import type { TenantKeys } from './tenant-keys.ts'
+
+/** The cache is there by this consent only. */
+export const CACHING = 'llm_response_caching'
+
+/** Nothing is kept for longer. */
+export const MAX_EXPIRY_DAYS = 90
+
+/** A call that can be answered again. */
+export interface KeptCall {
+  readonly kind: 'llm' | 'tool'
+  readonly key: string
+  /** How many calls of the run before it had this key. */
+  readonly occurrence: number
+  readonly span: string
+  readonly answer: Answer
+}
+
+export interface CacheParts {
+  readonly state: StateStore
+  readonly keys: TenantKeys
+  readonly consents: ConsentView
+}
+
+/** What is kept of a run, in order; nothing where nobody agrees to it (any more), or it is over. */
+export async function keptCalls(
+  { state, keys, consents }: CacheParts,
+  { tenant, trace }: { readonly tenant: string; readonly trace: string },
+  nowMs: number,
+): Promise<readonly KeptCall[]> {
+  if (!isAgreed(consents, { tenant, type: CACHING, trace }, nowMs)) return []
+  const key = await keys.of(tenant)
+  const days = daysFrom(nowMs - MAX_EXPIRY_DAYS * DAY_MS, nowMs, await oldestDay(state))
+  const entries = await Promise.all(days.map((day) => state.list(dayKey(day, tenant, trace))))
+  return joined(entries.flat().flatMap((entry) => openCalls(key, entry.key, entry.value, nowMs) ?? []))
+}
+
+/** Requests and answers that are spans of their own become one; occurrences are counted in the order of the run. */
+function joined(calls: readonly CachedCall[]): readonly KeptCall[] {
+  const answers = new Map<string, Answer>()
+  for (const { parent, answer } of calls) {
+    if (parent !== undefined && answer !== undefined) answers.set(parent, answer)
+  }
+  const isNumbered = calls.every(({ seq }) => seq !== undefined)
+  const ordered = [...new Map(calls.map((call) => [call.span, call])).values()].sort(
+    isNumbered ? (a, b) => (a.seq ?? 0) - (b.seq ?? 0) : byStart,
+  )
+  const seen = new Map<string, number>()
+  return ordered.flatMap(({ kind, key, span, answer = answers.get(span) }) => {
+    if (key === undefined) return []
+    const occurrence = seen.get(key) ?? 0
+    seen.set(key, occurrence + 1)
+    return answer === undefined ? [] : [{ kind, key, occurrence, span, answer }]
+  })
+}
+
+function byStart(a: CachedCall, b: CachedCall): number {
+  const order = BigInt(a.startNs) - BigInt(b.startNs)
+  if (order !== 0n) return order < 0n ? -1 : 1
+  return a.span < b.span ? -1 : 1
+}
+
+const OLDEST = stateKey('replay-days')
+
+/** The oldest day that may hold anything. */
+async function oldestDay(state: StateStore): Promise<number> {
+  const entry = await state.get(OLDEST)
+  return entry === undefined ? 0 : Number(Buffer.from(entry.value).toString())
+}
+
+function daysFrom(fromMs: number, toMs: number, oldest: number): number[] {
+  const from = Math.max(dayOf(fromMs), oldest)
+  // A day more: clocks of daemons differ.
+  const to = dayOf(toMs) + 1
+  return Array.from({ length: Math.max(0, to - from + 1) }, (_, at) => from + at)
+}
+
+/** Forgets the days before the one of `beforeMs`. */
+export async function forgetDays(state: StateStore, beforeMs: number): Promise<void> {
+  const first = dayOf(beforeMs)
+  const oldest = Math.max(await oldestDay(state), first - MAX_EXPIRY_DAYS - 1)
+  for (let day = oldest; day < first; day++) await state.forget(dayKey(day))
+  if (oldest < first || (await state.get(OLDEST)) === undefined) {
+    await state.put(OLDEST, Buffer.from(String(first)))
+  }
+}
+
+/**
+ * Deletes what was kept by a consent that has ended, in every store process's sight: of the runs that it names, or all of
+ * the tenant's. What another consent still allows goes, too, where that names single runs and this was for all.
+ */
+export async function forgetConsented(
+  state: StateStore,
+  ended: Consent,
+  others: readonly Consent[],
+  nowMs: number,
+): Promise<boolean> {
+  if (ended.type !== CACHING) return false
+  const valid = others.filter(
+    (each) => each.id !== ended.id && each.type === CACHING && consentStatus(each, nowMs) === 'active',
+  )
+  if (valid.some(({ runs }) => runs === undefined)) return false
+  const days = daysFrom(nowMs - MAX_EXPIRY_DAYS * DAY_MS, nowMs, await oldestDay(state))
+  const kept = new Set(valid.flatMap((each) => [...tracesOf(each)]))
+  for (const day of days) {
+    if (ended.runs === undefined) {
+      await state.forget(dayKey(day, ended.tenant))
+      continue
+    }
+    for (const trace of tracesOf(ended)) {
+      if (!kept.has(trace)) await state.forget(dayKey(day, ended.tenant, trace))
+    }
+  }
+  return true
+}
