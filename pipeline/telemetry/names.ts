@@ -204,6 +204,17 @@ export const METRICS = {
     ['outcome'],
   ),
   weir_auth: counter('Decisions about senders.', '{request}', ['method', 'outcome']),
+  weir_audit_entries: counter('Entries written to the audit log.', '{entry}', ['outcome']),
+  weir_audit_failures: counter(
+    'Entries that could not be written to the audit log; what they stood for was refused, or let pass where when_unavailable says so.',
+    '{entry}',
+  ),
+  weir_audit_append_duration_seconds: histogram(
+    'Time until a group of entries was durable in the audit log.',
+    's',
+    [],
+    FAST_S,
+  ),
   weir_rate_limited: counter('Requests refused by limits, by the limit that was reached.', '{request}', [
     'limit',
     'tenant',
