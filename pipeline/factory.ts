@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { Component, Exporter, Extension, Processor, Receiver } from './component.ts'
+import type { Audit } from './audit/audit.ts'
 import type { Consumer } from './consumer.ts'
 import type { Follower, LogWorker, StoredLog } from './follower.ts'
 import type { Entry, Lookback } from './admission.ts'
@@ -36,6 +37,8 @@ export interface Context {
   readonly identity: IdentityView
   /** Seals secrets that must be read again; absent without a master key (`master_key` of the state extension). */
   readonly vault?: Vault | undefined
+  /** Who did, read or was refused what. Absent only where there is no daemon (benches, `validate --connect`). */
+  readonly audit?: Audit | undefined
   /** Which pseudonyms values have in this process. */
   readonly pseudonyms?: Pseudonyms
   /** Bound sockets; a reload hands them over without refusing a connection. */

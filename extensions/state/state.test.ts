@@ -7,13 +7,16 @@ import { createStateStore } from '../../pipeline/state/create.ts'
 import { stateKey } from '../../pipeline/state/state.ts'
 import { config } from './config.ts'
 
+const audit = { when_unavailable: 'refuse' }
+
 it('is embedded unless told otherwise, with defaults for the rest', () => {
-  expect(config.parse({})).toEqual({ driver: 'embedded', directory: './data/state' })
+  expect(config.parse({})).toEqual({ driver: 'embedded', directory: './data/state', audit })
   expect(config.parse({ driver: 'jetstream' })).toEqual({
     driver: 'jetstream',
     servers: ['nats://127.0.0.1:4222'],
     bucket: 'weir',
     replicas: 1,
+    audit,
   })
 })
 

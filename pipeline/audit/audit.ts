@@ -6,9 +6,12 @@
 export interface Audit {
   /**
    * Resolves with the entry's number once it is durable: await it before the data leaves, or before the change is
-   * answered. Rejects with Fault AUDIT_UNAVAILABLE (retry), and with REQUEST_INVALID for an entry that is too large.
+   * answered. Rejects with Fault AUDIT_UNAVAILABLE (retry), unless `when_unavailable: count` lets it pass: then it
+   * resolves with 0; and with REQUEST_INVALID for an entry that is too large.
    */
   append(entry: AuditEntry): Promise<number>
+  /** Somebody was refused. Never throws and is not waited for: written soon, and repeats of a minute as one entry. */
+  refused(entry: AuditEntry): void
 }
 
 export interface AuditEntry {

@@ -69,15 +69,15 @@ async function objectsIn(state: StateStore): Promise<string[]> {
 describe.each(['embedded', 'jetstream'])('the audit log on %s state', (driver) => {
   it('is one chain of everything that several daemons append at once', async () => {
     const [one, two] = await stores(driver)
-    const logs = [auditOn(one), auditOn(two)]
+    const [odd, even] = [auditOn(one), auditOn(two)]
     const wanted = Array.from({ length: 400 }, (_, at) => `o${at}`)
     const details = { note: 'x'.repeat(500) }
     const seqs = await Promise.all(
-      wanted.map((object, at) => logs[at % 2]?.append(entry(object, { details }))),
+      wanted.map((object, at) => (at % 2 ? odd : even).append(entry(object, { details }))),
     )
     expect(new Set(seqs)).toEqual(new Set(Array.from({ length: 400 }, (_, at) => at + 1)))
     const stored = await objectsIn(two)
-    for (const [at, seq] of seqs.entries()) expect(stored[(seq ?? 0) - 1]).toBe(wanted[at])
+    for (const [at, seq] of seqs.entries()) expect(stored[seq - 1]).toBe(wanted[at])
     expect(await verifyState(one)).toMatchObject({ ok: true, first: 1, last: 400, notes: [] })
   })
 
@@ -192,4 +192,36 @@ describe('who signs', () => {
     await expect(auditOn(one, { vault: undefined, keyFile }).append(entry('b'))).rejects.toThrow(/lost\.key/)
     expect(await verifyState(one)).toMatchObject({ ok: true, last: 1 })
   })
+})
+
+describe('refused access', () => {
+  it('is at most 33 entries a minute, with the number of all', async () => {
+    const [one] = await stores('embedded')
+    const audit = auditOn(one)
+    const refusal = (address: string, code: string): AuditEntry => ({
+      actor: { id: 'nobody', kind: 'sender' },
+      action: 'access.denied',
+      outcome: 'denied',
+      address,
+      details: { code },
+    })
+    for (let at = 0; at < 5000; at++) audit.refused(refusal(`10.0.0.${at % 40}`, 'UNAUTHENTICATED'))
+    // One IPv6 network is one sender.
+    for (let at = 0; at < 100; at++) audit.refused(refusal(`2001:db8:1:2::${at}`, 'UNAUTHENTICATED'))
+    await audit.stop()
+    const read = await readHead(one)
+    const lines = (read?.head.tail ?? []).map((line) => JSON.parse(line) as { details: { repeats?: number } })
+    expect(lines).toHaveLength(33)
+    const first = lines.filter(({ details }) => details.repeats === undefined).length
+    expect(lines.reduce((sum, { details }) => sum + (details.repeats ?? 0), first)).toBe(5100)
+  })
+})
+
+it('lets pass what it cannot write where the config says so, and counts it', async () => {
+  const [one] = await stores('embedded')
+  const meter = createMeter()
+  const audit = auditOn(one, { deadlineMs: 100, lenient: true, meter })
+  await one.close()
+  expect(await audit.append(entry('a'))).toBe(0)
+  expect(JSON.stringify(await meter.snapshot())).toContain('weir_audit_failures')
 })

@@ -8,6 +8,7 @@ import { extended, type Moved } from './chain.ts'
 import { fieldsOf, parseLine, type Fields } from './line.ts'
 import { linesAfter, readHead } from './reader.ts'
 import { blockKey, encodeHead, encodeSegment, HEAD, segmentKey, type Head } from './records.ts'
+import { Refusals } from './refusals.ts'
 import { openSigner, type Signer, type SignerPlace } from './signer.ts'
 
 export interface AuditLogOptions extends SignerPlace {
@@ -16,6 +17,9 @@ export interface AuditLogOptions extends SignerPlace {
   readonly clock: () => number
   /** How long an entry may try to get into the log. Default 5 s. */
   readonly deadlineMs?: number
+  /** What cannot be written is counted and let pass. */
+  readonly lenient?: boolean
+  readonly refusalWindowMs?: number
 }
 
 /** Entries that wait together are written together; bounded, so that a commit stays far below a record's limit. */
@@ -45,12 +49,28 @@ export class AuditLog implements Audit {
   /** What the head was after our last write; another daemon's write makes it stale, which costs one more turn. */
   #known: Known | undefined
   #signer: Promise<Signer | undefined> | undefined
+  readonly #refusals: Refusals
 
   constructor(options: AuditLogOptions) {
     this.#options = options
+    const write = (entry: AuditEntry): void => void this.append(entry).catch(() => undefined)
+    this.#refusals = new Refusals(write, options.refusalWindowMs)
   }
 
-  append(entry: AuditEntry): Promise<number> {
+  async append(entry: AuditEntry): Promise<number> {
+    try {
+      return await this.#append(entry)
+    } catch (error) {
+      if (this.#options.lenient === true && faultOf(error)?.code === 'AUDIT_UNAVAILABLE') return 0
+      throw error
+    }
+  }
+
+  refused(entry: AuditEntry): void {
+    this.#refusals.note(entry)
+  }
+
+  #append(entry: AuditEntry): Promise<number> {
     return new Promise((resolve, reject) => {
       const fields = fieldsOf(entry, this.#options.clock())
       if (this.#queue.length >= WAITING) throw this.#unavailable('too many entries wait to be written')
@@ -59,8 +79,9 @@ export class AuditLog implements Audit {
     })
   }
 
-  /** Resolves when everything that was appended is written or refused. */
-  async idle(): Promise<void> {
+  /** Resolves when everything that was appended, and who was refused, is written or given up. */
+  async stop(): Promise<void> {
+    this.#refusals.flush()
     while (this.#writing !== undefined) await this.#writing
   }
 

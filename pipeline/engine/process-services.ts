@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { createAudit } from '../audit/create.ts'
 import type { ComponentConfig, Config } from '../config.ts'
 import type { Registry } from '../factory.ts'
 import { ByteGate } from '../intake.ts'
@@ -17,7 +18,7 @@ import type { Services } from './services.ts'
 
 /** Bytes of request bodies that the daemon holds at once; a request of the largest size (64 MiB) still fits beside others. */
 const INTAKE_LIMIT_BYTES = 192 * 1024 * 1024
-/** For the last second's usage to be written. */
+/** For the last second's usage, and the last entries of the audit log, to be written. */
 const USAGE_STOP_MS = 2000
 
 export interface ProcessServices extends Services {
@@ -48,6 +49,8 @@ export async function processServices(
   await state.open()
   const identity = new IdentityCache(state, log)
   await identity.start()
+  const vault = createVault(stored)
+  const audit = createAudit(stored, { state, vault, log, meter, clock: Date.now })
   const usage = new UsageBook({ state, log, clock: Date.now })
   return {
     registry,
@@ -56,7 +59,8 @@ export async function processServices(
     clock: Date.now,
     state,
     identity,
-    vault: createVault(stored),
+    vault,
+    audit,
     pseudonyms: new Pseudonyms(),
     listeners: new ListenerPool({ log }),
     intake,
@@ -66,7 +70,7 @@ export async function processServices(
     onAppended,
     async closeState() {
       await identity.stop()
-      await within(AbortSignal.timeout(USAGE_STOP_MS), undefined, usage.stop())
+      await within(AbortSignal.timeout(USAGE_STOP_MS), undefined, Promise.all([usage.stop(), audit.stop()]))
       await state.close()
     },
   }

@@ -1,3 +1,4 @@
+import type { Audit } from '../audit/audit.ts'
 import type { ComponentConfig, Config, PipelineConfig } from '../config.ts'
 import type { Context, Kind, Registry } from '../factory.ts'
 import { reject } from '../fault.ts'
@@ -22,6 +23,7 @@ export interface Services {
   readonly state: StateStore
   readonly identity: IdentityView
   readonly vault?: Vault | undefined
+  readonly audit?: Audit | undefined
   readonly pseudonyms: Pseudonyms
   readonly listeners: Listeners
   readonly intake: ByteGate
@@ -45,6 +47,7 @@ export function contextFor(services: Services, kind: Kind, id: string): Context 
     state: services.state,
     identity: services.identity,
     vault: services.vault,
+    audit: services.audit,
     pseudonyms: services.pseudonyms,
     listeners: services.listeners,
     intake: services.intake,

@@ -28,6 +28,24 @@ const vaultFields = {
     .describe('Still open what they have sealed, until `weir key reseal` was run.'),
 }
 
+const audit = z
+  .strictObject({
+    when_unavailable: z
+      .enum(['refuse', 'count'])
+      .default('refuse')
+      .describe(
+        'What becomes of a read or a change that cannot be written to the audit log: refused (503), or done and counted in `weir_audit_failures`. Intake goes on either way.',
+      ),
+    key_file: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'Where the private key that signs the log is kept when there is no master_key. Default: `audit.key` in the directory; with `jetstream` none, and the log is then chained but not signed.',
+      ),
+  })
+  .describe('The audit log, which is kept in this store.')
+
 const embeddedStateSchema = z.strictObject({
   driver: z
     .literal('embedded')
@@ -37,6 +55,7 @@ const embeddedStateSchema = z.strictObject({
     ),
   directory: z.string().min(1).default('./data/state').describe('Directory of the LMDB file.'),
   ...vaultFields,
+  audit: audit.prefault({}),
 })
 
 const jetStreamStateSchema = z.strictObject({
@@ -55,6 +74,7 @@ const jetStreamStateSchema = z.strictObject({
     .default(1)
     .describe('Copies of the bucket in a cluster (1, 3 or 5).'),
   ...vaultFields,
+  audit: audit.prefault({}),
 })
 
 export const stateSchema = z.discriminatedUnion('driver', [embeddedStateSchema, jetStreamStateSchema])
