@@ -9,7 +9,6 @@ const RESERVED: Readonly<Record<Kind, readonly (readonly [type: string, ...alias
   processor: [
     ['sanitizer', 'redaction'],
     ['sampling', 'tail_sampling', 'probabilistic_sampler'],
-    ['artifacts'],
   ],
   exporter: [],
   connector: [],

@@ -21,7 +21,7 @@ describe('unknown names', () => {
   it('are reported with what was meant, for keys, sections, types, enums and drivers', () => {
     const text = `recievers: {}
 receivers: { tpc: , print: }
-processors: { tail_sampling: , artifacts: , memry: , "price/": , "9": }
+processors: { tail_sampling: , sanitizer: , memry: , "price/": , "9": }
 exporters:
   store: { retires: 1, compress: ls4, columns: [{ nme: a }], xyz: 1 }
 connectors: { journal: { driver: embeded }, journal/c: { driver: cluster, servers: [] } }
@@ -33,7 +33,7 @@ service: { pipelines: { traces: { receivers: [tcp], exporters: [store] } }, tele
       'a.yaml:2:14 receivers.tpc: unknown receiver type "tpc"; did you mean "tcp"?',
       'a.yaml:2:21 receivers.print: "print" is an exporter, not a receiver; it belongs under exporters',
       'a.yaml:3:15 processors.tail_sampling: "tail_sampling" (weir\'s name: sampling) is not built into this version yet',
-      'a.yaml:3:32 processors.artifacts: "artifacts" is not built into this version yet',
+      'a.yaml:3:32 processors.sanitizer: "sanitizer" is not built into this version yet',
       'a.yaml:3:45 processors.memry: unknown processor type "memry"; known processors: price, cost',
       'a.yaml:3:54 processors.price/: the name after the slash must not be empty and must hold no spaces, controls or symbols',
       'a.yaml:3:66 processors.9: an id is type or type/name; the type is letters, digits and _',

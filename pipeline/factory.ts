@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { ArtifactShelf } from './artifact.ts'
 import type { Component, Exporter, Extension, Processor, Receiver } from './component.ts'
 import type { Audit } from './audit/audit.ts'
 import type { Consumer } from './consumer.ts'
@@ -86,6 +87,8 @@ export interface ProcessorFactory<S extends z.ZodType = z.ZodType> extends Descr
     log: StoredLog,
     receivers: readonly string[],
   ): LogWorker | undefined
+  /** What it has stored outside of the spans, for the API: made in the main process, wherever the processor stands. No I/O. */
+  shelf?(config: z.output<S>, context: Context): ArtifactShelf & Component
   create(config: z.output<S>, context: Context): Processor
 }
 

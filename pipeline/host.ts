@@ -1,3 +1,4 @@
+import type { ArtifactShelf } from './artifact.ts'
 import type { CursorDesk } from './wal/cursor-desk.ts'
 import type { JobDesk } from './jobs/desk.ts'
 import type { LetterDesk } from './wal/letter-desk.ts'
@@ -55,6 +56,8 @@ export interface Host {
   reprice(request: RepriceRequest, signal: AbortSignal): Promise<RepriceResult>
   /** Dead letters, by the connector that has them. */
   letterDesks(): readonly LetterDesk[]
+  /** What processors have moved out of spans, by the processor. */
+  artifactShelves(): readonly ArtifactShelf[]
   /** Where the exporters are, by the log that they read. */
   cursorDesks(): readonly CursorDesk[]
   /** What the jobs are at, and where to ask for runs. */

@@ -1,4 +1,5 @@
 import type { ProcessorFactory } from '../pipeline/factory.ts'
+import { artifacts } from './artifacts/factory.ts'
 import { auth } from './auth/factory.ts'
 import { cost } from './cost/factory.ts'
 import { limits } from './limits/factory.ts'
@@ -9,6 +10,7 @@ import { validators } from './validators/factory.ts'
 
 /** The processors that are built in: one line each. */
 export const processors: readonly ProcessorFactory[] = [
+  artifacts,
   auth,
   cost,
   limits,

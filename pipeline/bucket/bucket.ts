@@ -82,11 +82,15 @@ export class Bucket {
   }
 
   /** The whole object; undefined: there is none. Its caller knows that it is not large. */
-  async get(key: string, signal: AbortSignal): Promise<Buffer | undefined> {
+  async get(
+    key: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly body: Buffer; readonly contentType: string } | undefined> {
     const command = new this.#sdk.GetObjectCommand({ Bucket: this.#access.s3_bucket, Key: key })
     const found = await this.#client.send(command, { abortSignal: signal }).catch(unlessMissing)
     if (found === undefined) return undefined
-    return Buffer.from((await found.Body?.transformToByteArray()) ?? [])
+    const body = Buffer.from((await found.Body?.transformToByteArray()) ?? [])
+    return { body, contentType: found.ContentType ?? 'application/octet-stream' }
   }
 
   /** Every object whose key begins so, by key. */

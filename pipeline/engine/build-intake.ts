@@ -1,6 +1,7 @@
 import type { Entry } from '../admission.ts'
 import { chain, entry, fanOut } from '../chain.ts'
-import type { Exporter, Processor } from '../component.ts'
+import type { ArtifactShelf } from '../artifact.ts'
+import type { Component, Exporter, Processor } from '../component.ts'
 import type { Config, PipelineConfig } from '../config.ts'
 import type { Consumer } from '../consumer.ts'
 import { EntrySwitch } from '../entry-switch.ts'
@@ -18,6 +19,7 @@ export interface IntakeGraph {
   /** By receiver id: what it holds for its whole life. */
   readonly switches: ReadonlyMap<string, EntrySwitch>
   readonly connectors: ReadonlyMap<string, Connector>
+  readonly shelves: readonly ArtifactShelf[]
 }
 
 export const EMPTY_INTAKE: IntakeGraph = {
@@ -25,6 +27,7 @@ export const EMPTY_INTAKE: IntakeGraph = {
   entries: new Map(),
   switches: new Map(),
   connectors: new Map(),
+  shelves: [],
 }
 
 /** Builds without any I/O; components whose key is already running in `current` are taken over. */
@@ -47,6 +50,7 @@ class IntakeBuilder {
   readonly #nodes = new Map<string, Node>()
   readonly #connectors = new Map<string, Connector>()
   readonly #switches = new Map<string, EntrySwitch>()
+  readonly #shelves: ArtifactShelf[] = []
 
   constructor(config: Config, services: Services, host: Host, current: IntakeGraph) {
     this.#config = config
@@ -70,12 +74,16 @@ class IntakeBuilder {
       for (const id of pipeline.receivers)
         this.#receiver(id, pipeline, entries.get(id)?.authenticated === true)
     }
+    for (const pipeline of this.#config.service.pipelines.values()) {
+      for (const id of pipeline.processors) this.#shelf(id, pipeline)
+    }
     for (const id of this.#config.service.extensions) this.#extension(id)
     return {
       nodes: [...this.#nodes.values()],
       entries,
       switches: this.#switches,
       connectors: this.#connectors,
+      shelves: this.#shelves,
     }
   }
 
@@ -148,6 +156,17 @@ class IntakeBuilder {
         observeReceiver(target, id, this.#services.meter, { tracing: this.#services.tracing }),
       ),
     )
+  }
+
+  /** Not on the data's path, as extensions are not: one per processor, in whichever pipelines it stands. */
+  #shelf(id: string, pipeline: PipelineConfig): void {
+    const component = componentOf(this.#config.processors, id, pipeline.id)
+    const { shelf } = factoryOf(this.#services.registry.processors, component)
+    if (shelf === undefined || this.#shelves.some((each) => each.id === id)) return
+    const node = this.#node(`shelf:${id}`, 'extensions', RANK.extension, component.key, () =>
+      shelf(component.value, contextFor(this.#services, 'processor', id)),
+    )
+    this.#shelves.push(node.component as ArtifactShelf & Component)
   }
 
   #extension(id: string): void {

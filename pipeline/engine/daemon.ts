@@ -1,4 +1,5 @@
 import type { QueryRequest, QueryResult } from '../component.ts'
+import type { ArtifactShelf } from '../artifact.ts'
 import type { Config } from '../config.ts'
 import { messageOf, reject, retry } from '../fault.ts'
 import type { Health, Host } from '../host.ts'
@@ -182,6 +183,10 @@ export class Daemon implements Host {
   letterDesks(): readonly LetterDesk[] {
     const desks = this.#intake.graph.nodes.map(({ component }) => component.letterDesk)
     return desks.filter((desk) => desk !== undefined)
+  }
+
+  artifactShelves(): readonly ArtifactShelf[] {
+    return this.#intake.graph.shelves
   }
 
   cursorDesks(): readonly CursorDesk[] {

@@ -194,6 +194,11 @@ export const METRICS = {
   weir_s3_objects: counter('Objects written, manifests left out.', '{object}', EXPORTER),
   weir_s3_bytes: counter('Bytes of the objects written.', 'By', EXPORTER),
   weir_cloudwatch_bytes: counter('Bytes of log events that were taken, as AWS bills them.', 'By', EXPORTER),
+  weir_artifacts: counter('Values moved out of their spans.', '{value}', ['processor']),
+  weir_artifact_bytes: counter('Bytes of the values moved out of their spans.', 'By', ['processor']),
+  weir_artifact_puts: counter('Artifacts written; of what is there already, none.', '{artifact}', [
+    'processor',
+  ]),
   weir_redactions: counter('Values masked.', '{value}', ['type']),
   weir_violations: counter('Rules that a span broke.', '{violation}', ['validator', 'severity']),
   weir_validated_runs: counter('Runs judged after their end, by outcome.', '{run}', ['outcome']),

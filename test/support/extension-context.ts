@@ -52,6 +52,7 @@ export function stubHost(parts: Partial<Host>): Host {
     query: absent,
     reprice: absent,
     letterDesks: () => [],
+    artifactShelves: () => [],
     cursorDesks: () => [],
     jobDesk: () => new JobDesk({} as StateStore, [], Date.now),
     ...parts,
