@@ -161,10 +161,11 @@ class IntakeBuilder {
   /** Not on the data's path, as extensions are not: one per processor, in whichever pipelines it stands. */
   #shelf(id: string, pipeline: PipelineConfig): void {
     const component = componentOf(this.#config.processors, id, pipeline.id)
-    const { shelf } = factoryOf(this.#services.registry.processors, component)
-    if (shelf === undefined || this.#shelves.some((each) => each.id === id)) return
+    const factory = factoryOf(this.#services.registry.processors, component)
+    const make = factory.shelf?.bind(factory)
+    if (make === undefined || this.#shelves.some((each) => each.id === id)) return
     const node = this.#node(`shelf:${id}`, 'extensions', RANK.extension, component.key, () =>
-      shelf(component.value, contextFor(this.#services, 'processor', id)),
+      make(component.value, contextFor(this.#services, 'processor', id)),
     )
     this.#shelves.push(node.component as ArtifactShelf & Component)
   }

@@ -281,7 +281,7 @@ describe.each(PLACES)('%s', (place) => {
     const moving = await processor(settings)
     const value = 'aging '.repeat(30_000)
     await moving.process(withValue(value))
-    const [[path = ''] = []] = [...(await objects(place))]
+    const [path = ''] = [...(await objects(place)).keys()]
     const puts = () => server.requests.filter(({ method }) => method === 'PUT').length
     if (place.startsWith('directory')) {
       utimesSync(join(directory, path), new Date(RECEIVED_AT_MS), new Date(RECEIVED_AT_MS))
