@@ -1,16 +1,5 @@
--- Sums over traces are weighed by SampleRate: a span stands for those that sampling left out. Exact where nothing was.
-CREATE OR REPLACE VIEW {{database}}.cost_daily AS
-SELECT
-    TenantId, ProjectId, toDate(Timestamp) AS Day, Provider, if(PriceModel != '', PriceModel, ResponseModel) AS Model, AgentName, UserId, CostStatus,
-    toUInt64(round(sum(SampleRate))) AS Calls,
-    toUInt64(round(sum((toUInt64(InputTokens) + CacheReadTokens + CacheWriteTokens + CacheWrite1hTokens + AudioInputTokens + ImageInputTokens) * SampleRate))) AS TotalInputTokens,
-    toUInt64(round(sum((toUInt64(OutputTokens) + ReasoningTokens + AudioOutputTokens + ImageOutputTokens) * SampleRate))) AS TotalOutputTokens,
-    CAST(sum(toDecimal128(CostUsd, 12) * toDecimal128(SampleRate, 6)), 'Decimal(38, 12)') AS CostUsd
-FROM {{traces}}
-WHERE ModelCall = 1
-GROUP BY TenantId, ProjectId, Day, Provider, Model, AgentName, UserId, CostStatus;
-
--- A run's own figures are its own; SampleRate says how many runs it stands for.
+-- One row per run, its verdicts not counted among its spans. A trace without a run id is a run of its own when an agent or
+-- a model took part in it. A run's own figures are its own; SampleRate says how many runs it stands for.
 CREATE OR REPLACE VIEW {{database}}.agent_runs AS
 SELECT
     TenantId, any(ProjectId) AS ProjectId, Run AS RunId, any(TraceId) AS TraceId,

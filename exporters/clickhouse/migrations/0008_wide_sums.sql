@@ -1,3 +1,4 @@
+-- Weighed by SampleRate: a span stands for those that sampling left out. Exact where nothing was.
 -- The product of the largest cost and the largest SampleRate does not fit 128 bits, where it wraps around in silence.
 CREATE OR REPLACE VIEW {{database}}.cost_daily AS
 SELECT
