@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { gunzipSync } from 'node:zlib'
+import * as zlib from 'node:zlib'
 import { Session } from 'chdb'
 import { quoteText } from '../proto/clickhouse/native.ts'
 
@@ -20,6 +20,8 @@ export interface TestServer {
   /** Called before a request runs; what it returns is sent instead (`drop` cuts the connection, after running when `ran`). */
   intercept: ((request: TestRequest) => Interception | undefined) | undefined
   session: Session
+  /** Another address of the same server. */
+  second(): Promise<TestServer>
   close(): Promise<void>
 }
 
@@ -27,6 +29,8 @@ export interface TestRequest {
   readonly sql: string
   readonly settings: Readonly<Record<string, string>>
   readonly bodyBytes: number
+  /** As it was sent, compressed or not. */
+  readonly wireBytes: number
   /** Data of an INSERT. */
   readonly body: Buffer
   readonly user: string
@@ -36,14 +40,27 @@ export type Interception =
   | { readonly status: number; readonly code: number; readonly message: string }
   | { readonly drop: 'before' | 'after' }
   | { readonly hang: true }
+  /** Before it runs. */
   | { readonly slowMs: number }
+  /** Between the run and its answer. */
+  | { readonly lateMs: number }
+  /** Runs this instead: a server that is not what it is. */
+  | { readonly sql: string }
 
 export async function startClickHouse(port = 0): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), 'weir-clickhouse-'))
   const session = new Session(join(folder, 'data'))
+  return await listen(port, folder, session, () => {
+    session.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+}
+
+let files = 0
+
+async function listen(port: number, folder: string, session: Session, end: () => void): Promise<TestServer> {
   const requests: TestRequest[] = []
   const state: { intercept: TestServer['intercept'] } = { intercept: undefined }
-  let files = 0
   const server = createServer((request, response) => {
     void serve(request, response).catch((error: unknown) => fail(response, error))
   })
@@ -54,11 +71,18 @@ export async function startClickHouse(port = 0): Promise<TestServer> {
       response.end('Ok.\n')
       return
     }
-    const body = await bodyOf(request)
+    const { body, wireBytes } = await bodyOf(request)
     const inUrl = url.searchParams.get('query')
     const sql = inUrl ?? body.toString()
     const data = inUrl === null ? Buffer.alloc(0) : body
-    const seen = { sql, settings: settingsOf(url), bodyBytes: data.length, body: data, user: userOf(request) }
+    const seen = {
+      sql,
+      settings: settingsOf(url),
+      bodyBytes: data.length,
+      wireBytes,
+      body: data,
+      user: userOf(request),
+    }
     requests.push(seen)
     const interception = state.intercept?.(seen)
     if (interception !== undefined && 'status' in interception) {
@@ -72,7 +96,12 @@ export async function startClickHouse(port = 0): Promise<TestServer> {
       request.socket.destroy()
       return
     }
-    const result = await run(url, sql, data)
+    const result = await run(
+      url,
+      interception !== undefined && 'sql' in interception ? interception.sql : sql,
+      data,
+    )
+    if (interception !== undefined && 'lateMs' in interception) await delay(interception.lateMs)
     if (drop === 'after') {
       request.socket.destroy()
       return
@@ -114,7 +143,8 @@ export async function startClickHouse(port = 0): Promise<TestServer> {
       state.intercept = value
     },
     session,
-    close: () => stop(server, session, folder),
+    second: () => listen(0, folder, session, () => undefined),
+    close: () => stop(server, end),
   }
 }
 
@@ -168,11 +198,20 @@ function userOf(request: IncomingMessage): string {
   return basic === undefined ? '' : (Buffer.from(basic, 'base64').toString().split(':')[0] ?? '')
 }
 
-async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+async function bodyOf(request: IncomingMessage): Promise<{ body: Buffer; wireBytes: number }> {
   const chunks: Buffer[] = []
   for await (const chunk of request) chunks.push(chunk as Buffer)
   const body = Buffer.concat(chunks)
-  return request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body
+  return { body: decoded(body, request.headers['content-encoding']), wireBytes: body.length }
+}
+
+/** `zstdDecompressSync` is of Node.js 22.15; the types are those of Node.js 20. */
+function decoded(body: Buffer, encoding: string | undefined): Buffer {
+  if (encoding === 'gzip') return zlib.gunzipSync(body)
+  if (encoding !== 'zstd') return body
+  const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (bytes: Buffer) => Buffer }
+  if (zstdDecompressSync === undefined) throw new RangeError('this Node.js has no zstd')
+  return zstdDecompressSync(body)
 }
 
 function fail(response: ServerResponse, error: unknown): void {
@@ -189,9 +228,8 @@ function answerError(response: ServerResponse, status: number, code: number, mes
   response.end(/^Code: \d+/.test(message) ? message : `Code: ${code}. DB::Exception: ${message} (TEST_ERROR)`)
 }
 
-async function stop(server: Server, session: Session, folder: string): Promise<void> {
+async function stop(server: Server, end: () => void): Promise<void> {
   server.closeAllConnections()
   await new Promise((resolve) => server.close(resolve))
-  session.close()
-  rmSync(folder, { recursive: true, force: true })
+  end()
 }

@@ -1,16 +1,42 @@
 import { z } from 'zod'
+import { clientTls } from '../../pipeline/net/client-tls.ts'
+import { canZstd } from '../../pipeline/net/compress.ts'
 import { byteSize, duration, secret } from '../../pipeline/schema.ts'
 
 const URL_FORM = /^https?:\/\/[^\s]+$/
 
-const tls = z
-  .strictObject({
-    ca_file: z.string().optional().describe('PEM file of the authority that signed the server.'),
-    cert_file: z.string().optional().describe('PEM file of our certificate, where the server asks for one.'),
-    key_file: z.string().optional().describe('PEM file of its key.'),
-    insecure_skip_verify: z.boolean().default(false).describe('Accept any certificate.'),
-  })
-  .describe('How an `https` endpoint is trusted; the system authorities when left out.')
+const url = () => z.string().regex(URL_FORM, 'must be http(s)://host:port')
+
+/** What exactly once rests on, and what stands in the statement anyway: not a user's to change. */
+const OURS = new Set([
+  'async_insert',
+  'insert_deduplicate',
+  'insert_deduplication_token',
+  'deduplicate_blocks_in_dependent_materialized_views',
+  'max_insert_threads',
+  'max_block_size',
+  'max_insert_block_size',
+  'min_insert_block_size_rows',
+  'min_insert_block_size_bytes',
+  'throw_on_max_partitions_per_insert_block',
+  'max_partitions_per_insert_block',
+  'distributed_foreground_insert',
+  'insert_distributed_sync',
+  'max_execution_time',
+])
+
+const settings = z
+  .record(
+    z
+      .string()
+      .regex(/^[a-z][a-z0-9_]*$/, 'must be the name of a ClickHouse setting')
+      .refine((name) => !OURS.has(name), 'is set by weir: exactly once depends on it'),
+    z.union([z.string(), z.number(), z.boolean()]),
+  )
+  .default({})
+  .describe(
+    'ClickHouse settings of each insert, in its SETTINGS clause: `insert_quorum: auto`, `log_comment`, …',
+  )
 
 const batch = z
   .strictObject({
@@ -36,6 +62,14 @@ export const config = z
       .union([z.literal('embedded'), z.string().regex(URL_FORM, 'must be `embedded` or http(s)://host:port')])
       .default('embedded')
       .describe('`embedded` (npm `chdb`, in the store process) or the HTTP interface of a server.'),
+    endpoints: z
+      .array(url())
+      .min(1)
+      .max(16)
+      .optional()
+      .describe(
+        'Instead of `endpoint`: replicas of one replicated table, or addresses of one server. The first that works is used until it fails.',
+      ),
     directory: z
       .string()
       .min(1)
@@ -48,8 +82,14 @@ export const config = z
       .describe('Made when absent. `weir` embedded, else `default`.'),
     username: z.string().default('default').describe('Server only.'),
     password: secret().optional().describe('Server only.'),
-    tls: tls.optional(),
-    compress: z.enum(['none', 'gzip']).default('none').describe('Of requests to a server.'),
+    tls: clientTls
+      .optional()
+      .describe('How an `https` endpoint is trusted; the system authorities when left out.'),
+    compress: z
+      .enum(['none', 'gzip', 'zstd'])
+      .default('none')
+      .describe('Of inserts into a server. zstd needs Node.js 22.15.'),
+    settings,
     timeout: duration()
       .prefault('30s')
       .describe('Per statement; past it the insert counts as uncertain and is reconciled.'),
@@ -76,9 +116,24 @@ export const config = z
     batch: batch.prefault({}),
     memory: memory.prefault({}),
   })
-  .refine((c) => c.endpoint !== 'embedded' || c.database !== 'default', {
+  .refine((c) => c.endpoints === undefined || c.endpoint === 'embedded', {
+    path: ['endpoints'],
+    message: 'only one of endpoint and endpoints may be set',
+  })
+  .refine((c) => c.compress !== 'zstd' || canZstd, {
+    path: ['compress'],
+    message: 'zstd needs Node.js 22.15 or newer; use gzip',
+  })
+  .refine((c) => !isEmbedded(c) || c.database !== 'default', {
     path: ['database'],
     message: 'must not be `default` when embedded: there, unknown tables of it are read as files',
   })
 
 export type Config = z.output<typeof config>
+
+export function isEmbedded(config: {
+  readonly endpoint: string
+  readonly endpoints?: readonly string[] | undefined
+}): boolean {
+  return config.endpoints === undefined && config.endpoint === 'embedded'
+}

@@ -1,4 +1,5 @@
-import type { ClickHouseClient } from '@clickhouse/client'
+import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client'
+import type { StoreKind } from './store-kind.ts'
 
 /** Values for `{name:Type}` in a statement. */
 export type Params = Readonly<Record<string, string | number | boolean | readonly string[]>>
@@ -20,7 +21,7 @@ export interface Insert {
   readonly settings: Settings
 }
 
-export type Settings = Readonly<Record<string, string | number>>
+export type Settings = Readonly<Record<string, string | number | boolean>>
 
 /**
  * ClickHouse, embedded or a server: one code path through @clickhouse/client. What differs is how a block gets in
@@ -33,6 +34,8 @@ export interface Connection {
   insert(insert: Insert, signal: AbortSignal): Promise<void>
   /** Reads with settings that the statement cannot change; closed by the caller. */
   reader(settings: Settings): Promise<Reader>
+  /** Where several addresses are one store: looks at each, and from here on uses only those that lead to the same rows. */
+  pin?(identify: (connection: Connection) => Promise<StoreKind>): Promise<StoreKind>
   close(): Promise<void>
 }
 
@@ -46,7 +49,7 @@ export async function selectRows(
   client: ClickHouseClient,
   sql: string,
   params: Params,
-  more: { abort_signal?: AbortSignal; clickhouse_settings?: Record<string, string | number> } = {},
+  more: { abort_signal?: AbortSignal; clickhouse_settings?: ClickHouseSettings } = {},
 ): Promise<Answer> {
   const result = await client.query({
     query: sql,
@@ -60,7 +63,7 @@ export async function selectRows(
 /** `SETTINGS a = 1, b = 'x'`. */
 export function settingsClause(settings: Settings, quote: (text: string) => string): string {
   const items = Object.entries(settings).map(
-    ([name, value]) => `${name} = ${typeof value === 'number' ? String(value) : quote(value)}`,
+    ([name, value]) => `${name} = ${typeof value === 'string' ? quote(value) : String(Number(value))}`,
   )
   return items.length === 0 ? '' : `SETTINGS ${items.join(', ')}`
 }

@@ -5,15 +5,17 @@ import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
 import type { ReplaySink } from '../../pipeline/replay.ts'
 import type { Reprice, Repriceable, RepriceRequest, RepriceResult } from '../../pipeline/reprice.ts'
-import type { Config } from './config.ts'
+import { isEmbedded, type Config } from './config.ts'
 import type { Connection } from './connection.ts'
 import { openEmbedded } from './embedded.ts'
+import { Failover } from './failover.ts'
 import { Inserts } from './inserts.ts'
 import { userQuery } from './query.ts'
 import { repriceTable } from './reprice/reprice.ts'
 import { prepare } from './schema.ts'
 import { ClickHouseReplay } from './replay/replay.ts'
 import { openServer } from './server.ts'
+import type { StoreKind } from './store-kind.ts'
 import { targetOf, type Target } from './target.ts'
 
 export class ClickHouseExporter implements Exporter {
@@ -56,9 +58,10 @@ export class ClickHouseExporter implements Exporter {
 
   async start(): Promise<void> {
     if (this.#connection !== undefined) return
-    const connection = await connect(this.#config, this.#target)
+    const connection = await connect(this.#config, this.#target, this.#context)
+    let kind: StoreKind
     try {
-      await prepare(connection, this.#target, this.#config, this.#context.log)
+      kind = await prepare(connection, this.#target, this.#config, this.#context.log)
     } catch (error) {
       await connection.close()
       throw (
@@ -68,7 +71,8 @@ export class ClickHouseExporter implements Exporter {
     }
     this.#connection = connection
     this.#stopping = new AbortController()
-    this.#inserts = new Inserts(connection, this.#target, this.#config.timeout)
+    const { timeout: timeoutMs, settings } = this.#config
+    this.#inserts = new Inserts(connection, this.#target, { timeoutMs, kind, settings })
   }
 
   async stop(deadline: AbortSignal): Promise<void> {
@@ -122,7 +126,7 @@ export class ClickHouseExporter implements Exporter {
       connection: this.#open(),
       target: this.#target,
       log: this.#context.log,
-      isShared: this.#config.endpoint !== 'embedded',
+      isShared: !isEmbedded(this.#config),
     }
     const work = repriceTable(store, request, price, AbortSignal.any([signal, this.#stopping.signal]))
     this.#repricing = work.catch(() => undefined)
@@ -165,23 +169,31 @@ export class ClickHouseExporter implements Exporter {
   }
 }
 
-function connect(config: Config, target: Target): Promise<Connection> {
-  if (config.endpoint === 'embedded') {
-    return openEmbedded({
+async function connect(config: Config, target: Target, context: Context): Promise<Connection> {
+  if (isEmbedded(config)) {
+    return await openEmbedded({
       directory: config.directory,
       database: target.database,
       markCacheBytes: config.memory.mark_cache,
       maxMemoryBytes: config.memory.max,
     })
   }
-  return openServer({
-    url: config.endpoint,
-    username: config.username,
-    password: config.password?.reveal() ?? '',
-    database: target.database,
-    timeoutMs: config.timeout,
-    gzip: config.compress === 'gzip',
-    tls: config.tls,
+  const open = (url: string) =>
+    openServer({
+      url,
+      username: config.username,
+      password: config.password?.reveal() ?? '',
+      database: target.database,
+      timeoutMs: config.timeout,
+      compress: config.compress,
+      tls: config.tls,
+    })
+  if (config.endpoints === undefined) return await open(config.endpoint)
+  const nodes = config.endpoints.map(async (url) => [new URL(url).host, await open(url)] as const)
+  return new Failover(await Promise.all(nodes), {
+    exporter: context.id,
+    log: context.log,
+    meter: context.meter,
   })
 }
 

@@ -19,13 +19,18 @@ const DATA_ERRORS: ReadonlySet<string> = new Set([
   '407', // DECIMAL_OVERFLOW
 ])
 
+/** The statement failed for the data in it: no other server would take them. */
+export function judgesData(error: unknown): boolean {
+  return DATA_ERRORS.has(codeOf(error))
+}
+
 /** What became of an insert that failed, for the WAL reader. */
 export function insertFault(error: unknown): Fault {
   const fault = faultOf(error)
   if (fault !== undefined) return fault
   const code = codeOf(error)
   const text = `clickhouse: the insert failed${code === '' ? '' : ` (code ${code})`}: ${messageOf(error)}`
-  if (DATA_ERRORS.has(code)) return reject('EXPORT_REJECTED', text, { cause: error })
+  if (judgesData(error)) return reject('EXPORT_REJECTED', text, { cause: error })
   return retry('EXPORT_UNAVAILABLE', text, undefined, { cause: error })
 }
 

@@ -43,18 +43,18 @@ export function fill(block: SpanBlock, writer: SpanWriter, batches: readonly Bat
   return { from, to: { batch: batches.length, row: 0 }, rows: block.rows }
 }
 
-/** Fills the block with those live spans of the chunk that `wanted` names. */
+/** Fills the block with those live spans of the chunk whose place (`placeOf`) is wanted. */
 export function refill(
   block: SpanBlock,
   writer: SpanWriter,
   batches: readonly Batch[],
   chunk: Chunk,
-  wanted: (seq: number, row: number) => boolean,
+  wanted: (place: string) => boolean,
 ): void {
   writer.reset()
   forEachRow(batches, chunk, (batch, row, fresh) => {
     if (fresh) writer.begin(batch)
-    if (wanted(seqOf(batch), walRowOf(batch, row))) writer.add(row)
+    if (wanted(placeOf(batch, row))) writer.add(row)
   })
 }
 
@@ -82,4 +82,9 @@ export function seqOf(batch: Batch): number {
 
 export function walRowOf(batch: Batch, row: number): number {
   return (batch.meta.wal?.row ?? 0) + row
+}
+
+/** `seq:row`: a span's place in the WAL. */
+export function placeOf(batch: Batch, row: number): string {
+  return `${seqOf(batch)}:${walRowOf(batch, row)}`
 }

@@ -1,4 +1,5 @@
 import { messageOf, reject } from '../../pipeline/fault.ts'
+import { codeOf } from './faults.ts'
 import type { Connection, Params } from './connection.ts'
 
 /**
@@ -103,6 +104,8 @@ function refused(why: string) {
   return reject('QUERY_REFUSED', `query: ${why}`)
 }
 
+/** What ClickHouse says of the text is final; that it did not answer is not. */
 function failed(error: unknown): never {
+  if (codeOf(error) === '') throw error
   throw reject('QUERY_FAILED', `query: ${messageOf(error)}`, { cause: error })
 }

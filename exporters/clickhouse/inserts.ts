@@ -1,35 +1,55 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Batch } from '../../pipeline/batch/batch.ts'
-import { messageOf, retry } from '../../pipeline/fault.ts'
+import { retry } from '../../pipeline/fault.ts'
 import { quoteName } from '../../proto/clickhouse/native.ts'
 import type { Connection, Settings } from './connection.ts'
 import { insertFault } from './faults.ts'
-import { fill, forEachRow, refill, seqOf, walRowOf, type Chunk } from './feed.ts'
+import { fill, refill, type Chunk } from './feed.ts'
+import { expectedOf, Holdings, type Expected } from './holdings.ts'
 import { Stage, START, type Page } from './stage.ts'
+import type { StoreKind } from './store-kind.ts'
 import type { Target } from './target.ts'
+
+export interface InsertOptions {
+  readonly timeoutMs: number
+  readonly kind: StoreKind
+  /** The user's own, of each insert. */
+  readonly settings: Settings
+}
 
 /**
  * Exactly once (design section 5). A frozen range is inserted under its token; the token makes a plain repeat
  * harmless. But MergeTree logs the token before it renames the part, so a kill in between swallows the repeat
- * (measured): after an uncertain insert the rows are counted in the table, and what is missing goes in under a token
- * of its own. A part holds all rows of one partition and is there or not; so what is missing is always whole partitions of
+ * (measured): the rows are counted in the table, and what is missing goes in under a token of its own. After an uncertain
+ * insert they are counted first: a server forgets tokens in time.
+ * A part holds all rows of one partition and is there or not; so what is missing is always whole partitions of
  * the range, and `token/1` means the same rows to whoever comes to use it, also while an earlier insert of it still runs.
+ * Replicated tables share their tokens by Keeper, but a replica may not have the rows yet that another has acknowledged:
+ * nothing is missing there until it has caught up (`StoreKind.behind`).
  */
 export class Inserts {
   readonly #connection: Connection
   readonly #target: Target
   readonly #settings: Settings
+  readonly #holdings: Holdings
+  readonly #replicaWaitMs: number
   readonly #stage = new Stage()
   readonly #into: string
   readonly #structure: string
 
-  constructor(connection: Connection, target: Target, timeoutMs: number) {
+  constructor(connection: Connection, target: Target, { timeoutMs, kind, settings }: InsertOptions) {
     this.#connection = connection
     this.#target = target
+    // Says why before the call's own deadline does.
+    this.#replicaWaitMs = timeoutMs / 2
+    this.#holdings = new Holdings(connection, target, kind)
     const { names, structure } = this.#stage.current.block
     this.#into = `INSERT INTO ${target.traces} (${names.map(quoteName).join(', ')})`
     this.#structure = structure
     this.#settings = {
+      ...settings,
+      ...kind.settings,
       async_insert: 0,
       insert_deduplicate: 1,
       // One frozen range may span any number of days; the default refuses at 100.
@@ -57,12 +77,13 @@ export class Inserts {
   ): Promise<void> {
     await this.#each(batches, async (page, chunk, index) => {
       const name = index === 0 ? token : `${token}+${index}`
-      await this.#insert(page, name, signal)
       const expected = expectedOf(page, batches, chunk)
-      // Rows written against rows sent: also a first insert may have been dropped for a token that was used before.
-      if (uncertain || !(await this.#isThere(expected, signal))) {
-        await this.#complete(page, batches, chunk, expected, name, signal)
+      if (!uncertain) {
+        await this.#insert(page, name, signal)
+        // Rows written against rows sent: also a first insert may have been dropped for a token that was used before.
+        if (await this.#holdings.has(expected, signal)) return
       }
+      await this.#complete(page, batches, chunk, expected, name, uncertain ? 0 : 1, signal)
     })
   }
 
@@ -105,58 +126,43 @@ export class Inserts {
     }
   }
 
-  /** One cheap question: as many rows, and the same ids. A WAL that was made anew counts from 1 again, so numbers alone are no proof. */
-  async #isThere(expected: Expected, signal: AbortSignal): Promise<boolean> {
-    const { data } = await this.#select(
-      `SELECT count(), toString(groupBitXor(reinterpretAsUInt64(substring(EventId, 1, 8)))) FROM ${this.#target.traces} WHERE ${expected.where}`,
-      signal,
-    )
-    const [count, xor] = data[0] ?? []
-    return Number(count) === expected.rows && xor === String(xorOf(expected.ids))
-  }
-
+  /** Inserts what is missing, first as `token` itself where that was not tried just now. */
   async #complete(
     page: Page,
     batches: readonly Batch[],
     chunk: Chunk,
     expected: Expected,
     token: string,
+    firstRound: 0 | 1,
     signal: AbortSignal,
   ): Promise<void> {
-    for (let round = 1; ; round++) {
-      const missing = await this.#missing(batches, chunk, expected, signal)
+    const until = performance.now() + this.#replicaWaitMs
+    for (let round: number = firstRound; ;) {
+      const { missing, isSure } = await this.#holdings.missing(batches, chunk, expected, signal)
       if (missing.size === 0) break
+      if (round > 0 && !isSure) {
+        if (performance.now() > until) throw this.#behind(missing.size, chunk.rows)
+        await delay(REPLICA_PAUSE_MS, undefined, { signal }).catch(() => undefined)
+        continue
+      }
       if (round > MAX_ROUNDS) {
         throw retry(
           'EXPORT_UNAVAILABLE',
           `clickhouse: ${missing.size} of ${chunk.rows} rows did not appear in ${this.#target.traces}`,
         )
       }
-      refill(page.block, page.writer, batches, chunk, (seq, row) => missing.has(`${seq}:${row}`))
-      await this.#insert(page, `${token}/${round}`, signal)
+      refill(page.block, page.writer, batches, chunk, (place) => missing.has(place))
+      await this.#insert(page, round === 0 ? token : `${token}/${round}`, signal)
+      round++
     }
     await this.#completeLookup(expected)
   }
 
-  /** `seq:row` of the chunk's spans that the table does not hold. */
-  async #missing(
-    batches: readonly Batch[],
-    chunk: Chunk,
-    { ids, where }: Expected,
-    signal: AbortSignal,
-  ): Promise<Set<string>> {
-    const { data } = await this.#select(
-      `SELECT WalSeq, WalRow, lower(hex(EventId)) FROM ${this.#target.traces} WHERE ${where}`,
-      signal,
+  #behind(missing: number, rows: number) {
+    return retry(
+      'EXPORT_UNAVAILABLE',
+      `clickhouse: ${missing} of ${rows} rows are not on this replica of ${this.#target.traces} yet, which is behind: see system.replicas`,
     )
-    const present = new Set(data.map((row) => row.join(':')))
-    const missing = new Set<string>()
-    let at = 0
-    forEachRow(batches, chunk, (batch, row) => {
-      const place = `${seqOf(batch)}:${walRowOf(batch, row)}`
-      if (!present.has(`${place}:${ids.toString('hex', at, (at += 16))}`)) missing.add(place)
-    })
-    return missing
   }
 
   /** A kill between the part and the look-up's part leaves trace ids unknown there; a second row of one is harmless, readers take min and max. */
@@ -172,56 +178,8 @@ export class Inserts {
       throw insertFault(error)
     }
   }
-
-  async #select(sql: string, signal: AbortSignal) {
-    try {
-      return await this.#connection.rows(sql, {}, signal)
-    } catch (error) {
-      throw retry(
-        'EXPORT_UNAVAILABLE',
-        `clickhouse: counting after an uncertain insert: ${messageOf(error)}`,
-        undefined,
-        {
-          cause: error,
-        },
-      )
-    }
-  }
-}
-
-interface Expected {
-  /** Selects the chunk's place in the WAL. */
-  readonly where: string
-  readonly rows: number
-  /** EventIds in the chunk's order, 16 bytes each. */
-  readonly ids: Buffer
-}
-
-/** What the table must hold of the chunk that is in the page. */
-function expectedOf(page: Page, batches: readonly Batch[], chunk: Chunk): Expected {
-  let first: readonly [number, number] | undefined
-  let last: readonly [number, number] = [0, 0]
-  forEachRow(batches, chunk, (batch, row) => {
-    last = [seqOf(batch), walRowOf(batch, row)]
-    first ??= last
-  })
-  const [fromSeq, fromRow] = first ?? last
-  const [toSeq, toRow] = last
-  // The plain comparison is for the index, the time for the partitions.
-  const where = `WalSeq BETWEEN ${fromSeq} AND ${toSeq} AND (WalSeq, WalRow) BETWEEN (${fromSeq}, ${fromRow}) AND (${toSeq}, ${toRow})${page.writer.timeFilter}`
-  return { where, rows: chunk.rows, ids: Buffer.from(page.block.columns.EventId.view()) }
-}
-
-/** Over the first 8 bytes of each id, as `reinterpretAsUInt64` reads them. */
-function xorOf(ids: Buffer): bigint {
-  let low = 0
-  let high = 0
-  for (let at = 0; at < ids.length; at += 16) {
-    low ^= ids.readInt32LE(at)
-    high ^= ids.readInt32LE(at + 4)
-  }
-  return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)
 }
 
 /** Each round that does not help is one kill in the very moment between token and rename. */
 const MAX_ROUNDS = 4
+const REPLICA_PAUSE_MS = 100

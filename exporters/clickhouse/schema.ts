@@ -2,9 +2,10 @@ import { messageOf, reject } from '../../pipeline/fault.ts'
 import type { Log } from '../../pipeline/telemetry/log.ts'
 import { quoteText } from '../../proto/clickhouse/native.ts'
 import { SpanBlock } from './block.ts'
-import type { Config } from './config.ts'
+import { isEmbedded, type Config } from './config.ts'
 import type { Connection } from './connection.ts'
 import { migrate } from './migrate.ts'
+import { identify, type StoreKind } from './store-kind.ts'
 import type { Target } from './target.ts'
 
 /** Brings the tables to what the exporter writes: migrations, TTL, syncing. Fault START_FAILED names what is missing. */
@@ -13,13 +14,33 @@ export async function prepare(
   target: Target,
   config: Config,
   log: Log,
-): Promise<void> {
+): Promise<StoreKind> {
+  await checkSettings(connection, config)
   if (config.create_schema) {
     await migrate(connection, target, log)
-    if (config.endpoint === 'embedded') await tuneEmbedded(connection, target, config.durability)
+    if (isEmbedded(config)) await tuneEmbedded(connection, target, config.durability)
   }
-  await checkColumns(connection, target)
+  const look = async (one: Connection) => {
+    await checkColumns(one, target)
+    return await identify(one, target)
+  }
+  const kind = await (connection.pin?.(look) ?? look(connection))
   await applyTtl(connection, target, config, log)
+  return kind
+}
+
+/** One that the server does not know would fail every insert. */
+async function checkSettings(connection: Connection, { settings }: Config): Promise<void> {
+  const names = Object.keys(settings)
+  if (names.length === 0) return
+  const { data } = await connection.rows(
+    'SELECT name FROM system.settings WHERE name IN {names:Array(String)}',
+    { names },
+  )
+  const known = new Set(data.map(([name]) => name))
+  const unknown = names.filter((name) => !known.has(name))
+  if (unknown.length === 0) return
+  throw reject('START_FAILED', `clickhouse: settings: this ClickHouse does not know ${unknown.join(', ')}`)
 }
 
 /**

@@ -153,7 +153,7 @@ test('many daemons may migrate at once', async () => {
       password: '',
       database: 'raced',
       timeoutMs: 10_000,
-      gzip: false,
+      compress: 'none',
       tls: undefined,
     })
   const connections = await Promise.all([open(), open(), open(), open()])

@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import { Agent } from 'node:https'
 import { Readable } from 'node:stream'
 import { createClient, ClickHouseLogLevel, type ClickHouseClient } from '@clickhouse/client'
-import { messageOf, reject } from '../../pipeline/fault.ts'
+import { clientContextOptions } from '../../pipeline/net/client-tls.ts'
 import { quoteText } from '../../proto/clickhouse/native.ts'
 import type { Config } from './config.ts'
 import {
@@ -21,7 +20,7 @@ export interface ServerOptions {
   readonly password: string
   readonly database: string
   readonly timeoutMs: number
-  readonly gzip: boolean
+  readonly compress: Config['compress']
   readonly tls: Config['tls']
 }
 
@@ -33,38 +32,25 @@ export async function openServer(options: ServerOptions): Promise<Connection> {
     password: options.password,
     application: 'weir',
     request_timeout: options.timeoutMs,
-    compression: { request: options.gzip },
+    // Level 1 takes a third of the default's CPU for a tenth more bytes.
+    compression: { request: options.compress !== 'none' && { codec: options.compress, level: 1 } },
     log: { level: ClickHouseLogLevel.OFF },
-    ...(await trust(options.tls)),
+    ...(await agentOf(options.url, options.tls)),
   }
   // Users write unqualified names; our own statements qualify theirs, and some precede the database.
   return new Server(createClient(shared), createClient({ ...shared, database: options.database }))
 }
 
-async function trust(tls: Config['tls']) {
-  if (tls === undefined) return {}
-  try {
-    const [ca, cert, key] = await Promise.all([
-      readIfGiven(tls.ca_file),
-      readIfGiven(tls.cert_file),
-      readIfGiven(tls.key_file),
-    ])
-    return {
-      http_agent: new Agent({
-        keepAlive: true,
-        ca,
-        cert,
-        key,
-        rejectUnauthorized: !tls.insecure_skip_verify,
-      }),
-    }
-  } catch (error) {
-    throw reject('START_FAILED', `clickhouse: tls: ${messageOf(error)}`, { cause: error })
+async function agentOf(url: string, tls: Config['tls']) {
+  if (tls === undefined || !url.startsWith('https:')) return {}
+  return {
+    http_agent: new Agent({
+      keepAlive: true,
+      ...(await clientContextOptions(tls)),
+      rejectUnauthorized: !tls.insecure_skip_verify,
+      ...(tls.server_name_override !== undefined && { servername: tls.server_name_override }),
+    }),
   }
-}
-
-async function readIfGiven(path: string | undefined): Promise<Buffer | undefined> {
-  return path === undefined ? undefined : await readFile(path)
 }
 
 class Server implements Connection {

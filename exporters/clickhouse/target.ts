@@ -1,5 +1,5 @@
 import { quoteName } from '../../proto/clickhouse/native.ts'
-import type { Config } from './config.ts'
+import { isEmbedded, type Config } from './config.ts'
 
 /** Where the spans go: names as in the config, and quoted for SQL. */
 export interface Target {
@@ -12,7 +12,7 @@ export interface Target {
 }
 
 export function targetOf(config: Config): Target {
-  const database = config.database ?? (config.endpoint === 'embedded' ? 'weir' : 'default')
+  const database = config.database ?? (isEmbedded(config) ? 'weir' : 'default')
   const tracesName = config.traces_table_name
   const qualified = (name: string) => `${quoteName(database)}.${quoteName(name)}`
   return {

@@ -164,6 +164,11 @@ export const METRICS = {
   ),
   weir_duplicate_spans: counter('Spans left out because they were stored before.', '{span}', CURSOR),
   weir_dropped_spans: counter('Spans left out, by reason.', '{span}', ['reason', 'component']),
+  weir_clickhouse_endpoint_up: gauge(
+    'Several `endpoints`: 1 while the address works, 0 from when it failed.',
+    '1',
+    ['exporter', 'endpoint'],
+  ),
   weir_dead_letter_spans: counter('Spans moved to the dead letters.', '{span}', ['component']),
   weir_dead_letters: gauge('Dead letters that are held.', '{letter}', ['connector']),
   weir_dead_letter_bytes: gauge('Bytes of dead letters that are held.', 'By', ['connector']),

@@ -1,0 +1,113 @@
+import type { Batch } from '../../pipeline/batch/batch.ts'
+import { messageOf, retry } from '../../pipeline/fault.ts'
+import type { Answer, Connection } from './connection.ts'
+import { settingsClause } from './connection.ts'
+import { forEachRow, placeOf, seqOf, walRowOf, type Chunk } from './feed.ts'
+import { quoteText } from '../../proto/clickhouse/native.ts'
+import type { Page } from './stage.ts'
+import type { StoreKind } from './store-kind.ts'
+import type { Target } from './target.ts'
+
+/** What the table must hold of a chunk. */
+export interface Expected {
+  /** Selects the chunk's place in the WAL. */
+  readonly where: string
+  readonly rows: number
+  /** EventIds in the chunk's order, 16 bytes each. */
+  readonly ids: Buffer
+}
+
+/** What is asked of the table about a chunk. */
+export class Holdings {
+  readonly #connection: Connection
+  readonly #target: Target
+  readonly #kind: StoreKind
+  readonly #reading: string
+
+  constructor(connection: Connection, target: Target, kind: StoreKind) {
+    this.#connection = connection
+    this.#target = target
+    this.#kind = kind
+    this.#reading = settingsClause(kind.reading, quoteText)
+  }
+
+  /** One cheap question: as many rows, and the same ids. A WAL that was made anew counts from 1 again, so numbers alone are no proof. */
+  async has({ where, rows, ids }: Expected, signal: AbortSignal): Promise<boolean> {
+    const { data } = await this.#select(
+      `SELECT count(), toString(groupBitXor(reinterpretAsUInt64(substring(EventId, 1, 8)))) FROM ${this.#target.traces} WHERE ${where} ${this.#reading}`,
+      signal,
+    )
+    const [count, xor] = data[0] ?? []
+    return Number(count) === rows && xor === String(xorOf(ids))
+  }
+
+  /** Places (`placeOf`) of the chunk's spans that the table does not hold; sure where no other replica can hold them either. */
+  async missing(
+    batches: readonly Batch[],
+    chunk: Chunk,
+    { ids, where }: Expected,
+    signal: AbortSignal,
+  ): Promise<{ readonly missing: ReadonlySet<string>; readonly isSure: boolean }> {
+    const caughtUp = await this.#caughtUp(signal)
+    const { data } = await this.#select(
+      `SELECT toString(serverUUID()), groupArray((WalSeq, WalRow, lower(hex(EventId)))) FROM ${this.#target.traces} WHERE ${where} ${this.#reading}`,
+      signal,
+    )
+    const [server, rows] = (data[0] ?? []) as [string, (readonly unknown[])[]]
+    const present = new Set(rows.map((row) => row.join(':')))
+    const missing = new Set<string>()
+    let at = 0
+    forEachRow(batches, chunk, (batch, row) => {
+      const place = placeOf(batch, row)
+      if (!present.has(`${place}:${ids.toString('hex', at, (at += 16))}`)) missing.add(place)
+    })
+    return { missing, isSure: caughtUp === undefined || caughtUp === server }
+  }
+
+  /**
+   * The server that has caught up: what it lacks when it is asked *after* this is not to come. A load balancer may ask
+   * another, so its id comes along. '' while it is behind, undefined where none can be.
+   */
+  async #caughtUp(signal: AbortSignal): Promise<string | undefined> {
+    const { behind } = this.#kind
+    if (behind === undefined) return undefined
+    const { data } = await this.#select(`SELECT toString(serverUUID()), toUInt64(${behind})`, signal)
+    const [server, lag] = data[0] ?? []
+    return Number(lag) === 0 ? String(server) : ''
+  }
+
+  async #select(sql: string, signal: AbortSignal): Promise<Answer> {
+    try {
+      return await this.#connection.rows(sql, {}, signal)
+    } catch (error) {
+      const text = `clickhouse: counting after an insert: ${messageOf(error)}`
+      throw retry('EXPORT_UNAVAILABLE', text, undefined, { cause: error })
+    }
+  }
+}
+
+/** What the table must hold of the chunk that is in the page. */
+export function expectedOf(page: Page, batches: readonly Batch[], chunk: Chunk): Expected {
+  let first: readonly [number, number] | undefined
+  let last: readonly [number, number] = [0, 0]
+  forEachRow(batches, chunk, (batch, row) => {
+    last = [seqOf(batch), walRowOf(batch, row)]
+    first ??= last
+  })
+  const [fromSeq, fromRow] = first ?? last
+  const [toSeq, toRow] = last
+  // The plain comparison is for the index, the time for the partitions.
+  const where = `WalSeq BETWEEN ${fromSeq} AND ${toSeq} AND (WalSeq, WalRow) BETWEEN (${fromSeq}, ${fromRow}) AND (${toSeq}, ${toRow})${page.writer.timeFilter}`
+  return { where, rows: chunk.rows, ids: Buffer.from(page.block.columns.EventId.view()) }
+}
+
+/** Over the first 8 bytes of each id, as `reinterpretAsUInt64` reads them. */
+function xorOf(ids: Buffer): bigint {
+  let low = 0
+  let high = 0
+  for (let at = 0; at < ids.length; at += 16) {
+    low ^= ids.readInt32LE(at)
+    high ^= ids.readInt32LE(at + 4)
+  }
+  return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)
+}
