@@ -42,6 +42,7 @@ export const VERBS: readonly VerbEntry[] = [
     load: () => import('./dlq.ts'),
   },
   { name: 'cursor', summary: 'where each exporter is in the WAL: ls, rm', load: () => import('./cursor.ts') },
+  { name: 'job', summary: 'jobs: ls, run, history, show, cancel', load: () => import('./job.ts') },
   {
     name: 'trace',
     summary: 'one trace as a tree with latency, tokens and cost',
@@ -79,7 +80,7 @@ export const VERBS: readonly VerbEntry[] = [
 
 /** Verbs of the specification that a later version builds. */
 const LATER = ['tail', 'runs', 'replay', 'dlq', 'audit']
-const LATER_TOO = ['redact', 'erase', 'certificate', 'job', 'cursor', 'doctor', 'test']
+const LATER_TOO = ['redact', 'erase', 'certificate', 'cursor', 'doctor', 'test']
 
 /** argv without node and script → exit code: 0 ok, 1 failed, 2 usage. Never throws. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {

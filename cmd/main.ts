@@ -18,6 +18,7 @@ const io: Io = {
   err: (text) => void process.stderr.write(asLines(text)),
   env: process.env,
   tty: isatty(1),
+  ...(isatty(2) ? { progress: (text: string) => void process.stderr.write(`\r\u001b[K${text}`) } : {}),
 }
 
 function asLines(text: string): string {

@@ -15,6 +15,8 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>
   /** True when stdout is a terminal: colours and progress are allowed. */
   readonly tty: boolean
+  /** Where stderr is a terminal: one line that the next one is written over; '' takes it away. */
+  readonly progress?: (text: string) => void
 }
 
 /** A wrong call of a verb: printed with the verb's usage, exit code 2. */

@@ -71,10 +71,11 @@ export class JobDesk {
     const record = await readRecord(this.#state, id)
     const ended = await listRuns(this.#state, id)
     const running = record?.running
+    if (record?.last !== undefined && ended[0]?.id !== record.last.id) ended.unshift(record.last)
     return [
       ...(record?.queue ?? []).toReversed().map((run) => ({ status: 'queued', run }) as const),
       ...(running === undefined ? [] : [{ status: 'running', run: running } as const]),
-      ...ended.filter((run) => run.id !== running?.id).map((run) => ({ status: 'ended', run }) as const),
+      ...ended.map((run) => ({ status: 'ended', run }) as const),
     ]
   }
 
@@ -85,6 +86,7 @@ export class JobDesk {
     if (record?.running?.id === id) return { status: 'running', run: record.running }
     const asked = record?.queue.find((one) => one.id === id)
     if (asked !== undefined) return { status: 'queued', run: asked }
+    if (record?.last?.id === id) return { status: 'ended', run: record.last }
     const run = await readRun(this.#state, entry.id, id)
     if (run === undefined) throw reject('NOT_FOUND', `job ${job} has no run ${id}, or it is too long ago`)
     return { status: 'ended', run }

@@ -11,10 +11,13 @@ import {
   boundReport,
   changeRecord,
   emptyRecord,
+  readRecord,
+  readRun,
   writeRun,
   type JobRecord,
   type Outcome,
   type Running,
+  type RunRecord,
 } from './record.ts'
 import { lost, RunTask } from './run-task.ts'
 import { Timetable } from './timing.ts'
@@ -50,7 +53,7 @@ export class JobKeeper {
   readonly #stopping = new AbortController()
   #awake = new AbortController()
   /** Ends the run under way: somebody wants it cancelled. */
-  #cancel: { readonly id: string; readonly controller: AbortController } | undefined
+  #cancel: { readonly id: string; readonly controller: AbortController; by: string | undefined } | undefined
   #looping: Promise<void> | undefined
 
   constructor(options: KeeperOptions) {
@@ -83,7 +86,10 @@ export class JobKeeper {
   /** The record has changed. */
   wake(record: JobRecord | undefined): void {
     const running = record?.running
-    if (running?.cancelledBy !== undefined && running.id === this.#cancel?.id) this.#cancel.controller.abort()
+    if (running?.cancelledBy !== undefined && running.id === this.#cancel?.id) {
+      this.#cancel.by = running.cancelledBy
+      this.#cancel.controller.abort()
+    }
     if (record?.lastSuccessMs !== undefined) this.#tellSuccess(record.lastSuccessMs)
     this.#awake.abort()
   }
@@ -140,6 +146,7 @@ export class JobKeeper {
     })
     if (lease === undefined) return
     try {
+      await this.#complete()
       while (!this.#stopping.signal.aborted && !lease.lost.aborted) {
         const running = await this.#take(lease)
         if (running === undefined) return
@@ -150,6 +157,14 @@ export class JobKeeper {
     }
   }
 
+  /** The slot of a run whose holder ended right after it. */
+  async #complete(): Promise<void> {
+    const { state, entry } = this.#options
+    const last = (await readRecord(state, entry.id))?.last
+    if (last === undefined || (await readRun(state, entry.id, last.id)) !== undefined) return
+    await writeRun(state, entry.id, last)
+  }
+
   /** The next run, noted as ours: one that was interrupted, one that was asked for, one that is due. */
   async #take(lease: Lease): Promise<Running | undefined> {
     const { state, entry, holder, clock, log } = this.#options
@@ -158,6 +173,7 @@ export class JobKeeper {
       if (before === undefined) return undefined
       const { running } = before
       if (running !== undefined) {
+        if (running.fence > lease.fence) throw lost(entry.id)
         const mine = { ...running, fence: lease.fence, holder, tries: running.tries + 1 }
         return { ...before, running: mine }
       }
@@ -179,15 +195,15 @@ export class JobKeeper {
 
   async #run(running: Running, lease: Lease): Promise<void> {
     const { entry, log } = this.#options
-    const cancel = new AbortController()
-    this.#cancel = { id: running.id, controller: cancel }
-    if (running.cancelledBy !== undefined) cancel.abort()
+    const cancel = { id: running.id, controller: new AbortController(), by: running.cancelledBy }
+    this.#cancel = cancel
+    if (cancel.by !== undefined) cancel.controller.abort()
     const deadline = this.#deadlineOf(running)
     const { signal: ended, clear } = anyOf([
       lease.lost,
       this.#stopping.signal,
       deadline.signal,
-      cancel.signal,
+      cancel.controller.signal,
     ])
     log.info(
       { job: entry.id, run: running.id, by: running.by, resumed: running.checkpoint !== undefined },
@@ -197,8 +213,8 @@ export class JobKeeper {
       const result = await this.#tried(running, ended)
       if (lease.lost.aborted || ('error' in result && isLost(result.error))) return
       if ('report' in result) return await this.#finish(running, 'success', result.report)
-      if (cancel.signal.aborted)
-        return await this.#finish(running, 'cancelled', undefined, cancelText(running))
+      if (cancel.controller.signal.aborted)
+        return await this.#finish(running, 'cancelled', undefined, `cancelled by ${cancel.by}`)
       if (deadline.signal.aborted) {
         const text = `not done within its deadline of ${entry.config.deadline / 1000} s`
         return await this.#finish(running, 'timed_out', undefined, text)
@@ -237,10 +253,11 @@ export class JobKeeper {
         log.warn({ job: entry.id, run: running.id, error: trouble }, 'A run pauses, and goes on where it was')
         await task.settled()
         await task.note({ trouble })
+        await sleep(pause * (0.5 + Math.random()), ended)
+        await task.note({ trouble: undefined })
+        pause = Math.min(pause * 2, pauseMs.maxMs)
         running = { ...running, checkpoint: task.checkpoint }
       }
-      await sleep(pause * (0.5 + Math.random()), ended)
-      pause = Math.min(pause * 2, pauseMs.maxMs)
     }
   }
 
@@ -264,12 +281,12 @@ export class JobKeeper {
     )
   }
 
-  /** The run's own record first: a crash between the two runs the rest again, and writes it again. */
+  /** By one compare-and-set, so that one who has lost the run cannot end it. */
   async #finish(running: Running, outcome: Outcome, report?: JobReport, error?: string): Promise<void> {
     const { state, entry, meter, log, clock } = this.#options
     const endedAtMs = clock()
     const { id, by, atMs, dryRun, params, startedAtMs, holder } = running
-    await writeRun(state, entry.id, {
+    const last: RunRecord = {
       v: 1,
       id,
       by,
@@ -282,17 +299,14 @@ export class JobKeeper {
       holder,
       ...(report === undefined ? {} : { report: boundReport(report) }),
       ...(error === undefined ? {} : { error }),
-    })
+    }
     const isSuccess = outcome === 'success' && !dryRun
     await changeRecord(state, entry.id, (record) => {
       if (record?.running?.fence !== running.fence) throw lost(entry.id)
       const { running: _, ...rest } = record
-      return {
-        ...rest,
-        last: { id, outcome, endedAtMs },
-        ...(isSuccess ? { lastSuccessMs: endedAtMs } : {}),
-      }
+      return { ...rest, last, ...(isSuccess ? { lastSuccessMs: endedAtMs } : {}) }
     })
+    await writeRun(state, entry.id, last)
     meter.counter('weir_job_runs').add(1, { job: entry.id, outcome })
     meter.histogram('weir_job_duration_seconds').observe((endedAtMs - startedAtMs) / 1000, { job: entry.id })
     if (isSuccess) this.#tellSuccess(endedAtMs)
@@ -321,8 +335,4 @@ function anyOf(signals: readonly AbortSignal[]): {
 
 function isLost(error: unknown): boolean {
   return faultOf(error)?.code === 'LEASE_LOST'
-}
-
-function cancelText(running: Running): string {
-  return running.cancelledBy === undefined ? 'cancelled' : `cancelled by ${running.cancelledBy}`
 }

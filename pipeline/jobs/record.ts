@@ -7,7 +7,8 @@ import type { JobReport } from './job.ts'
 export const HISTORY = 100
 export const MAX_QUEUE = 16
 const MAX_CHECKPOINT_BYTES = 256 * 1024
-const MAX_PARAMS_BYTES = 16 * 1024
+/** What all bounds come to in one record stays below that of the state store. */
+const MAX_PARAMS_BYTES = 8 * 1024
 const MAX_REPORT_BYTES = 64 * 1024
 const TRIES = 50
 
@@ -22,8 +23,8 @@ export interface JobRecord {
   /** Asked for, oldest first. */
   readonly queue: readonly Asked[]
   readonly running?: Running | undefined
-  /** The newest that ended. */
-  readonly last?: { readonly id: string; readonly outcome: Outcome; readonly endedAtMs: number }
+  /** The newest that ended. It is history once it is here; its slot is written after that, or before the next one begins. */
+  readonly last?: RunRecord
   readonly lastSuccessMs?: number
 }
 
