@@ -71,7 +71,8 @@ export class JobDesk {
     const record = await readRecord(this.#state, id)
     const ended = await listRuns(this.#state, id)
     const running = record?.running
-    if (record?.last !== undefined && ended[0]?.id !== record.last.id) ended.unshift(record.last)
+    const last = record?.last
+    if (last !== undefined && !ended.some((run) => run.id === last.id)) ended.unshift(last)
     return [
       ...(record?.queue ?? []).toReversed().map((run) => ({ status: 'queued', run }) as const),
       ...(running === undefined ? [] : [{ status: 'running', run: running } as const]),
