@@ -153,6 +153,7 @@ describe('api: who may do what', () => {
       'GET /v1/jobs/{job}/runs/{run} read',
       'POST /v1/jobs/{job}/runs admin',
       'DELETE /v1/jobs/{job}/runs/{run} admin',
+      'GET /v1/artifacts/{tenant}/{sha256} read',
     ])
     for (const { method, path, role, scope } of api.routes) {
       const as = async (headers: Record<string, string>) =>

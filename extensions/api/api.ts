@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { z } from 'zod'
+import type { ArtifactName } from '../../pipeline/artifact.ts'
 import type { Extension } from '../../pipeline/component.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, reject } from '../../pipeline/fault.ts'
@@ -8,6 +9,8 @@ import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
 import { KeyUsage } from '../../pipeline/identity/usage.ts'
 import { parseEndpoint } from '../../pipeline/net/endpoint.ts'
 import { isLoopback } from '../../pipeline/net/loopback.ts'
+import { ArtifactLinks } from './artifact-links.ts'
+import { artifactRoute, CONTENT_PATH, contentName } from './artifacts.ts'
 import { readJson } from './body.ts'
 import type { config } from './config.ts'
 import { cursorRoutes } from './cursors.ts'
@@ -36,6 +39,7 @@ export class ApiExtension implements Extension {
   readonly #config: z.output<typeof config>
   readonly #context: Context
   readonly #authenticator: Authenticator
+  readonly #links: ArtifactLinks
   readonly #stopping = new AbortController()
   #serving: HttpServing | undefined
 
@@ -48,6 +52,7 @@ export class ApiExtension implements Extension {
       clock: context.clock,
       loopback: isLoopback(parseEndpoint(options.endpoint).host),
     })
+    this.#links = new ArtifactLinks(host, context)
     this.routes = [
       ...routesOf(host, new QueryRoute(host, options.query), context.clock),
       ...identityRoutes(context),
@@ -56,6 +61,7 @@ export class ApiExtension implements Extension {
       ...deadLetterRoutes(host),
       ...cursorRoutes(host),
       ...jobRoutes(host),
+      artifactRoute(host),
     ]
   }
 
@@ -89,6 +95,8 @@ export class ApiExtension implements Extension {
     response.once('close', () => gone.abort(reject('CANCELLED', 'the caller is gone')))
     const signal = AbortSignal.any([gone.signal, this.#stopping.signal])
     try {
+      const linked = contentName(path)
+      if (linked !== undefined) return await this.#serveLink(linked, request, response, signal)
       const { route, principal, params } = await this.#admit(request, path, response)
       const body = route.method === 'GET' ? undefined : await readJson(request)
       const call = { principal, params, query: new URLSearchParams(query), body, signal }
@@ -99,6 +107,16 @@ export class ApiExtension implements Extension {
     } finally {
       request.resume()
     }
+  }
+
+  async #serveLink(
+    name: ArtifactName,
+    request: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const status = await this.#links.serve(name, request, response, signal)
+    this.#context.meter.counter('weir_http_requests').add(1, { route: CONTENT_PATH, status: String(status) })
   }
 
   /** Who may call what; nothing of the body is read before. */
@@ -137,7 +155,8 @@ export class ApiExtension implements Extension {
   #fail(response: ServerResponse, path: string, error: unknown): void {
     if (faultOf(error) === undefined) this.#context.log.error({ error, path }, 'The API failed')
     const { retryAfterMs, ...problem } = problemOf(error)
-    const known = this.#routesAt(path)[0]?.path ?? 'unknown'
+    const linked = contentName(path) === undefined ? 'unknown' : CONTENT_PATH
+    const known = this.#routesAt(path)[0]?.path ?? linked
     if (retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(retryAfterMs / 1000))
     if (problem.status === 401) response.setHeader('www-authenticate', 'Bearer')
     const status = response.hasHeader('allow') ? 405 : problem.status
