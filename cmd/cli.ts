@@ -24,7 +24,11 @@ export const VERBS: readonly VerbEntry[] = [
     load: () => import('./print-config.ts'),
   },
   { name: 'components', summary: 'what is built in', load: () => import('./components.ts') },
-  { name: 'schema', summary: 'JSON Schema of the config, for editors', load: () => import('./schema.ts') },
+  {
+    name: 'schema',
+    summary: 'JSON Schema of the config, for editors; SQL of the ClickHouse tables',
+    load: () => import('./schema.ts'),
+  },
   { name: 'query', summary: 'run SQL, or a named query, on a daemon', load: () => import('./query.ts') },
   {
     name: 'cost',

@@ -47,9 +47,12 @@ export type Interception =
   /** Runs this instead: a server that is not what it is. */
   | { readonly sql: string }
 
-export async function startClickHouse(port = 0): Promise<TestServer> {
+/** `config`: the server's config file, XML. */
+export async function startClickHouse(port = 0, config = '<clickhouse/>'): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), 'weir-clickhouse-'))
-  const session = new Session(join(folder, 'data'))
+  const file = join(folder, 'config.xml')
+  writeFileSync(file, config)
+  const session = new Session(join(folder, 'data'), { connectionArgs: [`--config-file=${file}`] })
   return await listen(port, folder, session, () => {
     session.close()
     rmSync(folder, { recursive: true, force: true })

@@ -63,7 +63,7 @@ function pause(ms: number): Promise<void> {
 }
 
 /** `NNNN_name.sql`, in order; statements end with `;` at a line's end. */
-async function migrations(): Promise<Migration[]> {
+export async function migrations(): Promise<Migration[]> {
   const files = (await readdir(FOLDER)).filter((file) => /^\d{4}_\w+\.sql$/.test(file)).sort()
   return await Promise.all(
     files.map(async (file) => ({

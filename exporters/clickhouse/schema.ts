@@ -4,9 +4,10 @@ import { quoteText } from '../../proto/clickhouse/native.ts'
 import { SpanBlock } from './block.ts'
 import { isEmbedded, type Config } from './config.ts'
 import type { Connection } from './connection.ts'
+import { ttlStatements } from './ddl.ts'
 import { migrate } from './migrate.ts'
 import { identify, type StoreKind } from './store-kind.ts'
-import type { Target } from './target.ts'
+import { withNames, type Target } from './target.ts'
 
 /** Brings the tables to what the exporter writes: migrations, TTL, syncing. Fault START_FAILED names what is missing. */
 export async function prepare(
@@ -69,7 +70,7 @@ async function checkColumns(connection: Connection, target: Target): Promise<voi
   if (missing.length === 0) return
   throw reject(
     'START_FAILED',
-    `clickhouse: ${target.traces} lacks the columns ${missing.join(', ')}: set create_schema: true, or apply exporters/clickhouse/migrations by hand`,
+    `clickhouse: ${target.traces} lacks the columns ${missing.join(', ')}: set create_schema: true, or apply what \`weir schema clickhouse\` prints`,
   )
 }
 
@@ -86,12 +87,7 @@ async function applyTtl(connection: Connection, target: Target, config: Config, 
   }
   if (!config.create_schema || present === String(seconds)) return
   try {
-    await connection.command(
-      `ALTER TABLE ${target.traces} MODIFY TTL toDateTime(Timestamp) + toIntervalSecond(${seconds})`,
-    )
-    await connection.command(
-      `ALTER TABLE ${target.traceIdTs} MODIFY TTL Start + toIntervalSecond(${seconds})`,
-    )
+    for (const sql of ttlStatements(seconds)) await connection.command(withNames(sql, target))
   } catch (error) {
     throw reject('START_FAILED', `clickhouse: ttl: ${messageOf(error)}`, { cause: error })
   }

@@ -13,7 +13,10 @@ export interface Target {
 
 export function targetOf(config: Config): Target {
   const database = config.database ?? (isEmbedded(config) ? 'weir' : 'default')
-  const tracesName = config.traces_table_name
+  return targetFor(database, config.traces_table_name)
+}
+
+export function targetFor(database: string, tracesName: string): Target {
   const qualified = (name: string) => `${quoteName(database)}.${quoteName(name)}`
   return {
     database,
