@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { NatsServer } from '../nats.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
-import { daemonConfig, expectBalance, randomOf, say, seedOf } from './world.ts'
+import { expectBalance } from './reckon.ts'
+import { daemonConfig, randomOf, say, seedOf } from './world.ts'
 
 /** `WEIR_FAULT_EVENTS=100000 npm run test:faults -- intake-toon`: the long one. */
 const EVENTS = Number(process.env['WEIR_FAULT_EVENTS'] ?? 4000)
@@ -77,7 +78,7 @@ test.for(['embedded', 'jetstream'])(
     const random = randomOf(SEED)
     const nats = driver === 'jetstream' ? await NatsServer.start() : undefined
     onTestFinished(() => nats?.stop())
-    const config = daemonConfig(nats?.url).replace(
+    const config = daemonConfig({ nats: nats?.url }).replace(
       'receivers:',
       "receivers:\n  toon: { endpoint: '127.0.0.1:0' }",
     )

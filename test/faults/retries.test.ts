@@ -1,15 +1,6 @@
 import { expect, test } from 'vitest'
-import {
-  expectBalance,
-  expectExact,
-  expectLedger,
-  randomOf,
-  reckon,
-  say,
-  seedOf,
-  startWorld,
-  stateOf,
-} from './world.ts'
+import { expectBalance, expectExact, expectLedger, reckon, stateOf } from './reckon.ts'
+import { randomOf, say, seedOf, startWorld } from './world.ts'
 
 const SEED = seedOf(process.env)
 

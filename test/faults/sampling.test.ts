@@ -7,7 +7,8 @@ import { startDaemon, type Daemon } from '../support/daemon.ts'
 import { pino } from 'pino'
 import { oracle } from './sampling-oracle.ts'
 import { sendShuffled } from './sampling-load.ts'
-import { say, seedOf, stateOf } from './world.ts'
+import { stateOf } from './reckon.ts'
+import { say, seedOf } from './world.ts'
 
 /** `WEIR_FAULT_TRACES=100000 npm run test:faults -- sampling`: the size that the promise names. */
 const TRACES = Number(process.env['WEIR_FAULT_TRACES'] ?? 2000)

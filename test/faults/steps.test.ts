@@ -6,7 +6,8 @@ import { createInterface } from 'node:readline'
 import { expect, test, type TestContext } from 'vitest'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
 import { startSender, traceId, type LedgerSender } from '../support/ledger-sender.ts'
-import { daemonConfig, expectBalance, expectLedger, reckon, say, stateOf } from './world.ts'
+import { expectBalance, expectLedger, reckon, stateOf } from './reckon.ts'
+import { daemonConfig, say } from './world.ts'
 
 interface Step {
   readonly name: string
@@ -56,7 +57,7 @@ test.concurrent.for([
   async ([part, steps], context) => {
     if (spawnSync('strace', ['-V']).status !== 0)
       context.skip('strace is missing: these kills were not tried')
-    const daemon = await startDaemon({ config: daemonConfig(undefined) })
+    const daemon = await startDaemon({ config: daemonConfig() })
     context.onTestFinished(() => daemon.stop())
     await daemon.ready()
     let request = 1

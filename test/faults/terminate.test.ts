@@ -1,17 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import {
-  expectExact,
-  expectLedger,
-  frozenRange,
-  randomOf,
-  reckon,
-  say,
-  seedOf,
-  startWorld,
-  stateOf,
-  untilDelivering,
-} from './world.ts'
+import { expectExact, expectLedger, frozenRange, reckon, stateOf } from './reckon.ts'
+import { randomOf, say, seedOf, startWorld, untilDelivering } from './world.ts'
 
 const TIMES = 5
 /** The default of `service.shutdown_timeout`. */

@@ -4,7 +4,8 @@ import { startClickHouse } from '../clickhouse-http.ts'
 import { NatsServer } from '../nats.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
 import { startSender } from '../support/ledger-sender.ts'
-import { daemonConfig, expectBalance, expectExact, expectLedger, reckon, say, stateOf } from './world.ts'
+import { expectBalance, expectExact, expectLedger, reckon, stateOf } from './reckon.ts'
+import { daemonConfig, say } from './world.ts'
 
 const HAND_OVER_MS = 10_000
 const KILLS = 2
@@ -16,7 +17,7 @@ test('two daemons on one JetStream: nothing is stored twice, and cursors pass on
   onTestFinished(() => nats.stop())
   const clickhouse = await startClickHouse()
   onTestFinished(() => clickhouse.close())
-  const config = daemonConfig(nats.url, clickhouse.url)
+  const config = daemonConfig({ nats: nats.url, clickhouse: clickhouse.url })
   const daemons = await Promise.all([startDaemon({ config }), startDaemon({ config })])
   onTestFinished(async () => void (await Promise.all(daemons.map((daemon) => daemon.stop()))))
   await Promise.all(daemons.map((daemon) => daemon.ready()))

@@ -1,38 +1,65 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { pino } from 'pino'
-import { expect, type TestContext } from 'vitest'
-import { createStateStore, stateSchema, type StateConfig } from '../../pipeline/state/create.ts'
-import type { CursorRecord } from '../../pipeline/wal/cursor-record.ts'
-import { listCursors } from '../../pipeline/wal/cursor-store.ts'
-import { imbalance, type Ledger } from '../../pipeline/wal/ledger.ts'
 import { NatsServer } from '../nats.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
-import { startSender, traceId, type LedgerPlan, type LedgerSender } from '../support/ledger-sender.ts'
-
-const NO_LOG = pino({ level: 'silent' })
+import { startSender, type LedgerPlan, type LedgerSender } from '../support/ledger-sender.ts'
+import type { S3Server } from '../support/s3-server.ts'
 
 export const STORE = 'traces/store'
 
-/** A daemon with OTLP gRPC, the WAL and the state in one driver, and a store pipeline. */
-export function daemonConfig(
-  natsUrl: string | undefined,
-  clickhouse = 'embedded',
-  logLevel = 'warn',
-): string {
-  const place = natsUrl === undefined ? 'driver: embedded' : `driver: jetstream, servers: ['${natsUrl}']`
+/** Where a daemon's parts are; what is left out is embedded, or not there. */
+export interface Places {
+  readonly nats?: string | undefined
+  readonly clickhouse?: string
+  readonly s3?: Pick<S3Server, 'place'>
+  readonly logLevel?: string
+  /** Of the WAL, the state and embedded ClickHouse; `process` when left out. */
+  readonly durability?: 'strict'
+  /** Of stream and bucket. */
+  readonly replicas?: number
+  /** One attempt of an exporter. */
+  readonly timeout?: string
+  /** What every exporter has passed stays so long in the WAL. */
+  readonly keep?: string
+  /** How long the first span of an S3 object waits for others. */
+  readonly gather?: string
+}
+
+/** A daemon with OTLP gRPC, the WAL and the state in one driver, and a store pipeline to ClickHouse and, if there is one, S3. */
+export function daemonConfig(places: Places = {}): string {
+  const { nats, clickhouse = 'embedded', s3, logLevel = 'warn', durability = 'process' } = places
+  const { replicas = 1, keep = '168h' } = places
+  const place =
+    nats === undefined ? 'driver: embedded' : `driver: jetstream, servers: [${nats}], replicas: ${replicas}`
+  const wait = places.timeout === undefined ? '' : `, timeout: ${places.timeout}`
   return `receivers:
   otlp: { protocols: { grpc: { endpoint: '127.0.0.1:0' } } }
 processors: { cost: {} }
-connectors: { wal: { ${place} } }
-exporters: { clickhouse: { endpoint: '${clickhouse}' } }
+connectors: { wal: { ${place}, durability: ${durability}, keep: ${keep} } }
+exporters:
+  clickhouse: { endpoint: '${clickhouse}'${clickhouse === 'embedded' ? `, durability: ${durability}` : wait} }
+${s3 === undefined ? '' : s3Config(s3, places.gather ?? '200ms', wait)}
 extensions: { state: { ${place} }, health: {}, api: {} }
 service:
   extensions: [state, health, api]
   pipelines:
     traces/ingest: { receivers: [otlp], exporters: [wal] }
-    ${STORE}: { receivers: [wal], processors: [cost], exporters: [clickhouse] }
+    ${STORE}: { receivers: [wal], processors: [cost], exporters: [clickhouse${s3 === undefined ? '' : ', s3'}] }
   telemetry: { logs: { level: ${logLevel} } }
 `
+}
+
+function s3Config(server: Pick<S3Server, 'place'>, gather: string, wait: string): string {
+  const { endpoint, s3_bucket: bucket, access_key_id: key, secret_access_key: secret } = server.place
+  return `  s3:
+    s3uploader:
+      { endpoint: '${endpoint}', s3_bucket: ${bucket}, s3_force_path_style: true, access_key_id: ${key}, secret_access_key: ${secret} }
+    marshaler: otlp_proto
+    batch: { max_wait: ${gather}, max_spans: 2000 }${wait === '' ? '' : `\n    ${wait.slice(2)}`}`
+}
+
+/** Who ends what was started: a test, or a leg of a long one. */
+export interface Ending {
+  readonly onTestFinished: (end: () => Promise<void> | void) => void
 }
 
 export interface World {
@@ -45,120 +72,18 @@ export interface World {
 export async function startWorld(
   driver: string,
   plan: Omit<LedgerPlan, 'endpoint'>,
-  { onTestFinished }: TestContext,
+  { onTestFinished }: Ending,
+  places: Places = {},
 ): Promise<World> {
   const nats = driver === 'jetstream' ? await NatsServer.start() : undefined
   onTestFinished(() => nats?.stop())
-  const daemon = await startDaemon({ config: daemonConfig(nats?.url) })
+  const config = daemonConfig({ ...places, nats: nats?.url })
+  const daemon = await startDaemon({ config })
   onTestFinished(() => daemon.stop())
   await daemon.ready()
   const sender = startSender({ ...plan, endpoint: () => daemon.endpoints.grpc })
   onTestFinished(() => sender.abort())
   return { daemon, nats, sender }
-}
-
-export interface Reckoning {
-  readonly ackedSpans: number
-  readonly rows: number
-  /** Acknowledged spans that are not stored. */
-  readonly lost: number
-  /** Rows beyond the first of a (TraceId, SpanId). */
-  readonly doubled: number
-  /** From the last acknowledgement to the last row. */
-  readonly drainMs: number
-}
-
-/** Longer than a lease and an attempt that hangs. */
-const STILL_MS = 30_000
-
-type Ask = (sql: string) => Promise<readonly (readonly unknown[])[]>
-
-/** Waits until the table holds as many rows as were acknowledged, or stands still, and compares span by span. */
-export async function reckon(ask: Ask, sender: LedgerSender, from = 'otel_traces'): Promise<Reckoning> {
-  const begun = performance.now()
-  const ackedSpans = sender.acked.size * sender.spansPerRequest
-  let rows = -1
-  for (let grewMs = begun; rows < ackedSpans && performance.now() - grewMs < STILL_MS;) {
-    const [[count] = []] = await ask(`SELECT count() FROM ${from}`)
-    if (Number(count) > rows) grewMs = performance.now()
-    rows = Math.max(rows, Number(count))
-  }
-  const drainMs = Math.round(performance.now() - begun)
-  const stored = await storedTraces(ask, from)
-  let lost = 0
-  for (const request of sender.acked) {
-    lost += sender.spansPerRequest - (stored.get(traceId(request))?.different ?? 0)
-  }
-  let doubled = 0
-  let total = 0
-  for (const { count, different } of stored.values()) {
-    doubled += count - different
-    total += count
-  }
-  return { ackedSpans, rows: total, lost, doubled, drainMs }
-}
-
-/** By pages: the API bounds the rows of an answer. */
-async function storedTraces(
-  ask: Ask,
-  from: string,
-): Promise<Map<string, { count: number; different: number }>> {
-  const stored = new Map<string, { count: number; different: number }>()
-  for (let last = ''; ;) {
-    const page = await ask(
-      `SELECT TraceId, count(), uniqExact(SpanId) FROM ${from} WHERE TraceId > '${last}' GROUP BY TraceId ORDER BY TraceId LIMIT 5000`,
-    )
-    for (const [id, count, different] of page) {
-      stored.set(String(id), { count: Number(count), different: Number(different) })
-    }
-    if (page.length < 5000) return stored
-    last = String(page.at(-1)?.[0])
-  }
-}
-
-export function expectExact({ ackedSpans, rows, lost, doubled }: Reckoning): void {
-  expect({ lost, doubled, rows }).toEqual({ lost: 0, doubled: 0, rows: ackedSpans })
-}
-
-/** The gauge of the running daemon: set at each advance of its store process, so `sent` shows that it was. */
-export async function expectBalance(daemon: Daemon): Promise<void> {
-  const page = await daemon.metrics()
-  expect(page.sum('otelcol_exporter_sent_spans')).toBeGreaterThan(0)
-  expect(page.sum('weir_accounting_imbalance_spans')).toBe(0)
-}
-
-/** The state of a daemon by `daemonConfig`. */
-export function stateOf(daemon: Daemon, natsUrl: string | undefined): StateConfig {
-  return stateSchema.parse(
-    natsUrl === undefined
-      ? { driver: 'embedded', directory: `${daemon.directory}/state` }
-      : { driver: 'jetstream', servers: [natsUrl] },
-  )
-}
-
-/** The range that the daemon's cursor has frozen: under delivery, or to be repeated. */
-export async function frozenRange(config: StateConfig): Promise<unknown> {
-  return (await cursorRecord(config)).frozen
-}
-
-/** The durable ledger of a daemon that has stopped, or of one whose state can be shared. */
-export async function expectLedger(config: StateConfig, rows: number): Promise<Ledger> {
-  const { ledger } = await cursorRecord(config)
-  expect(imbalance(ledger)).toBe(0)
-  expect(ledger.stored).toBe(rows)
-  return ledger
-}
-
-async function cursorRecord(config: StateConfig): Promise<CursorRecord> {
-  const state = createStateStore(config, NO_LOG)
-  await state.open()
-  try {
-    const [cursor, ...others] = await listCursors(state, 'wal')
-    if (cursor === undefined || others.length > 0) throw new Error('one cursor was expected')
-    return cursor.record
-  } finally {
-    await state.close()
-  }
 }
 
 /** Spans of this life of the store process that reached ClickHouse. */

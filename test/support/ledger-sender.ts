@@ -18,8 +18,8 @@ export interface LedgerPlan {
   readonly hangsUpMs?: (attempts: number) => number | undefined
   /** An attempt without an answer is given up after this; default 5 s. */
   readonly deadlineMs?: number
-  /** Pause of a sender between two requests; default none. */
-  readonly paceMs?: number
+  /** Pause of a sender between two requests, asked anew each time if it is a function; default none. */
+  readonly paceMs?: number | (() => number)
 }
 
 export interface LedgerSender {
@@ -51,6 +51,11 @@ const RETRYABLE = new Set(['14', '8', '4', '10', '1', 'none'])
 
 export function traceId(request: number): string {
   return `1ed9e4${request.toString(16).padStart(26, '0')}`
+}
+
+/** The inverse of `traceId`. */
+export function requestOf(trace: string): number {
+  return Number.parseInt(trace.slice(6), 16)
 }
 
 export function startSender(plan: LedgerPlan): LedgerSender {
@@ -94,7 +99,8 @@ export function startSender(plan: LedgerPlan): LedgerSender {
     try {
       while (next < end && !finishing.signal.aborted && !stop.signal.aborted) {
         await deliver(wire, next++)
-        if (plan.paceMs !== undefined) await delay(plan.paceMs)
+        const { paceMs } = plan
+        if (paceMs !== undefined) await delay(typeof paceMs === 'number' ? paceMs : paceMs())
       }
     } catch (error) {
       refusal ??= error as Error
