@@ -1,0 +1,4 @@
+import { defineConfig } from 'vitest/config'
+import base from '../../vitest.config.ts'
+
+export default defineConfig({ ...base, test: { ...base.test, include: ['test/soak/soak.ts'] } })
