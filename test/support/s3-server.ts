@@ -13,6 +13,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
 import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import S3rver from '@20minutes/s3rver'
 
@@ -32,10 +33,16 @@ export interface S3Request {
 }
 
 /**
- * What becomes of a request that has come in whole. `lose`: it is done and the answer is lost. A status and code: the
- * store refuses.
+ * What becomes of a request that has come in whole. `lose`: it is done and the answer is lost; `lateMs`: it
+ * is done, and answered so much later. A status and code: the store refuses.
  */
-export type S3Answer = 'take' | 'lose' | 'cut' | 'hang' | { readonly status: number; readonly code: string }
+export type S3Answer =
+  | 'take'
+  | 'lose'
+  | 'cut'
+  | 'hang'
+  | { readonly lateMs: number }
+  | { readonly status: number; readonly code: string }
 
 export interface TlsIdentity {
   readonly cert: string
@@ -141,9 +148,10 @@ export class S3Server {
       const answer = await this.rule(seen)
       if (answer === 'hang') return
       if (answer === 'cut') return void message.socket.destroy()
-      if (typeof answer === 'object') return refuse(response, answer)
+      if (typeof answer === 'object' && 'status' in answer) return refuse(response, answer)
       const { status, bytes, headers: said } = await this.#forward(message, body)
       if (answer === 'lose') return void message.socket.destroy()
+      if (typeof answer === 'object') await delay(answer.lateMs)
       response.writeHead(status, said).end(bytes)
     } catch {
       // The client has gone, or the server is closing.

@@ -2,9 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 const LIMIT_MS = 20_000
 
-/** Asks again until true. Throws the last error, or that it never was, after 20 s. */
-export async function until(ask: () => boolean | Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + LIMIT_MS
+/** Asks again until true. Throws the last error, or that it never was, when the time is up. */
+export async function until(ask: () => boolean | Promise<boolean>, limitMs = LIMIT_MS): Promise<void> {
+  const endMs = performance.now() + limitMs
   let last: unknown = new Error('it did not come true')
   while (performance.now() < endMs) {
     try {
