@@ -2,7 +2,7 @@ import { scaled, USD_DIGITS, usdText } from '../genai/decimal.ts'
 import { outputOf } from './content.ts'
 import { otelStep } from './otel-steps.ts'
 import { isToon, toonSteps } from './toon-steps.ts'
-import type { Recorded, RunSteps, Step } from './steps.ts'
+import type { RunOutput, RunSteps, Step } from './steps.ts'
 import type { StoredSpan } from './stored-span.ts'
 import { recorded } from './recorded.ts'
 
@@ -75,14 +75,15 @@ function statusOf(spans: readonly StoredSpan[], root: StoredSpan | undefined): s
   return hasFailed ? 'failed' : 'completed'
 }
 
-function cameTo(steps: readonly Step[], root: StoredSpan | undefined): Recorded | undefined {
-  const last = (kind: Step['kind']): Step | undefined =>
-    steps.findLast((step) => step.kind === kind && step.output !== undefined)
-  const handed = last('output')?.output
-  if (handed !== undefined) return handed
+function cameTo(steps: readonly Step[], root: StoredSpan | undefined): RunOutput | undefined {
+  const last = (kind: 'output' | 'llm'): RunOutput | undefined => {
+    const output = steps.findLast((step) => step.kind === kind && step.output !== undefined)?.output
+    return output && { from: kind, ...output }
+  }
   const returned = root === undefined || root.modelCall ? undefined : outputOf(root)
-  if (root !== undefined && returned !== undefined) return recorded(root, returned)
-  return last('llm')?.output
+  const ofRoot =
+    root && returned !== undefined ? { from: 'root' as const, ...recorded(root, returned) } : undefined
+  return last('output') ?? ofRoot ?? last('llm')
 }
 
 function extent(spans: readonly StoredSpan[]): readonly [fromNs: bigint, toNs: bigint] {

@@ -15,7 +15,7 @@ export interface RunSteps {
   /** In order: by number where all have one (toon), else by start. */
   readonly steps: readonly Step[]
   /** What the run came to: its final output, else its root span's output, else its last answer of a model. */
-  readonly output: Recorded | undefined
+  readonly output: RunOutput | undefined
   readonly tokensIn: number
   readonly tokensOut: number
   /** Decimal text. */
@@ -57,6 +57,10 @@ export interface Step {
   /** Decimal text. */
   readonly costUsd: string
   readonly costStatus: string
+}
+
+export interface RunOutput extends Recorded {
+  readonly from: 'output' | 'root' | 'llm'
 }
 
 /** A value as it is stored, that is, after redaction. Of a model's request: `LlmRequest`. */
