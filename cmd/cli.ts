@@ -52,6 +52,7 @@ export const VERBS: readonly VerbEntry[] = [
     summary: 'one trace as a tree with latency, tokens and cost',
     load: () => import('./trace.ts'),
   },
+  { name: 'runs', summary: 'agent runs: ls, show, diff, fixture', load: () => import('./runs.ts') },
   { name: 'tenant', summary: 'tenants: create, ls, show, set, revoke', load: () => import('./tenant.ts') },
   {
     name: 'project',
@@ -83,7 +84,7 @@ export const VERBS: readonly VerbEntry[] = [
 ]
 
 /** Verbs of the specification that a later version builds. */
-const LATER = ['tail', 'runs', 'replay', 'dlq', 'audit']
+const LATER = ['tail', 'replay', 'dlq', 'audit']
 const LATER_TOO = ['redact', 'erase', 'certificate', 'cursor', 'doctor', 'test']
 
 /** argv without node and script → exit code: 0 ok, 1 failed, 2 usage. Never throws. */

@@ -154,6 +154,10 @@ describe('api: who may do what', () => {
       'POST /v1/jobs/{job}/runs admin',
       'DELETE /v1/jobs/{job}/runs/{run} admin',
       'GET /v1/artifacts/{tenant}/{sha256} read',
+      'GET /v1/runs/{run} read',
+      'GET /v1/runs/{run}/fixture read',
+      'GET /v1/diff read',
+      'POST /v1/diff read',
     ])
     for (const { method, path, role, scope } of api.routes) {
       const as = async (headers: Record<string, string>) =>

@@ -24,6 +24,7 @@ import { paramsOf, type Reply, type Route } from './route.ts'
 import { pseudonymRoute } from './pseudonym.ts'
 import { repriceRoute } from './reprice.ts'
 import { routesOf } from './routes.ts'
+import { runRoutes } from './runs.ts'
 
 const RELOAD = '/-/reload'
 
@@ -62,6 +63,7 @@ export class ApiExtension implements Extension {
       ...cursorRoutes(host),
       ...jobRoutes(host),
       artifactRoute(host),
+      ...runRoutes(host, options),
     ]
   }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { TENANT } from '../../pipeline/admission.ts'
+import { profileConfig } from '../../pipeline/runs/diff/profile.ts'
 import { byteSize, duration, endpoint, secret } from '../../pipeline/schema.ts'
 
 const token = z
@@ -46,4 +47,16 @@ export const config = z.strictObject({
     })
     .prefault({})
     .describe('Limits of POST /v1/query; a request may ask for less, never for more.'),
+  diff: z
+    .strictObject({
+      profiles: z
+        .record(z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/), profileConfig)
+        .default({})
+        .describe(
+          'What comparisons of runs leave out, by name (`weir runs diff --profile`). Built in: `default`, without ids and times that clients make up; `strict`, with everything.',
+        ),
+      cache: byteSize().prefault('16MiB').describe('Most bytes of comparisons kept. 0: none.'),
+    })
+    .prefault({})
+    .describe('How runs are compared.'),
 })

@@ -90,7 +90,7 @@ export class QueryRoute {
 }
 
 /** The tenant is the token's; only an admin sees all of them. */
-function tenantOf(principal: Principal): string | undefined {
+export function tenantOf(principal: Principal): string | undefined {
   if (principal.tenant !== undefined) return principal.tenant
   if (principal.role === 'admin') return undefined
   throw reject('PERMISSION_DENIED', 'the token names no tenant')

@@ -56,13 +56,24 @@ const COLUMNS = [
   'Events.Attributes',
 ]
 
+function ofRun(hasTenant: boolean): string {
+  return (
+    `FROM otel_traces WHERE (RunId = {id:String} OR TraceId = {hex:String})` +
+    `${hasTenant ? ' AND TenantId = {tenant:String}' : ''} AND NOT startsWith(SpanName, 'validate ')`
+  )
+}
+
+/** One row per tenant that has the run: a digest of all that its steps are made of. */
+export function runDigests(hasTenant: boolean): string {
+  return (
+    `SELECT TenantId, hex(sipHash128(arraySort(groupArray(sipHash128(${COLUMNS.join(', ')}))))) ` +
+    `${ofRun(hasTenant)} GROUP BY TenantId ORDER BY TenantId`
+  )
+}
+
 /** Rows of a run or trace: `{id:String}` as given, `{hex:String}` the same as a trace id, `{tenant:String}` where one is known. */
 export function selectRun(hasTenant: boolean): string {
-  return (
-    `SELECT ${COLUMNS.join(', ')} FROM otel_traces ` +
-    `WHERE (RunId = {id:String} OR TraceId = {hex:String})${hasTenant ? ' AND TenantId = {tenant:String}' : ''} ` +
-    `AND NOT startsWith(SpanName, 'validate ') ORDER BY TenantId, Timestamp, Seq, SpanId`
-  )
+  return `SELECT ${COLUMNS.join(', ')} ${ofRun(hasTenant)} ORDER BY TenantId, Timestamp, Seq, SpanId`
 }
 
 const STATUS: Readonly<Record<string, StoredSpan['status']>> = { Ok: 'ok', Error: 'error' }

@@ -55,6 +55,7 @@ function runOf({ task_id, trial, reward, traj }: Trial): RunSteps {
     runId: `${task_id}/${trial}`,
     traceId: '',
     agent: 'airline',
+    settings: {},
     status: reward === 1 ? 'completed' : 'failed',
     startedNs: '0',
     durationMs: traj.length,

@@ -6,6 +6,7 @@ import { createChdbConnection } from 'chdb/connection'
 import type { Io, Verb } from '../../cmd/verb.ts'
 import { config as clickhouseConfig } from '../../exporters/clickhouse/config.ts'
 import { clickhouse } from '../../exporters/clickhouse/factory.ts'
+import type { Batch } from '../../pipeline/batch/batch.ts'
 import { ApiExtension } from '../../extensions/api/api.ts'
 import { config } from '../../extensions/api/config.ts'
 import { extensionContext, stubHost } from './extension-context.ts'
@@ -14,6 +15,7 @@ export interface ApiOnChdb {
   readonly url: string
   /** Runs a statement as nobody but a test may. */
   exec(sql: string): Promise<void>
+  store(batch: Batch): Promise<void>
   /** Runs a verb against the API. */
   verb(
     verb: Verb,
@@ -40,6 +42,7 @@ export async function apiOnChdb(options: Record<string, unknown> = {}): Promise<
   return {
     url,
     exec: (sql) => execute(directory, sql),
+    store: async (batch) => void (await exporter.consume(batch, new AbortController().signal)),
     verb: (verb, argv, io = {}) => runVerb(verb, [...argv, '--endpoint', url], io),
     stop: async () => {
       await api.stop(AbortSignal.timeout(1000))

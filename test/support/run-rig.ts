@@ -55,7 +55,7 @@ export async function runRig(): Promise<RunRig> {
 }
 
 /** As the toon receiver makes them. */
-function* toonBatches(
+export function* toonBatches(
   id: string,
   values: readonly object[],
   tenant: string,

@@ -38,6 +38,7 @@ const run = (steps: readonly Step[], rest: Partial<RunSteps> = {}): RunSteps => 
   traceId: 't',
   agent: '',
   status: 'completed',
+  settings: {},
   startedNs: '0',
   durationMs: 10,
   steps,

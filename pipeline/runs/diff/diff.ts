@@ -109,7 +109,7 @@ function viewsOf(run: RunSteps, other: RunSteps, profile: Profile): readonly Ste
 }
 
 /** Hashes are keyed by tenant: those of two say nothing. */
-function withoutHashes({ input, output, ...step }: Step): Step {
+function withoutHashes({ input, output, replayKey: _key, ...step }: Step): Step {
   return { ...step, ...(input && { input: plain(input) }), ...(output && { output: plain(output) }) }
 }
 

@@ -11,3 +11,8 @@ export function isMasked(canonical: string): boolean {
 export function withoutPseudonyms(canonical: string): string {
   return canonical.replace(PSEUDONYM, '<$1>')
 }
+
+/** Something in it is not what it was. */
+export function isRedacted(canonical: string): boolean {
+  return isMasked(canonical) || withoutPseudonyms(canonical) !== canonical
+}

@@ -26,7 +26,10 @@ export interface StepView {
 export type Verdict = 'same' | 'changed' | 'redacted'
 
 export function viewOf(step: Step, profile: Profile): StepView {
-  const input = sideOf(step.input, step, profile)
+  // The replay key is of the request alone, as it was before redaction.
+  const key = step.replayKey
+  const asked = step.input && key !== undefined ? { value: step.input.value, redactionHash: key } : step.input
+  const input = sideOf(asked, step, profile)
   const output = sideOf(step.output, step, profile)
   const what = step.kind === 'tool' ? input : output
   return { step, input, output, mark: markOf(step, what) }
