@@ -79,6 +79,11 @@ export const VERBS: readonly VerbEntry[] = [
     summary: 'which pseudonym a value has',
     load: () => import('./pseudonym.ts'),
   },
+  {
+    name: 'artifact',
+    summary: 'a large value that was moved out of its span',
+    load: () => import('./artifact.ts'),
+  },
   { name: 'demo', summary: 'everything in one go on this machine', load: () => import('./demo.ts') },
   { name: 'bench', summary: 'load generator and benchmarks', load: () => import('./bench.ts') },
 ]

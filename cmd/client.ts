@@ -8,6 +8,13 @@ export interface ApiClient {
   post(path: string, body: unknown): Promise<unknown>
   call(method: string, path: string, body?: unknown): Promise<unknown>
   query(request: QueryCall): Promise<QueryAnswer>
+  /** What a signed URL gives; no token is sent with it. */
+  download(url: string): Promise<Download>
+}
+
+export interface Download {
+  readonly bytes: Buffer
+  readonly mediaType: string
 }
 
 interface QueryCall {
@@ -44,6 +51,7 @@ export function apiClient(io: Io, endpointFlag: string | undefined): ApiClient {
     post: (path, body) => call('POST', path, body),
     call,
     query: (request) => call('POST', '/v1/query', request) as Promise<QueryAnswer>,
+    download,
   }
 }
 
@@ -84,7 +92,25 @@ async function send(endpoint: string, { method, path, body, token }: Outgoing): 
   return answer
 }
 
+async function download(url: string): Promise<Download> {
+  let response: Response
+  try {
+    response = await fetch(url, { redirect: 'error', signal: AbortSignal.timeout(TIMEOUT_MS) })
+  } catch (error) {
+    throw unreachable(new URL(url).origin, error)
+  }
+  const bytes = await readBytes(response)
+  if (!response.ok) {
+    throw reject('NOT_FOUND', `the link gave ${response.status} ${response.statusText}: ask for another one`)
+  }
+  return { bytes, mediaType: response.headers.get('content-type') ?? '' }
+}
+
 async function readText(response: Response): Promise<string> {
+  return (await readBytes(response)).toString()
+}
+
+async function readBytes(response: Response): Promise<Buffer> {
   const chunks: Uint8Array[] = []
   let size = 0
   for await (const chunk of response.body ?? []) {
@@ -93,7 +119,7 @@ async function readText(response: Response): Promise<string> {
       throw reject('QUERY_FAILED', `the answer is larger than ${MAX_ANSWER_BYTES} bytes`)
     chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString()
+  return Buffer.concat(chunks)
 }
 
 function parseAnswer(endpoint: string, text: string): unknown {

@@ -209,6 +209,31 @@ describe('weir trace', () => {
     expect((await api.verb(trace, [id], { tty: true, env: { NO_COLOR: '1' } })).out).not.toMatch(CONTROL)
   })
 
+  it('shows what was moved out of a span and its events, below it', async () => {
+    const id = 'aaaa0000aaaa0000aaaa0000aaaa0000'
+    const ref = (digit: string) => `artifact://acme/${digit.repeat(64)}`
+    const notes = (key: string, digit: string, type: string) =>
+      `'${key}.artifact.ref', '${ref(digit)}', '${key}.artifact.size', '1572864', '${key}.artifact.media_type', '${type}'`
+    await api.exec(`INSERT INTO weir.otel_traces (TenantId, Timestamp, TraceId, SpanId, ParentSpanId, SpanName, SpanAttributes, Events.Timestamp, Events.Name, Events.Attributes) VALUES
+      ('acme', now64(), '${id}', 'r', '', 'root', map('short', 'x'), [], [], []),
+      ('acme', now64() + 1, '${id}', 'a', 'r', 'chat', map('gen_ai.prompt', 'Once upon\x1b[2J', ${notes('gen_ai.prompt', 'a', 'text/plain; charset=utf-8')}), [now64()], ['e'], [map('image', '[1572864 bytes of image/png]', ${notes('image', 'b', 'image/png')})])`)
+    const { out } = await api.verb(trace, [id])
+    expect(out).not.toMatch(CONTROL)
+    expect(out.split('\n').slice(4)).toEqual([
+      `     ⇲ gen_ai.prompt  1.5 MiB  text/plain  ${ref('a')}`,
+      '       Once upon\\x1b[2J',
+      `     ⇲ image  1.5 MiB  image/png  ${ref('b')}`,
+      '       [1572864 bytes of image/png]',
+      '',
+      '',
+    ])
+    const { spans } = JSON.parse((await api.verb(trace, [id, '--json'])).out) as {
+      spans: { Artifacts: object[] }[]
+    }
+    expect(spans.map(({ Artifacts }) => Artifacts.length)).toEqual([0, 2])
+    expect(spans[1]?.Artifacts[1]).toMatchObject({ key: 'image', ref: ref('b'), size: 1_572_864 })
+  })
+
   it('says when there is no such trace', async () => {
     const { code, err } = await api.verb(trace, ['0123'])
     expect([code, err]).toEqual([1, expect.stringContaining('there is no trace 0123')])

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { safeJson, safeText } from '../pipeline/telemetry/safe-text.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP, type QueryAnswer } from './client.ts'
 import { cellOf, clip, displayWidth, pad } from './table.ts'
+import { artifactLines, ARTIFACTS_SQL, artifactsOf } from './trace-artifacts.ts'
 import { traceTree, type TraceSpan, type TreeLine } from './trace-tree.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
 
@@ -11,7 +12,7 @@ export const verb: Verb = {
   help: `Usage: weir trace ID [--json]
 
 ID is a trace id (32 hex digits) or a run id. Each line is a span: name, duration, where it lies in the trace,
-tokens in → out, cost, and what went wrong.
+tokens in → out, cost, and what went wrong. Below it, what was moved out of it (weir artifact get REF), with a preview.
 
   --json             the spans as data
 ${CLIENT_HELP}
@@ -28,7 +29,7 @@ const SQL = `SELECT TenantId, TraceId, SpanId, ParentSpanId, SpanName, ServiceNa
   StatusCode, StatusMessage, Operation, ToolName, if(ResponseModel != '', ResponseModel, RequestModel) AS Model,
   toString(toUInt64(InputTokens) + CacheReadTokens + CacheWriteTokens + CacheWrite1hTokens + AudioInputTokens + ImageInputTokens) AS TokensIn,
   toString(toUInt64(OutputTokens) + ReasoningTokens + AudioOutputTokens + ImageOutputTokens) AS TokensOut,
-  toString(CostUsd) AS Usd, CostStatus
+  toString(CostUsd) AS Usd, CostStatus, ${ARTIFACTS_SQL} AS Artifacts
 FROM otel_traces WHERE TraceId IN ({id:String}, {hex:String}) OR RunId = {id:String}
 ORDER BY TenantId, TraceId, Timestamp, SpanId`
 
@@ -48,7 +49,7 @@ async function run(argv: readonly string[], io: Io): Promise<number> {
     io.err(`there is no trace ${safeText(id)} (a span is stored a moment after it was acknowledged)\n`)
     return 1
   }
-  if (values.json) io.out(`${safeJson(JSON.stringify({ spans: rows.map(({ fields }) => fields) }))}\n`)
+  if (values.json) io.out(`${safeJson(JSON.stringify({ spans: rows.map(({ fields }) => shown(fields)) }))}\n`)
   else for (const trace of tracesOf(rows)) io.out(show(trace, io))
   if (answer.truncated) io.err(`the trace was cut after ${rows.length} spans\n`)
   return 0
@@ -65,6 +66,10 @@ function rowsOf({ columns, rows }: QueryAnswer): readonly Row[] {
       durationNs: BigInt(fields['DurationNs'] ?? '0'),
     }
   })
+}
+
+function shown({ Artifacts = '[]', ...fields }: Row['fields']) {
+  return { ...fields, Artifacts: artifactsOf(Artifacts) }
 }
 
 /** Trace ids are unique per tenant only. */
@@ -87,7 +92,7 @@ function show(rows: readonly Row[], io: Io): string {
   const names = lines.map((line) => clip(`${line.guide}${safeText(labelOf(line))}`, NAME_WIDTH))
   const width = Math.max(...names.map(displayWidth))
   const span = extent(rows)
-  const body = lines.map((line, index) => {
+  const body = lines.flatMap((line, index) => {
     const text = [
       pad(names[index] ?? '', width),
       pad(millis(line.span.durationNs), 9, true),
@@ -96,9 +101,15 @@ function show(rows: readonly Row[], io: Io): string {
       pad(cost(line.span), 11, true),
       trouble(line),
     ]
-    return paint(text.join('  ').trimEnd(), line, io)
+    const { Artifacts = '[]' } = line.span.fields
+    return [paint(text.join('  ').trimEnd(), line, io), ...artifactLines(Artifacts, below(line))]
   })
   return [headline(rows, span), '', ...body, ''].map((text) => `${text}\n`).join('')
+}
+
+/** As deep as what hangs below the span. */
+function below({ guide }: TreeLine<Row>): string {
+  return `${guide.replace(/[├└]─ $/, '   ')}  `
 }
 
 interface Extent {

@@ -1,19 +1,9 @@
-import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { AuditEntry } from '../../pipeline/audit/audit.ts'
 import type { ArtifactName, ArtifactShelf } from '../../pipeline/artifact.ts'
-import type { Context } from '../../pipeline/factory.ts'
-import { Vault } from '../../pipeline/identity/vault.ts'
-import { Secret } from '../../pipeline/secret.ts'
-import { EmbeddedState } from '../../pipeline/state/embedded.ts'
-import { Archive, sha256Of } from '../../processors/artifacts/archive.ts'
-import { config as artifactsConfig } from '../../processors/artifacts/config.ts'
-import { Shelf } from '../../processors/artifacts/shelf.ts'
-import { exporterContext } from '../../test/contract/exporter.ts'
+import { sha256Of } from '../../processors/artifacts/archive.ts'
+import { FilledShelf } from '../../test/support/artifact-shelf.ts'
 import { extensionContext, stubHost } from '../../test/support/extension-context.ts'
 import { ApiExtension } from './api.ts'
 import { config } from './config.ts'
@@ -26,35 +16,25 @@ const TOKENS = [
   { token: 'ingest-token-c4nary-789', role: 'ingest', tenant: 'acme' },
 ]
 const [ADMIN = '', ACME = '', OTHER = '', INGEST = ''] = TOKENS.map(({ token }) => token)
-const NEVER = new AbortController().signal
 const BYTES = Buffer.from('<script>alert(1)</script>'.repeat(5000))
 const NAME: ArtifactName = { tenant: 'acme', sha256: sha256Of(BYTES) }
 const PATH = `/v1/artifacts/${NAME.tenant}/${NAME.sha256}`
 
-const home = mkdtempSync(join(tmpdir(), 'weir-api-artifacts-'))
-const state = new EmbeddedState(join(home, 'state'))
-const vault = new Vault(new Secret(randomBytes(32).toString('hex')))
 const { context, meter, close } = extensionContext('api')
 let clock = Date.now()
+let filled: FilledShelf
 const shelves: ArtifactShelf[] = []
 const running: ApiExtension[] = []
 const entries: AuditEntry[] = []
 
 beforeAll(async () => {
-  await state.open()
-  const owner: Context = { ...exporterContext('artifacts'), state, vault, clock: () => clock }
-  const options = artifactsConfig.parse({ directory: join(home, 'place') })
-  const archive = new Archive(options, owner, { looksFirst: false })
-  await archive.start()
-  await archive.put(NAME, { bytes: BYTES, mediaType: 'text/html' }, 0, NEVER)
-  const shelf = new Shelf(options, owner)
-  await shelf.start()
-  shelves.push(shelf)
+  filled = await FilledShelf.open(() => clock)
+  await filled.put('acme', { bytes: BYTES, mediaType: 'text/html' })
+  shelves.push(filled.shelf)
 })
 afterAll(async () => {
   await close()
-  await state.close()
-  rmSync(home, { recursive: true })
+  await filled.close()
 })
 afterEach(async () => {
   await Promise.all(running.splice(0).map((each) => each.stop(AbortSignal.timeout(100))))
