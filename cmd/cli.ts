@@ -41,6 +41,11 @@ export const VERBS: readonly VerbEntry[] = [
     load: () => import('./reprice.ts'),
   },
   {
+    name: 'replay',
+    summary: 'make a recorded run happen again: replay run',
+    load: () => import('./replay.ts'),
+  },
+  {
     name: 'dlq',
     summary: 'dead letters: ls, show, retry, purge',
     load: () => import('./dlq.ts'),
@@ -89,7 +94,7 @@ export const VERBS: readonly VerbEntry[] = [
 ]
 
 /** Verbs of the specification that a later version builds. */
-const LATER = ['tail', 'replay', 'dlq', 'audit']
+const LATER = ['tail', 'dlq', 'audit']
 const LATER_TOO = ['redact', 'erase', 'certificate', 'cursor', 'doctor', 'test']
 
 /** argv without node and script → exit code: 0 ok, 1 failed, 2 usage. Never throws. */

@@ -6,7 +6,8 @@ export interface ApiClient {
   readonly endpoint: string
   get(path: string): Promise<unknown>
   post(path: string, body: unknown): Promise<unknown>
-  call(method: string, path: string, body?: unknown): Promise<unknown>
+  /** `timeoutMs`: for what may take longer than a minute. */
+  call(method: string, path: string, body?: unknown, timeoutMs?: number): Promise<unknown>
   query(request: QueryCall): Promise<QueryAnswer>
   /** What a signed URL gives; no token is sent with it. */
   download(url: string): Promise<Download>
@@ -43,8 +44,8 @@ export const CLIENT_HELP = `  --endpoint URL     the daemon's API (WEIR_ENDPOINT
 export function apiClient(io: Io, endpointFlag: string | undefined): ApiClient {
   const endpoint = endpointOf(endpointFlag ?? io.env['WEIR_ENDPOINT'] ?? DEFAULT_ENDPOINT)
   const token = io.env['WEIR_TOKEN']
-  const call = (method: string, path: string, body?: unknown) =>
-    send(endpoint, { method, path, body, ...(token === undefined ? {} : { token }) })
+  const call = (method: string, path: string, body?: unknown, timeoutMs = TIMEOUT_MS) =>
+    send(endpoint, { method, path, body, timeoutMs, ...(token === undefined ? {} : { token }) })
   return {
     endpoint,
     get: (path) => call('GET', path),
@@ -68,10 +69,11 @@ interface Outgoing {
   readonly method: string
   readonly path: string
   readonly body: unknown
+  readonly timeoutMs: number
   readonly token?: string
 }
 
-async function send(endpoint: string, { method, path, body, token }: Outgoing): Promise<unknown> {
+async function send(endpoint: string, { method, path, body, timeoutMs, token }: Outgoing): Promise<unknown> {
   let response: Response
   try {
     response = await fetch(`${endpoint}${path}`, {
@@ -82,7 +84,7 @@ async function send(endpoint: string, { method, path, body, token }: Outgoing): 
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       redirect: 'error',
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeoutMs),
     })
   } catch (error) {
     throw unreachable(endpoint, error)

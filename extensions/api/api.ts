@@ -22,6 +22,7 @@ import { QueryRoute } from './query.ts'
 import { jobRoutes } from './jobs.ts'
 import { paramsOf, type Reply, type Route } from './route.ts'
 import { pseudonymRoute } from './pseudonym.ts'
+import { replayRoute } from './replay.ts'
 import { repriceRoute } from './reprice.ts'
 import { routesOf } from './routes.ts'
 import { runRoutes } from './runs.ts'
@@ -64,6 +65,7 @@ export class ApiExtension implements Extension {
       ...jobRoutes(host),
       artifactRoute(host),
       ...runRoutes(host, options),
+      replayRoute(host, context, options.replay),
     ]
   }
 

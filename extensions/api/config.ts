@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { TENANT } from '../../pipeline/admission.ts'
 import { profileConfig } from '../../pipeline/runs/diff/profile.ts'
 import { byteSize, duration, endpoint, secret } from '../../pipeline/schema.ts'
+import { replayConfig } from './replay-config.ts'
 
 const token = z
   .strictObject({
@@ -59,4 +60,7 @@ export const config = z.strictObject({
     })
     .prefault({})
     .describe('How runs are compared.'),
+  replay: replayConfig
+    .prefault({})
+    .describe('What `weir replay run` may reach. Without it runs are replayed from the cache only.'),
 })

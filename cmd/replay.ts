@@ -1,0 +1,20 @@
+import { run as replayRun, RUN_HELP } from './replay/run.ts'
+import { UsageError, type Io, type Verb } from './verb.ts'
+
+export const verb: Verb = {
+  name: 'replay',
+  summary: 'Make what was recorded happen again.',
+  help: RUN_HELP,
+  run,
+}
+
+const WHAT: Readonly<Record<string, (argv: readonly string[], io: Io) => Promise<number>>> = {
+  run: replayRun,
+}
+
+async function run(argv: readonly string[], io: Io): Promise<number> {
+  const [what = '', ...rest] = argv
+  const act = WHAT[what]
+  if (act === undefined) throw new UsageError(`say what to replay: ${Object.keys(WHAT).join(', ')}`)
+  return act(rest, io)
+}
