@@ -1,5 +1,5 @@
 import type { Batch } from './batch/batch.ts'
-import type { Processor } from './component.ts'
+import type { Batching, Processor } from './component.ts'
 import type { StateStore } from './state/state.ts'
 import type { CursorRecord } from './wal/cursor-record.ts'
 
@@ -78,6 +78,48 @@ export interface StoredLog {
   has(tenant: string, digest: Uint8Array, since: number, signal: AbortSignal): Promise<boolean>
   /** Resolves once the batch is durable; rejects with a Fault (retry) when the log cannot take it now. */
   append(batch: Batch, signal: AbortSignal): Promise<void>
+  /** What there is. */
+  span(): Promise<LogSpan>
+  /** The first sequence from which on all messages came at that time (Unix ms) or later. */
+  seqAt(timeMs: number, signal: AbortSignal): Promise<number>
+  /**
+   * Reads messages once more, as a cursor read them: in order, without the members that repeat earlier ones, and through
+   * `process`. No cursor moves. Ends behind `to`, which the log has had.
+   */
+  scan(options: ScanOptions, signal: AbortSignal): AsyncIterable<ScannedRange>
+}
+
+export interface LogSpan {
+  /** First and last sequence; `last` is kept when the log is empty, then `first` is the one after it. */
+  readonly first: number
+  readonly last: number
+  /** When the first message came, Unix ms; undefined when there is none. */
+  readonly oldestMs: number | undefined
+}
+
+export interface ScanOptions {
+  readonly from: number
+  readonly to: number
+  /** The cursor whose retried dead letters are meant, too. */
+  readonly cursor: string
+  /** Size of the ranges. */
+  readonly limits: Batching
+  readonly process: Processor['process']
+}
+
+export interface ScannedRange {
+  readonly from: number
+  readonly to: number
+  /** When the log took the last of them, Unix ms. */
+  readonly lastMs: number
+  readonly batches: readonly Batch[]
+  /** In all members of the messages, those that repeat earlier ones included. */
+  readonly spans: number
+  readonly duplicates: number
+  /** Spans that are no OTLP, or that a processor rejects: the cursor has made dead letters of them. */
+  readonly refused: number
+  /** Messages that cannot be read. */
+  readonly damaged: number
 }
 
 export interface StoredMessage {

@@ -64,23 +64,26 @@ export class RangeSource {
   readonly #window: DedupeWindow
   readonly #limits: Batching
   readonly #isMine: (cursor: string) => boolean
+  readonly #end: number
   #pending: Opened[] = []
   /** Sequence of the newest message read. */
   #last: number
 
-  /** `isMine`: whether this reader is meant by what one cursor alone reads. */
+  /** `isMine`: whether this reader is meant by what one cursor alone reads. `end`: the last sequence to read. */
   constructor(
     driver: WalDriver,
     position: number,
     window: DedupeWindow,
     limits: Batching,
     isMine: (cursor: string) => boolean,
+    end = Infinity,
   ) {
     this.#driver = driver
     this.#port = driver.reader(position)
     this.#window = window
     this.#limits = limits
     this.#isMine = isMine
+    this.#end = end
     this.#last = position - 1
   }
 
@@ -89,10 +92,10 @@ export class RangeSource {
     return this.#last
   }
 
-  /** The next range by the exporter's limits: at least one message. Undefined when `signal` aborts. */
+  /** The next range by the exporter's limits: at least one message. Undefined when `signal` aborts, and behind the end. */
   async next(signal: AbortSignal): Promise<RawRange | undefined> {
     while (this.#pending.length === 0) {
-      if (signal.aborted) return undefined
+      if (signal.aborted || this.#last >= this.#end) return undefined
       await withDeadline(signal, IDLE_MS, (wait) => this.#read(wait, this.#limits.maxBytes))
     }
     const taken: Opened[] = []
@@ -111,7 +114,7 @@ export class RangeSource {
         bytes += first.bytes
       }
       const left = deadline - performance.now()
-      if (full() || left <= 0 || signal.aborted) return toRange(taken)
+      if (full() || left <= 0 || signal.aborted || this.#last >= this.#end) return toRange(taken)
       await withDeadline(signal, Math.ceil(left), (wait) => this.#read(wait, this.#limits.maxBytes - bytes))
     }
   }
@@ -145,7 +148,7 @@ export class RangeSource {
     try {
       for (const message of await this.#port.next(maxBytes, signal)) {
         this.#last = message.seq
-        this.#pending.push(this.#open(message))
+        if (message.seq <= this.#end) this.#pending.push(this.#open(message))
       }
     } catch (error) {
       if (faultOf(error)?.code !== 'WAL_CORRUPT') throw error

@@ -9,6 +9,7 @@ import { decodeEnvelope } from './envelope.ts'
 import { lookbackOf } from './lookback.ts'
 import { withDeadline } from './reader-deadline.ts'
 import { metaOf } from './reader-prepare.ts'
+import { scanLog, seqAt, spanOfLog } from './scan.ts'
 
 /** One message, however large. */
 const ONE = 1
@@ -30,6 +31,9 @@ export function storedLogOf(connector: string, driver: WalDriver, writer: Consum
     async append(batch, signal) {
       await writer.consume(batch, signal)
     },
+    span: () => spanOfLog(driver),
+    seqAt: (timeMs, signal) => seqAt(driver, timeMs, signal),
+    scan: (options, signal) => scanLog(driver, options, signal),
   }
 }
 
