@@ -1,3 +1,4 @@
+import type { Archive } from './archive/archive.ts'
 import type { Batch } from './batch/batch.ts'
 import type { Admission, Head, Standing } from './admission.ts'
 import type { LetterDesk } from './wal/letter-desk.ts'
@@ -93,6 +94,8 @@ export interface Exporter extends Component, Consumer {
   readonly repriceable?: Repriceable
   /** Knows what it has been given before. Without it a replay delivers again. */
   readonly replay?: ReplaySink
+  /** What it has written, to be read again. */
+  readonly archive?: Archive
 }
 
 export interface Batching {

@@ -1,4 +1,7 @@
-import { resolve } from 'node:path'
+import { access } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import type { Archive } from '../../pipeline/archive/archive.ts'
+import { FileArchive, type ArchiveFile } from '../../pipeline/archive/files.ts'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Batching, Delivery, DeliveryOutcome, Exporter } from '../../pipeline/component.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
@@ -6,6 +9,8 @@ import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, reject, retry } from '../../pipeline/fault.ts'
 import { compress } from '../../pipeline/net/compress.ts'
 import { within } from '../../pipeline/net/within.ts'
+import { backupsOf } from './backups.ts'
+import { readCheckpoint } from './checkpoint.ts'
 import type { Config } from './config.ts'
 import { checkPlace, LogFile } from './log-file.ts'
 
@@ -17,6 +22,7 @@ const TURNS = new Map<string, Promise<unknown>>()
 /** Writes batches to a file that rotates. A range that was delivered is not written again, whatever was killed when. */
 export class FileExporter implements Exporter {
   readonly batching: Batching
+  readonly archive: Archive
   readonly #config: Config
   readonly #context: Context
   readonly #file: LogFile
@@ -30,6 +36,7 @@ export class FileExporter implements Exporter {
     this.#context = context
     this.#path = resolve(config.path)
     this.batching = { maxSpans: 8192, maxBytes: 8 * MIB, maxWaitMs: config.flush_interval }
+    this.archive = new FileArchive(() => archivedFiles(config.path))
     const { rotation } = config
     this.#file = new LogFile({
       path: config.path,
@@ -146,4 +153,17 @@ function prefixed(batch: Batch): Uint8Array[] {
   const head = Buffer.alloc(4)
   head.writeUInt32BE(bytes.length)
   return [head, bytes]
+}
+
+/** What was put aside, and of the file itself what counts. */
+async function archivedFiles(path: string): Promise<readonly ArchiveFile[]> {
+  const backups = await backupsOf(path)
+  const aside = backups.map((name) => ({ path: join(dirname(path), name) }))
+  const isThere = await access(path).then(
+    () => true,
+    () => false,
+  )
+  const checkpoint = await readCheckpoint(path)
+  if (!isThere) return aside
+  return [...aside, checkpoint === undefined ? { path } : { path, bytes: checkpoint.length }]
 }

@@ -1,9 +1,10 @@
+import type { ArchivedRange } from '../../pipeline/archive/archive.ts'
 import type { Delivery } from '../../pipeline/component.ts'
 import type { Config } from './config.ts'
 import type { Part } from './partition.ts'
 
 /** Format of manifests; readers refuse a newer one. */
-const MANIFEST_VERSION = 1
+export const MANIFEST_VERSION = 1
 
 /** One object, as its manifest lists it. Times are Unix ns, as text. */
 export interface StoredObject {
@@ -75,11 +76,29 @@ export class Names {
 }
 
 /** Query engines leave out what begins with `_`. */
-const MANIFESTS = '_manifests'
+export const MANIFESTS = '_manifests'
 
 /** Where a probe may write. */
 export function probeKey({ s3uploader }: Config): string {
   return joined(s3uploader.s3_base_prefix, s3uploader.s3_prefix, MANIFESTS, '_probe')
+}
+
+/** What all keys begin with. */
+export function rootOf({ s3uploader }: Config): string {
+  return joined(s3uploader.s3_base_prefix, s3uploader.s3_prefix)
+}
+
+/** The cursor and range that a manifest is named after; undefined where it has none. */
+export function rangeOf(key: string): ArchivedRange | undefined {
+  const parts = key.split('/')
+  const name = /^(\d{16})-(\d{16})_/.exec(parts.at(-1) ?? '')
+  const cursor = parts.slice(parts.lastIndexOf(MANIFESTS) + 1, -1)
+  if (name === null || cursor.length === 0) return undefined
+  return {
+    cursor: cursor.map(decodeURIComponent).join('/'),
+    from: Number(name[1]),
+    to: Number(name[2]),
+  }
 }
 
 export function manifestOf(

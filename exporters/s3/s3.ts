@@ -1,3 +1,4 @@
+import type { Archive } from '../../pipeline/archive/archive.ts'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import { isForbidden, unavailable } from '../../pipeline/bucket/answer.ts'
 import { Bucket } from '../../pipeline/bucket/bucket.ts'
@@ -7,6 +8,7 @@ import { DeliveryProgress } from '../../pipeline/delivery-progress.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
 import { someAtOnce } from '../../pipeline/some-at-once.ts'
+import { S3Archive } from './archive.ts'
 import { bodyOf, CONTENT_TYPES } from './body.ts'
 import type { Config } from './config.ts'
 import { manifestOf, Names, probeKey, type StoredObject } from './manifest.ts'
@@ -21,6 +23,7 @@ const AT_ONCE = 4
  */
 export class S3Exporter implements Exporter {
   readonly batching: Batching
+  readonly archive: Archive
   readonly #config: Config
   readonly #context: Context
   #bucket: Bucket | undefined
@@ -32,6 +35,11 @@ export class S3Exporter implements Exporter {
     this.#context = context
     const { max_spans: maxSpans, max_bytes: maxBytes, max_wait: maxWaitMs } = config.batch
     this.batching = { maxSpans, maxBytes, maxWaitMs }
+    this.archive = new S3Archive(
+      config,
+      () => this.#opened(),
+      (error) => this.#unavailable(error),
+    )
   }
 
   async start(): Promise<void> {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import {
   createServer,
   request,
@@ -149,6 +149,8 @@ export class S3Server {
       if (answer === 'hang') return
       if (answer === 'cut') return void message.socket.destroy()
       if (typeof answer === 'object' && 'status' in answer) return refuse(response, answer)
+      const asked = new URL(message.url ?? '', 'http://s3').searchParams
+      if (asked.get('list-type') === '2') return await this.#list(asked, response)
       const { status, bytes, headers: said } = await this.#forward(message, body)
       if (answer === 'lose') return void message.socket.destroy()
       if (typeof answer === 'object') await delay(answer.lateMs)
@@ -157,6 +159,32 @@ export class S3Server {
       // The client has gone, or the server is closing.
       message.socket.destroy()
     }
+  }
+
+  /** ListObjectsV2, from the store's disk: s3rver refuses the signature of a listing. */
+  async #list(asked: URLSearchParams, response: ServerResponse): Promise<void> {
+    const [prefix, after, most] = [
+      asked.get('prefix'),
+      asked.get('continuation-token'),
+      asked.get('max-keys'),
+    ]
+    const names = await readdir(join(this.#directory, BUCKET), { recursive: true })
+    const keys = names
+      .filter((name) => name.endsWith(OBJECT))
+      .map((name) => name.slice(0, -OBJECT.length))
+      .filter((key) => key.startsWith(prefix ?? '') && key > (after ?? ''))
+      .toSorted()
+    const page = keys.slice(0, Number(most ?? 1000))
+    const contents = await Promise.all(
+      page.map(async (key) => {
+        const { size, mtime } = await stat(join(this.#directory, BUCKET, `${key}${OBJECT}`))
+        return `<Contents><Key>${key}</Key><LastModified>${mtime.toISOString()}</LastModified><Size>${size}</Size></Contents>`
+      }),
+    )
+    const isCut = page.length < keys.length
+    const next = isCut ? `<NextContinuationToken>${page.at(-1)}</NextContinuationToken>` : ''
+    const body = `<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><IsTruncated>${isCut}</IsTruncated>${next}${contents.join('')}</ListBucketResult>`
+    response.writeHead(200, { 'content-type': 'application/xml' }).end(body)
   }
 
   #forward(
