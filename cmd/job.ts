@@ -111,8 +111,19 @@ interface RunFlags {
   readonly json: boolean
 }
 
-async function ask(client: ApiClient, job: string, flags: RunFlags, io: Io): Promise<number> {
-  const body = { params: paramsOf(flags.arg), dry_run: flags['dry-run'] }
+function ask(client: ApiClient, job: string, flags: RunFlags, io: Io): Promise<number> {
+  return askFor(client, job, paramsOf(flags.arg), flags, io)
+}
+
+/** Asks for a run, waits for it with a progress bar, and prints what came of it; the exit code. */
+export async function askFor(
+  client: ApiClient,
+  job: string,
+  params: Readonly<Record<string, unknown>>,
+  flags: Omit<RunFlags, 'arg'>,
+  io: Io,
+): Promise<number> {
+  const body = { params, dry_run: flags['dry-run'] }
   const { run: id } = (await client.post(pathOf(job), body)) as { run: string }
   if (flags['no-wait']) {
     io.out(flags.json ? `${JSON.stringify({ job, run: id })}\n` : `${id}\n`)

@@ -1,15 +1,17 @@
+import { PIPELINE_HELP, run as replayPipeline } from './replay/pipeline.ts'
 import { run as replayRun, RUN_HELP } from './replay/run.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
 
 export const verb: Verb = {
   name: 'replay',
-  summary: 'Make what was recorded happen again.',
-  help: RUN_HELP,
+  summary: 'Make what was recorded happen again: a run, or a delivery.',
+  help: `${RUN_HELP}\n${PIPELINE_HELP}`,
   run,
 }
 
 const WHAT: Readonly<Record<string, (argv: readonly string[], io: Io) => Promise<number>>> = {
   run: replayRun,
+  pipeline: replayPipeline,
 }
 
 async function run(argv: readonly string[], io: Io): Promise<number> {

@@ -1,6 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { AuditActor } from '../../pipeline/audit/audit.ts'
 import { reject } from '../../pipeline/fault.ts'
 import type { Role } from '../../pipeline/identity/records.ts'
 import { tokenDigest, tokenId } from '../../pipeline/identity/token.ts'
@@ -13,8 +12,6 @@ import type { Route } from './route.ts'
 
 /** Who asks. */
 export interface Principal {
-  /** As the audit log names it. */
-  readonly actor: AuditActor
   readonly role: Role
   /** Absent: over all tenants. */
   readonly tenant?: string
@@ -27,7 +24,7 @@ export interface TokenConfig {
 }
 
 /** Anybody who can reach the loopback address, while nobody else is known. */
-export const LOCAL: Principal = { actor: { id: 'local', kind: 'local' }, role: 'admin' }
+export const LOCAL: Principal = { role: 'admin' }
 
 export interface Known {
   readonly identity: IdentityView
@@ -43,9 +40,9 @@ export class Authenticator {
   readonly #known: Known
 
   constructor(tokens: readonly TokenConfig[], known: Known) {
-    this.#tokens = tokens.map((entry, at) => ({
+    this.#tokens = tokens.map((entry) => ({
       digest: tokenDigest(entry.token.reveal()),
-      principal: principalOf(entry, at),
+      principal: principalOf(entry),
     }))
     this.#known = known
   }
@@ -61,16 +58,10 @@ export class Authenticator {
     return !identity.isWhole()
   }
 
-  /** Who a request says it is by the public part of its key; nothing of it is proved. */
-  claimed(request: IncomingMessage): AuditActor {
-    const id = tokenId(presentedIn(request))
-    return { id: id ?? 'nobody', kind: 'sender' }
-  }
-
   /** Throws UNAUTHENTICATED. Tokens are compared by digest, in constant time, all of them. */
   async authenticate(request: IncomingMessage): Promise<Principal> {
     if (!this.asksForTokens) return LOCAL
-    const presented = presentedIn(request)
+    const [, presented = ''] = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '') ?? []
     const found = this.#byToken(presented) ?? (await this.#byKey(presented))
     if (found === undefined) throw reject('UNAUTHENTICATED', 'this needs a valid bearer token (WEIR_TOKEN)')
     return found
@@ -91,8 +82,7 @@ export class Authenticator {
     if (typeof key === 'string') return undefined
     usage.note(key.id, clock())
     const role = (['admin', 'read', 'ingest'] as const).find((each) => key.roles.includes(each)) ?? 'ingest'
-    const actor = { id: key.id, kind: 'key' } as const
-    return key.tenant === undefined ? { actor, role } : { actor, role, tenant: key.tenant }
+    return key.tenant === undefined ? { role } : { role, tenant: key.tenant }
   }
 }
 
@@ -131,12 +121,6 @@ function hostname(host: string): string {
     .toLowerCase()
 }
 
-function presentedIn(request: IncomingMessage): string {
-  return /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
-}
-
-/** `at`: its place in the config. */
-function principalOf({ role, tenant }: TokenConfig, at: number): Principal {
-  const actor = { id: `token/${at + 1}`, kind: 'token' } as const
-  return tenant === undefined ? { actor, role } : { actor, role, tenant }
+function principalOf({ role, tenant }: TokenConfig): Principal {
+  return tenant === undefined ? { role } : { role, tenant }
 }

@@ -31,7 +31,6 @@ export function repriceRoute(host: Host): Route {
     path: '/v1/reprice',
     role: 'admin',
     scope: 'daemon',
-    audit: { action: 'reprice.run' },
     handle: (call) => reprice(host, call),
   }
 }
@@ -49,8 +48,7 @@ async function reprice(host: Host, call: Call): Promise<Reply> {
     },
     call.signal,
   )
-  const changed = models.reduce((sum, model) => sum + model.changed, 0)
-  const answer = {
+  return ok({
     models: models.map((model) => ({
       provider: model.provider,
       model: model.model,
@@ -62,10 +60,5 @@ async function reprice(host: Host, call: Call): Promise<Reply> {
       new_unpriced: model.newUnpriced,
     })),
     next: nextMs === undefined ? null : new Date(nextMs).toISOString(),
-  }
-  return ok(answer, {
-    object: `${new Date(from).toISOString()}/${new Date(to).toISOString()}`,
-    ...(tenant !== undefined && { tenant }),
-    details: { dry_run: dryRun, changed },
   })
 }

@@ -1,6 +1,7 @@
-import type { Exporter } from '../component.ts'
+import type { Exporter, Processor } from '../component.ts'
 import type { Context, StoreChain } from '../factory.ts'
 import type { StoredLog } from '../follower.ts'
+import type { RepriceRequest, RepriceResult } from '../reprice.ts'
 
 /**
  * Work that is not on the data's path: on a schedule, or when somebody asks. Jobs run in the store process of one daemon at
@@ -60,6 +61,28 @@ export interface Stores {
   logs(): readonly StoredLog[]
   /** A pipeline's chains; empty where this daemon has no such pipeline behind a WAL. */
   chains(pipeline: string): readonly StoreChain[]
+  /**
+   * From a log through a pipeline's processors into one of its exporters. REQUEST_INVALID where there is none such, or
+   * several and none is named; EXPORT_UNAVAILABLE (retry) while the exporter does not run.
+   */
+  route(pipeline: string, exporter?: string): ReplayRoute
+}
+
+/** What a replay through a pipeline works with. */
+export interface ReplayRoute {
+  /** Of this pipeline and exporter. */
+  readonly cursor: string
+  readonly pipeline: string
+  readonly exporterId: string
+  readonly exporter: Exporter
+  /** What the pipeline reads. */
+  readonly log: StoredLog
+  /** All cursors that deliver into the exporter. */
+  readonly feeders: readonly { readonly connector: string; readonly cursor: string }[]
+  /** The pipeline's processors in order, made anew, not started: instances that feed no counters of meaning. */
+  processors(source: 'log' | 'archive'): readonly Processor[]
+  /** Prices what the exporter has stored again, by the pipeline's prices. */
+  reprice(request: RepriceRequest, signal: AbortSignal): Promise<RepriceResult>
 }
 
 export interface StoredExporter {

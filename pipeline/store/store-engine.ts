@@ -12,6 +12,7 @@ import { buildStore, connectorOf, type ChainPlan, type FollowerPlan, type StoreG
 import type { StoreHealth } from './protocol.ts'
 import { sleep } from '../sleep.ts'
 import type { RepriceRequest, RepriceResult } from '../reprice.ts'
+import { replayRoute } from './replay-route.ts'
 import { repriceStored } from './reprice-stored.ts'
 
 const RESTART_MIN_MS = 500
@@ -32,6 +33,16 @@ export class StoreEngine {
     logs: () => this.#logs(),
     chains: (pipeline) =>
       this.#chains.map(({ chain }) => chain).filter((chain) => chain.pipeline === pipeline),
+    route: (pipeline, exporter) => {
+      if (this.#config === undefined) throw reject('NOT_FOUND', 'the store process has not started yet')
+      const running = {
+        config: this.#config,
+        services: this.#services,
+        chains: this.#chains,
+        started: this.#started,
+      }
+      return replayRoute(running, pipeline, exporter)
+    },
   }
   #config: Config | undefined
   #isBroken = false

@@ -237,6 +237,9 @@ export const METRICS = {
   weir_job_runs: counter('Runs of a job.', '{run}', ['job', 'outcome']),
   weir_job_duration_seconds: histogram('Duration of a job.', 's', ['job'], SLOW_S),
   weir_job_last_success: gauge('Unix time of the last good run.', 's', ['job']),
+  weir_replay_spans: counter('Spans that replays were asked for, by what became of them.', '{span}', [
+    'outcome',
+  ]),
   weir_health_score: gauge('1 healthy, 0.5 degraded, 0 failed.', '1', ['component']),
   weir_store_process_restarts: counter('Restarts of the store process.', '{restart}'),
   weir_config_reloads: counter('Reloads by outcome.', '{reload}', ['outcome']),

@@ -1,5 +1,4 @@
 import { reject } from '../../../pipeline/fault.ts'
-import { resealSigner } from '../../../pipeline/audit/signer.ts'
 import { Consents } from '../../../pipeline/consent/consents.ts'
 import { Directory } from '../../../pipeline/identity/directory.ts'
 import { Keyring } from '../../../pipeline/identity/keyring.ts'
@@ -17,8 +16,6 @@ export interface IdentityParts {
   readonly keyring: Keyring
   readonly consents: Consents
   readonly clock: () => number
-  /** Seals what signs the audit log under the present master key: how many that were, 0 or 1. */
-  resealAudit(): Promise<number>
 }
 
 export interface IdentityServices {
@@ -37,7 +34,6 @@ export function identityParts({ state, identity, vault, clock }: IdentityService
     keyring: new Keyring(state, directory, vault, clock),
     consents: new Consents(state, directory, clock),
     clock,
-    resealAudit: async () => (vault !== undefined && (await resealSigner(state, vault)) ? 1 : 0),
   }
 }
 
