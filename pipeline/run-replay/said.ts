@@ -90,11 +90,22 @@ function resultOf(object: JsonObject): ToolResult | undefined {
     own(object, 'output') ??
     own(object, 'content') ??
     own(object, 'parts')
-  const inner = own(object, 'role') === 'tool' && Array.isArray(value) ? saidOf(value) : undefined
+  const inner = Array.isArray(value) && isSpoken(value) ? saidOf(value) : undefined
   const [first] = inner?.results ?? []
   if (first !== undefined) return first
-  const id = idOf(object)
-  return { id, text: inner === undefined || inner.text === '' ? plain(value ?? '') : inner.text }
+  return { id: idOf(object), text: inner?.text ?? plain(value ?? '') }
+}
+
+/** Parts of a message, and not a list that a tool gave. */
+function isSpoken(list: readonly unknown[]): boolean {
+  return list.every((item) => {
+    const part = asObject(item)
+    return typeof own(part, 'type') === 'string' && (RESULT_TYPES.has(own(part, 'type')) || hasText(part))
+  })
+}
+
+function hasText(part: JsonObject | undefined): boolean {
+  return typeof own(part, 'text') === 'string' || typeof own(part, 'content') === 'string'
 }
 
 function idOf(object: JsonObject): string {

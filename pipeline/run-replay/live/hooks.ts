@@ -78,6 +78,8 @@ function runCommand(
     child.on('error', (error) => fail(new Error(`the hook cannot run: ${messageOf(error)}`)))
     // It need not read what it is given.
     child.stdin.on('error', () => undefined)
+    // What it has started itself may hold the pipe on.
+    child.on('exit', (_, killed) => void (killed !== null && child.stdout.destroy()))
     child.on('close', (code, killed) => {
       if (size > MAX_OUTPUT_BYTES) fail(new Error(`the hook wrote more than ${MAX_OUTPUT_BYTES} bytes`))
       else if (code === 0) resolve(Buffer.concat(chunks))
