@@ -72,6 +72,32 @@ export interface Delivery {
 /** Spans of a delivery that the destination will never take. Row numbers are per batch. */
 export interface DeliveryOutcome {
   readonly rejected: readonly { readonly batch: number; readonly rejection: Rejection }[]
+  /** Given where the destination may yet lose what it took: the reader asks `recheck` about it later. */
+  readonly receipts?: readonly Receipt[]
+}
+
+/** What a destination holds of a delivery. Receipts add up. */
+export interface Receipt {
+  readonly rows: number
+  /** XOR over the rows of 64 bits of each row's id, hexadecimal. */
+  readonly sum: string
+  /** Earliest and latest start of the spans, Unix ms. */
+  readonly firstMs: number
+  readonly lastMs: number
+  /** Rows that were stored only now, where the range had been delivered before. */
+  readonly added?: number
+}
+
+/** What a destination should hold of the messages `from` to `to`. */
+export interface Claim extends Receipt {
+  readonly from: number
+  readonly to: number
+}
+
+export interface Recheck {
+  /** How long after a delivery its destination can still lose it. */
+  readonly afterMs: number
+  holds(claim: Claim, signal: AbortSignal): Promise<boolean>
 }
 
 /**
@@ -86,6 +112,8 @@ export interface Exporter extends Component, Consumer {
    * done now. The batches may come in other slices, later, or never; they must be left as they are. Throws nothing.
    */
   stage?(batches: readonly Batch[]): void
+  /** Asked about the receipts of deliveries. */
+  readonly recheck?: Recheck
   /** How the reader should size a range for this exporter (else 8192 spans, 8 MiB, 200 ms). */
   readonly batching?: Batching
   /** Read access to what this exporter has stored (ClickHouse). Only on exporters in the store process. */

@@ -113,6 +113,11 @@ export const config = z
       .enum(['process', 'strict'])
       .default('process')
       .describe('`strict`: every insert is synced to disk before the WAL may forget it.'),
+    reconcile: duration()
+      .prefault('15m')
+      .describe(
+        'How long after an insert into tables that are not synced (`fsync_after_insert`) it is counted once more, and restored from the WAL where a power loss took it. 0: never. Server only.',
+      ),
     batch: batch.prefault({}),
     memory: memory.prefault({}),
   })

@@ -1,5 +1,13 @@
 import type { Batch } from '../../pipeline/batch/batch.ts'
-import type { Batching, Delivery, DeliveryOutcome, Exporter, Queryable } from '../../pipeline/component.ts'
+import type {
+  Batching,
+  Claim,
+  Delivery,
+  DeliveryOutcome,
+  Exporter,
+  Queryable,
+  Recheck,
+} from '../../pipeline/component.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
@@ -22,6 +30,7 @@ export class ClickHouseExporter implements Exporter {
   readonly batching: Batching
   readonly queryable: Queryable
   readonly repriceable: Repriceable
+  readonly recheck?: Recheck
   readonly replay: ReplaySink
   readonly #config: Config
   readonly #context: Context
@@ -31,6 +40,7 @@ export class ClickHouseExporter implements Exporter {
   /** Inserts share one block: one at a time. Also where an abandoned one is waited for. */
   #turn: Promise<unknown> = Promise.resolve()
   #repricing: Promise<unknown> = Promise.resolve()
+  #isSynced = false
   #stopping = new AbortController()
 
   constructor(config: Config, context: Context) {
@@ -44,6 +54,10 @@ export class ClickHouseExporter implements Exporter {
     }
     this.queryable = {
       query: (request, signal) => userQuery(this.#open(), this.#target, request, signal),
+    }
+    // Embedded, the WAL lies on the same disk and is lost with it, or both are synced.
+    if (!isEmbedded(config) && config.reconcile > 0) {
+      this.recheck = { afterMs: config.reconcile, holds: (claim, signal) => this.#holds(claim, signal) }
     }
     this.repriceable = { reprice: (request, price, signal) => this.#reprice(request, price, signal) }
     this.replay = new ClickHouseReplay(() => ({
@@ -72,6 +86,7 @@ export class ClickHouseExporter implements Exporter {
     this.#connection = connection
     this.#stopping = new AbortController()
     const { timeout: timeoutMs, settings } = this.#config
+    this.#isSynced = kind.syncs
     this.#inserts = new Inserts(connection, this.#target, { timeoutMs, kind, settings })
   }
 
@@ -114,10 +129,15 @@ export class ClickHouseExporter implements Exporter {
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
     const { batches, range } = delivery
-    await this.#take(batches, signal, (inserts, deadline) =>
+    const receipts = await this.#take(batches, signal, (inserts, deadline) =>
       inserts.deliver(batches, range.token, range.attempt > 0, deadline),
     )
-    return { rejected: [] }
+    return this.recheck === undefined || this.#isSynced ? { rejected: [] } : { rejected: [], receipts }
+  }
+
+  async #holds(claim: Claim, signal: AbortSignal): Promise<boolean> {
+    if (this.#inserts === undefined) throw retry('EXPORT_UNAVAILABLE', 'clickhouse: not started')
+    return await this.#inserts.holds(claim, signal)
   }
 
   /** What it leaves undone when the exporter stops is done by the next request. */
@@ -133,34 +153,34 @@ export class ClickHouseExporter implements Exporter {
     return await work
   }
 
-  async #take(
+  async #take<T>(
     batches: readonly Batch[],
     signal: AbortSignal,
-    insert: (inserts: Inserts, deadline: AbortSignal) => Promise<void>,
-  ): Promise<void> {
+    insert: (inserts: Inserts, deadline: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     this.#open()
     for (const batch of batches) dropExpired(batch, this.#config.ttl)
-    await this.#inTurn(signal, insert)
+    return await this.#inTurn(signal, insert)
   }
 
-  async #inTurn(
+  async #inTurn<T>(
     signal: AbortSignal,
-    insert: (inserts: Inserts, deadline: AbortSignal) => Promise<void>,
-  ): Promise<void> {
+    insert: (inserts: Inserts, deadline: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(this.#config.timeout)])
     const turn = this.#after(this.#turn, insert, deadline)
     this.#turn = turn.catch(() => undefined)
-    await untilAborted(turn, deadline)
+    return await untilAborted(turn, deadline)
   }
 
-  async #after(
+  async #after<T>(
     before: Promise<unknown>,
-    insert: (inserts: Inserts, deadline: AbortSignal) => Promise<void>,
+    insert: (inserts: Inserts, deadline: AbortSignal) => Promise<T>,
     deadline: AbortSignal,
-  ): Promise<void> {
+  ): Promise<T> {
     await before
     if (this.#inserts === undefined) throw retry('EXPORT_UNAVAILABLE', 'clickhouse: stopped')
-    await insert(this.#inserts, deadline)
+    return await insert(this.#inserts, deadline)
   }
 
   #open(): Connection {
@@ -214,7 +234,7 @@ function isExpired(batch: Batch, row: number, ttlMs: number): boolean {
 }
 
 /** The statement may go on (an embedded one cannot be interrupted); the next insert waits for it in its turn. */
-async function untilAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   let abort: (() => void) | undefined
   const aborted = new Promise<never>((_, fail) => {
     abort = () =>
@@ -223,7 +243,7 @@ async function untilAborted(work: Promise<unknown>, signal: AbortSignal): Promis
     else signal.addEventListener('abort', abort, { once: true })
   })
   try {
-    await Promise.race([work, aborted])
+    return await Promise.race([work, aborted])
   } finally {
     if (abort !== undefined) signal.removeEventListener('abort', abort)
   }

@@ -1,4 +1,5 @@
 import type { Batch } from '../../pipeline/batch/batch.ts'
+import type { Claim } from '../../pipeline/component.ts'
 import { messageOf, retry } from '../../pipeline/fault.ts'
 import type { Answer, Connection } from './connection.ts'
 import { settingsClause } from './connection.ts'
@@ -13,6 +14,10 @@ export interface Expected {
   /** Selects the chunk's place in the WAL. */
   readonly where: string
   readonly rows: number
+  /** As in a receipt. */
+  readonly sum: string
+  readonly firstMs: number
+  readonly lastMs: number
   /** EventIds in the chunk's order, 16 bytes each. */
   readonly ids: Buffer
 }
@@ -32,13 +37,23 @@ export class Holdings {
   }
 
   /** One cheap question: as many rows, and the same ids. A WAL that was made anew counts from 1 again, so numbers alone are no proof. */
-  async has({ where, rows, ids }: Expected, signal: AbortSignal): Promise<boolean> {
+  async has({ where, rows, sum }: Expected, signal: AbortSignal): Promise<boolean> {
+    return await this.#counts(where, rows, sum, signal)
+  }
+
+  /** The same of what was delivered before; false may also mean that somebody else writes in the same place. */
+  async holds({ from, to, rows, sum, firstMs, lastMs }: Claim, signal: AbortSignal): Promise<boolean> {
+    const where = `WalSeq BETWEEN ${from} AND ${to}${timeFilter(firstMs, lastMs)}`
+    return await this.#counts(where, rows, sum, signal)
+  }
+
+  async #counts(where: string, rows: number, sum: string, signal: AbortSignal): Promise<boolean> {
     const { data } = await this.#select(
-      `SELECT count(), toString(groupBitXor(reinterpretAsUInt64(substring(EventId, 1, 8)))) FROM ${this.#target.traces} WHERE ${where} ${this.#reading}`,
+      `SELECT count(), lower(hex(groupBitXor(reinterpretAsUInt64(substring(EventId, 1, 8))))) FROM ${this.#target.traces} WHERE ${where} ${this.#reading}`,
       signal,
     )
     const [count, xor] = data[0] ?? []
-    return Number(count) === rows && xor === String(xorOf(ids))
+    return Number(count) === rows && xor === sum.padStart(16, '0')
   }
 
   /** Places (`placeOf`) of the chunk's spans that the table does not hold; sure where no other replica can hold them either. */
@@ -97,8 +112,20 @@ export function expectedOf(page: Page, batches: readonly Batch[], chunk: Chunk):
   const [fromSeq, fromRow] = first ?? last
   const [toSeq, toRow] = last
   // The plain comparison is for the index, the time for the partitions.
-  const where = `WalSeq BETWEEN ${fromSeq} AND ${toSeq} AND (WalSeq, WalRow) BETWEEN (${fromSeq}, ${fromRow}) AND (${toSeq}, ${toRow})${page.writer.timeFilter}`
-  return { where, rows: chunk.rows, ids: Buffer.from(page.block.columns.EventId.view()) }
+  const { firstMs, lastMs } = page.writer
+  const where = `WalSeq BETWEEN ${fromSeq} AND ${toSeq} AND (WalSeq, WalRow) BETWEEN (${fromSeq}, ${fromRow}) AND (${toSeq}, ${toRow})${timeFilter(firstMs, lastMs)}`
+  const ids = Buffer.from(page.block.columns.EventId.view())
+  return { where, rows: chunk.rows, sum: xorOf(ids).toString(16), firstMs, lastMs, ids }
+}
+
+/** 2262-04-11: the end of 63 bits of nanoseconds. */
+const MAX_MS = 9_223_372_036_000
+
+/** ` AND Timestamp …`; nothing where a time does not fit into a DateTime64(9). */
+function timeFilter(firstMs: number, lastMs: number): string {
+  const [first, last] = [Math.floor(firstMs) - 1, Math.ceil(lastMs) + 1]
+  if (!(last < MAX_MS)) return ''
+  return ` AND Timestamp BETWEEN fromUnixTimestamp64Milli(${first}) AND fromUnixTimestamp64Milli(${last})`
 }
 
 /** Over the first 8 bytes of each id, as `reinterpretAsUInt64` reads them. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Batch } from '../../pipeline/batch/batch.ts'
+import type { Claim, Receipt } from '../../pipeline/component.ts'
 import { retry } from '../../pipeline/fault.ts'
 import { quoteName } from '../../proto/clickhouse/native.ts'
 import type { Connection, Settings } from './connection.ts'
@@ -74,17 +75,25 @@ export class Inserts {
     token: string,
     uncertain: boolean,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<Receipt[]> {
+    const receipts: Receipt[] = []
     await this.#each(batches, async (page, chunk, index) => {
       const name = index === 0 ? token : `${token}+${index}`
       const expected = expectedOf(page, batches, chunk)
       if (!uncertain) {
         await this.#insert(page, name, signal)
         // Rows written against rows sent: also a first insert may have been dropped for a token that was used before.
-        if (await this.#holdings.has(expected, signal)) return
+        if (await this.#holdings.has(expected, signal)) return void receipts.push(receiptOf(expected, 0))
       }
-      await this.#complete(page, batches, chunk, expected, name, uncertain ? 0 : 1, signal)
+      const added = await this.#complete(page, batches, chunk, expected, name, uncertain ? 0 : 1, signal)
+      receipts.push(receiptOf(expected, added))
     })
+    return receipts
+  }
+
+  /** Whether the table holds what was delivered before. */
+  async holds(claim: Claim, signal: AbortSignal): Promise<boolean> {
+    return await this.#holdings.holds(claim, signal)
   }
 
   /** Inserts every live span once more, without a look at what arrived. Only a `token` tells a repeat. */
@@ -126,7 +135,7 @@ export class Inserts {
     }
   }
 
-  /** Inserts what is missing, first as `token` itself where that was not tried just now. */
+  /** The rows that were missing: inserts them, first as `token` itself where that was not tried just now. */
   async #complete(
     page: Page,
     batches: readonly Batch[],
@@ -135,7 +144,8 @@ export class Inserts {
     token: string,
     firstRound: 0 | 1,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<number> {
+    let added = 0
     const until = performance.now() + this.#replicaWaitMs
     for (let round: number = firstRound; ;) {
       const { missing, isSure } = await this.#holdings.missing(batches, chunk, expected, signal)
@@ -151,11 +161,13 @@ export class Inserts {
           `clickhouse: ${missing.size} of ${chunk.rows} rows did not appear in ${this.#target.traces}`,
         )
       }
+      added = Math.max(added, missing.size)
       refill(page.block, page.writer, batches, chunk, (place) => missing.has(place))
       await this.#insert(page, round === 0 ? token : `${token}/${round}`, signal)
       round++
     }
     await this.#completeLookup(expected)
+    return added
   }
 
   #behind(missing: number, rows: number) {
@@ -178,6 +190,10 @@ export class Inserts {
       throw insertFault(error)
     }
   }
+}
+
+function receiptOf({ rows, sum, firstMs, lastMs }: Expected, added: number): Receipt {
+  return { rows, sum, firstMs, lastMs, added }
 }
 
 /** Each round that does not help is one kill in the very moment between token and rename. */

@@ -21,8 +21,6 @@ const REDACTIONS = keyId('weir.redactions')
 const VIOLATIONS = keyId('weir.violations')
 const CLOCK_AHEAD = 'weir.clock_ahead_seconds'
 const DAY_MS = 86_400_000
-/** 2262-04-11: the end of 63 bits of nanoseconds. */
-const MAX_MS = 9_223_372_036_000
 
 /**
  * Writes spans into the columns of a block, from the bytes they came in: ids, times and strings are copied, only what
@@ -75,11 +73,13 @@ export class SpanWriter {
     )
   }
 
-  /** ` AND Timestamp …` for the spans in the block; nothing where a time does not fit into a DateTime64(9). */
-  get timeFilter(): string {
-    const [first, last] = [Math.floor(this.#firstMs) - 1, Math.ceil(this.#lastMs) + 1]
-    if (!(last < MAX_MS)) return ''
-    return ` AND Timestamp BETWEEN fromUnixTimestamp64Milli(${first}) AND fromUnixTimestamp64Milli(${last})`
+  /** Of the spans in the block, by start; Unix ms. */
+  get firstMs(): number {
+    return this.#firstMs
+  }
+
+  get lastMs(): number {
+    return this.#lastMs
   }
 
   /** Before a new filling of the block. */

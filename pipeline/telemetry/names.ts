@@ -163,6 +163,11 @@ export const METRICS = {
     CURSOR,
   ),
   weir_duplicate_spans: counter('Spans left out because they were stored before.', '{span}', CURSOR),
+  weir_rechecked_spans: counter(
+    'Spans that a destination which does not sync was asked about some time after it took them: held, or restored from the WAL.',
+    '{span}',
+    [...CURSOR, 'outcome'],
+  ),
   weir_dropped_spans: counter('Spans left out, by reason.', '{span}', ['reason', 'component']),
   weir_clickhouse_endpoint_up: gauge(
     'Several `endpoints`: 1 while the address works, 0 from when it failed.',

@@ -104,13 +104,14 @@ export function observeExporter(
   options: ObserveOptions & { readonly bisected?: boolean } = {},
 ): Exporter {
   const watch = new ExportWatch(id, meter, options)
-  const { batching, queryable } = exporter
+  const { batching, queryable, recheck } = exporter
   const deliver = exporter.deliver?.bind(exporter)
   const stage = exporter.stage?.bind(exporter)
   return {
     ...lifecycle(exporter),
     ...(batching === undefined ? {} : { batching }),
     ...(queryable === undefined ? {} : { queryable }),
+    ...(recheck === undefined ? {} : { recheck }),
     ...(stage === undefined ? {} : { stage }),
     consume: (batch, signal) => watch.run([batch], () => exporter.consume(batch, signal), rejectedCount),
     ...(deliver === undefined

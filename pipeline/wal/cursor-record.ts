@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
+import type { Claim } from '../component.ts'
 import { reject } from '../fault.ts'
 import { stateKey, type StateKey } from '../state/state.ts'
 import { EMPTY_LEDGER, type Ledger } from './ledger.ts'
@@ -23,6 +24,15 @@ export interface FrozenRecord {
   /** What became of the row spans that are no longer in `work`. */
   readonly done?: Ledger
   readonly firstTryMs: number
+  /** A range behind the position, delivered again because its destination lost it (`Rechecks`). */
+  readonly again?: boolean
+}
+
+/** Neighbouring ranges that a destination took and may yet lose. */
+export interface Segment extends Claim {
+  /** When its first and its last range were booked. */
+  readonly sinceMs: number
+  readonly untilMs: number
 }
 
 export interface CursorRecord {
@@ -33,6 +43,8 @@ export interface CursorRecord {
   /** The next sequence to read: all before it is passed. */
   readonly position: number
   readonly frozen?: FrozenRecord | undefined
+  /** Delivered, but to be asked about; oldest first. The log keeps them. */
+  readonly unproven?: readonly Segment[] | undefined
   readonly ledger: Ledger
   /** WAL bytes passed: with `ledger.passed` the mean size of a span, for the lag. */
   readonly bytes: number

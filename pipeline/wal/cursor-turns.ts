@@ -64,7 +64,13 @@ export class CursorTurns {
       { cursor, position, last_seq: info.lastSeq },
       `The WAL is not the one that this ${this.#driven} was on; reading it from its start`,
     )
-    const start = { frozen: undefined, data: undefined, position: info.firstSeq, epoch: newEpoch() }
+    const start = {
+      frozen: undefined,
+      unproven: undefined,
+      data: undefined,
+      position: info.firstSeq,
+      epoch: newEpoch(),
+    }
     await held.save(start, signal)
   }
 

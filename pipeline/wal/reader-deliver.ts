@@ -1,4 +1,4 @@
-import type { Delivery } from '../component.ts'
+import type { Delivery, Receipt } from '../component.ts'
 import type { Rejection } from '../consumer.ts'
 import type { StoreChain } from '../factory.ts'
 import { faultOf, messageOf } from '../fault.ts'
@@ -22,6 +22,8 @@ export interface DeliverOptions {
   readonly backoff: Backoff
   /** True when the WAL is full and this exporter's data must make way (`when_full: skip`). */
   readonly mustSkip: (range: PreparedRange) => Promise<boolean>
+  /** Told what the destination holds now. */
+  readonly onReceipt: (receipt: Receipt) => void
   /** Told what the destination last said; undefined: it took the data. */
   readonly onResult: (error: unknown) => void
 }
@@ -107,6 +109,7 @@ export class Deliverer {
       spans: slice.live,
     }
     const outcome = await chain.exporter.deliver?.(delivery, signal)
+    for (const receipt of outcome?.receipts ?? []) this.#options.onReceipt(receipt)
     const rejected = (outcome?.rejected ?? []).flatMap(({ batch, rejection }) => {
       const prepared = slice.batches[batch]?.prepared
       if (prepared === undefined) throw new RangeError(`${chain.exporterId} rejected rows of no batch`)

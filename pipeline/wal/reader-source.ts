@@ -139,6 +139,30 @@ export class RangeSource {
     }
   }
 
+  /** The next messages up to `to`, by the limits of size. Undefined when there are none left, or `signal` aborts. */
+  async upTo(to: number, signal: AbortSignal): Promise<RawRange | undefined> {
+    const taken: Opened[] = []
+    let spans = 0
+    let bytes = 0
+    const done = () => (taken.length === 0 ? undefined : toRange(taken))
+    for (;;) {
+      for (let first = this.#pending[0]; first !== undefined; first = this.#pending[0]) {
+        const fits =
+          spans + first.spans <= this.#limits.maxSpans && bytes + first.bytes <= this.#limits.maxBytes
+        if (first.seq > to || (taken.length > 0 && !fits)) return done()
+        this.#pending.shift()
+        taken.push(first)
+        spans += first.spans
+        bytes += first.bytes
+      }
+      if (this.#last >= to) return done()
+      const before = this.#last
+      await withDeadline(signal, PURGE_CHECK_MS, (wait) => this.#read(wait, this.#limits.maxBytes))
+      if (signal.aborted) return undefined
+      if (this.#last === before && (await this.#nothingUpTo(to))) return done()
+    }
+  }
+
   async #nothingUpTo(to: number): Promise<boolean> {
     const info = await this.#driver.info()
     return info.messages === 0 || info.firstSeq > to

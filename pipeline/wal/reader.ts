@@ -14,9 +14,10 @@ import { addLedger, type Ledger } from './ledger.ts'
 import { Backoff } from './reader-backoff.ts'
 import { Deliverer } from './reader-deliver.ts'
 import { LetterWriter } from './reader-letters.ts'
-import { follow, unlessAborted } from './reader-deadline.ts'
+import { follow, settledWithin, unlessAborted } from './reader-deadline.ts'
 import { prepare, type PreparedRange } from './reader-prepare.ts'
 import { ReaderMetrics } from './reader-metrics.ts'
+import { Rechecks } from './recheck.ts'
 import { BATCHING_DEFAULTS, RangeSource } from './reader-source.ts'
 
 /** The right to drive a cursor, until `lost` aborts or it is released. */
@@ -71,6 +72,7 @@ export class ChainReader {
   readonly #options: ReaderOptions
   readonly #chain: StoreChain
   readonly #deliverer: Deliverer
+  readonly #rechecks: Rechecks
   readonly #metrics: ReaderMetrics
   /** Ends reading; the delivery in flight goes on. */
   readonly #ending = new AbortController()
@@ -93,8 +95,12 @@ export class ChainReader {
       timeoutMs: deliverTimeoutMs,
       backoff: new Backoff(...(options.backoffMs ?? [])),
       mustSkip: async ({ raw }) => (await mustSkip?.(chain, raw.from)) ?? false,
+      onReceipt: (receipt) => this.#rechecks.note(receipt),
       onResult: (error) => this.#turns.note(error),
     })
+    const { driver, meter, clock, dedupe = DEDUPE_DEFAULTS } = options
+    const shared = { chain, driver, dedupe, log, meter, clock, timeoutMs: deliverTimeoutMs }
+    this.#rechecks = new Rechecks({ ...shared, deliverer: this.#deliverer })
   }
 
   start(): void {
@@ -143,6 +149,8 @@ export class ChainReader {
   async #drive(held: HeldCursor, reading: AbortSignal, delivering: AbortSignal): Promise<void> {
     const { driver, dedupe = DEDUPE_DEFAULTS } = this.#options
     await this.#turns.checkPosition(held, delivering)
+    // Cut short as it was repaired: it is still in the record as unproven.
+    if (held.record.frozen?.again === true) await held.save({ frozen: undefined }, delivering)
     const { position, frozen } = held.record
     const window = await rebuildWindow(driver, position, reading, dedupe)
     if (reading.aborted) return
@@ -201,7 +209,7 @@ export class ChainReader {
     reading: AbortSignal,
     delivering: AbortSignal,
   ): Promise<void> {
-    let range = await this.#next(source, reading)
+    let range = await this.#checking(held, this.#next(source, reading), reading, delivering)
     while (range !== undefined) {
       if (needsFreeze(range) && held.record.frozen === undefined) {
         await held.save({ frozen: this.#freeze(held.record, range) }, delivering)
@@ -215,9 +223,26 @@ export class ChainReader {
       // Both are awaited below; until then neither may count as unhandled.
       ahead.catch(() => undefined)
       const ledger = await delivered
-      await this.#advance(held, range, ledger, ready, delivering)
-      range = await ahead
+      // A due check comes between two ranges, none of them frozen.
+      const next = this.#rechecks.msUntilDue(held.record) > 0 ? ready : undefined
+      await this.#advance(held, range, ledger, next, delivering)
+      range = await this.#checking(held, ahead, reading, delivering)
     }
+  }
+
+  /** What was read ahead; while that is awaited, and before it is delivered, checks are made as they are due. */
+  async #checking(
+    held: HeldCursor,
+    ahead: Promise<PreparedRange | undefined>,
+    reading: AbortSignal,
+    delivering: AbortSignal,
+  ): Promise<PreparedRange | undefined> {
+    while (!reading.aborted && held.record.frozen === undefined) {
+      const waitMs = this.#rechecks.msUntilDue(held.record)
+      if (waitMs <= 0) await this.#rechecks.oldest(held, reading, delivering)
+      else if (waitMs === Infinity || (await settledWithin(waitMs, ahead))) break
+    }
+    return await ahead
   }
 
   async #next(source: RangeSource, reading: AbortSignal): Promise<PreparedRange | undefined> {
@@ -255,7 +280,8 @@ export class ChainReader {
     const { record } = held
     const ledger = addLedger(record.ledger, booked)
     const frozen = next !== undefined && needsFreeze(next) ? this.#freeze(record, next) : undefined
-    const moved = { position: raw.to + 1, ledger, bytes: record.bytes + raw.bytes, frozen }
+    const unproven = this.#rechecks.booked(record, raw)
+    const moved = { position: raw.to + 1, ledger, bytes: record.bytes + raw.bytes, frozen, unproven }
     await held.save(moved, signal)
     if (this.#metrics.advanced(held.record, booked) !== 0) {
       this.#options.log.error({ cursor: record.cursor, ledger }, 'The ledger of a cursor does not balance')

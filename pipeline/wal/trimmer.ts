@@ -27,6 +27,9 @@ export interface TrimmerOptions {
 
 /** Above this share of the limit, what is delivered goes before its time. */
 const PRESSURE = 0.8
+/** Above this one also what its destination took and may yet lose: rather that than refuse what comes. */
+const LAST_PRESSURE = 0.95
+const NOTHING = { delivered: 0, proven: 0 }
 const ROUND_MS = 1000
 const PAUSE_MS = 5000
 /** Dead letters and forgotten cursors are looked at this often. */
@@ -108,10 +111,13 @@ export class Trimmer {
     const overdue = meter.gauge('weir_retention_overdue')
     if (!aged) overdue.set(0, { store: connector })
     if (before.messages === 0 || (!aged && pressed < before.firstSeq)) return before
-    const delivered = Math.min(await this.#deliveredUpTo(), before.lastSeq)
-    let upTo = Math.min(pressed, delivered)
-    if (aged && delivered >= before.firstSeq) {
-      const kept = await firstAt(driver, old, before.firstSeq, delivered, signal)
+    const { delivered, proven } = await this.#deliveredUpTo(before.lastSeq)
+    let upTo = Math.max(
+      Math.min(pressed, proven),
+      Math.min(this.#pressedUpTo(before, LAST_PRESSURE), delivered),
+    )
+    if (aged && proven >= before.firstSeq) {
+      const kept = await firstAt(driver, old, before.firstSeq, proven, signal)
       upTo = Math.max(upTo, kept - 1)
     }
     if (signal.aborted) return before
@@ -123,25 +129,28 @@ export class Trimmer {
   }
 
   /** How many of the oldest messages, by their mean size, are above the mark. */
-  #pressedUpTo(info: WalInfo): number {
-    const over = info.bytes - PRESSURE * info.maxBytes
+  #pressedUpTo(info: WalInfo, mark = PRESSURE): number {
+    const over = info.bytes - mark * info.maxBytes
     if (over <= 0) return 0
     const stored = info.lastSeq - info.firstSeq + 1
     return info.firstSeq - 1 + Math.ceil((over / info.bytes) * stored)
   }
 
-  /** The last sequence that every wanted cursor has passed; 0 when that is not known. */
-  async #deliveredUpTo(): Promise<number> {
+  /** The last sequence that every wanted cursor has passed, and that no destination is yet to be asked about; 0 when that is not known. */
+  async #deliveredUpTo(lastSeq: number): Promise<{ readonly delivered: number; readonly proven: number }> {
     const { configured, state, connector } = this.#options
     const mine = new Set(configured())
     // A daemon without exporters does not know who reads.
-    if (mine.size === 0) return 0
-    let least = Infinity
+    if (mine.size === 0) return NOTHING
+    let delivered = lastSeq
+    let proven = lastSeq
     for (const { record } of await listCursors(state, connector)) {
       const wanted = mine.delete(record.cursor) || (await this.#isWanted(record.cursor))
-      if (wanted) least = Math.min(least, record.position - 1)
+      if (!wanted) continue
+      delivered = Math.min(delivered, record.position - 1)
+      proven = Math.min(proven, delivered, (record.unproven?.[0]?.from ?? Infinity) - 1)
     }
-    return mine.size === 0 ? least : 0
+    return mine.size === 0 ? { delivered, proven } : NOTHING
   }
 
   async #isWanted(cursor: string): Promise<boolean> {
