@@ -89,12 +89,17 @@ export const VERBS: readonly VerbEntry[] = [
     summary: 'a large value that was moved out of its span',
     load: () => import('./artifact.ts'),
   },
+  {
+    name: 'audit',
+    summary: 'who did, read or was refused what: query, verify, export, checkpoint',
+    load: () => import('./audit.ts'),
+  },
   { name: 'demo', summary: 'everything in one go on this machine', load: () => import('./demo.ts') },
   { name: 'bench', summary: 'load generator and benchmarks', load: () => import('./bench.ts') },
 ]
 
 /** Verbs of the specification that a later version builds. */
-const LATER = ['tail', 'dlq', 'audit']
+const LATER = ['tail', 'dlq']
 const LATER_TOO = ['redact', 'erase', 'certificate', 'cursor', 'doctor', 'test']
 
 /** argv without node and script → exit code: 0 ok, 1 failed, 2 usage. Never throws. */

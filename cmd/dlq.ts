@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { printOne, printRows, type Row } from './identity/print.ts'
 import { safeJson } from '../pipeline/telemetry/safe-text.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP, type ApiClient } from './client.ts'
+import { past } from './identity/when.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
 
 export const verb: Verb = {
@@ -145,19 +146,7 @@ function filterOf({ exporter, tenant, reason, since, until }: Values) {
     component: exporter,
     tenant,
     reason,
-    since: instantOf('since', since),
-    until: instantOf('until', until),
+    since: past('--since', since),
+    until: past('--until', until),
   }
-}
-
-const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
-/** `24h` ago, or the instant itself. */
-function instantOf(flag: string, text: string | undefined): string | undefined {
-  if (text === undefined) return undefined
-  const [, amount, unit = ''] = /^(\d{1,6})([smhd])$/.exec(text) ?? []
-  if (amount !== undefined) return new Date(Date.now() - Number(amount) * (UNIT_MS[unit] ?? 0)).toISOString()
-  const ms = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : NaN
-  if (Number.isNaN(ms)) throw new UsageError(`--${flag} ${text} is neither such as 24h nor an instant`)
-  return new Date(ms).toISOString()
 }

@@ -16,3 +16,13 @@ export function expiry(flag: string, text: string): string {
   if (Number.isNaN(end.getTime())) throw new UsageError(`${flag} ${text} is too far away`)
   return end.toISOString()
 }
+
+/** So long ago, or the instant itself, in RFC 3339. */
+export function past(flag: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  const isInstant = /^\d{4}-\d\d-\d\dT/.test(text)
+  const ms = isInstant ? Date.parse(text) : Date.now() - seconds(flag, text) * 1000
+  const time = new Date(ms)
+  if (Number.isNaN(time.getTime())) throw new UsageError(`${flag} ${text} is not an instant`)
+  return time.toISOString()
+}

@@ -136,8 +136,8 @@ describe('api: who may do what', () => {
       'DELETE /v1/keys/{key} admin',
       'POST /v1/secrets/reseal admin',
       'GET /v1/tenants/{tenant}/consents admin',
-      'POST /v1/tenants/{tenant}/consents admin',
       'GET /v1/tenants/{tenant}/consents/{consent} admin',
+      'POST /v1/tenants/{tenant}/consents admin',
       'POST /v1/tenants/{tenant}/consents/{consent}/revoke admin',
       'POST /v1/pseudonym admin',
       'POST /v1/reprice admin',
@@ -158,6 +158,10 @@ describe('api: who may do what', () => {
       'GET /v1/runs/{run}/fixture read',
       'GET /v1/diff read',
       'POST /v1/diff read',
+      'POST /v1/runs/{run}/replay read',
+      'GET /v1/audit admin',
+      'GET /v1/audit/lines admin',
+      'POST /v1/audit/verify admin',
     ])
     for (const { method, path, role, scope } of api.routes) {
       const as = async (headers: Record<string, string>) =>

@@ -11,6 +11,8 @@ import { parseEndpoint } from '../../pipeline/net/endpoint.ts'
 import { isLoopback } from '../../pipeline/net/loopback.ts'
 import { ArtifactLinks } from './artifact-links.ts'
 import { artifactRoute, CONTENT_PATH, contentName } from './artifacts.ts'
+import { auditRoutes } from './audit.ts'
+import { audited, noteRefusal, originOf } from './audited.ts'
 import { readJson } from './body.ts'
 import type { config } from './config.ts'
 import { cursorRoutes } from './cursors.ts'
@@ -29,9 +31,8 @@ import { runRoutes } from './runs.ts'
 
 const RELOAD = '/-/reload'
 
-interface Admitted {
+interface Found {
   readonly route: Route
-  readonly principal: Principal
   readonly params: Readonly<Record<string, string>>
 }
 
@@ -66,6 +67,7 @@ export class ApiExtension implements Extension {
       artifactRoute(host),
       ...runRoutes(host, options),
       replayRoute(host, context, options.replay),
+      ...auditRoutes(context.state),
     ]
   }
 
@@ -98,15 +100,23 @@ export class ApiExtension implements Extension {
     const gone = new AbortController()
     response.once('close', () => gone.abort(reject('CANCELLED', 'the caller is gone')))
     const signal = AbortSignal.any([gone.signal, this.#stopping.signal])
+    const origin = originOf(request)
+    let actor = this.#authenticator.claimed(request)
     try {
       const linked = contentName(path)
       if (linked !== undefined) return await this.#serveLink(linked, request, response, signal)
-      const { route, principal, params } = await this.#admit(request, path, response)
+      refuseBrowsers(request, this.#authenticator.asksForTokens)
+      const principal = await this.#authenticator.authenticate(request)
+      actor = principal.actor
+      const { route, params } = this.#find(request, path, response, principal)
       const body = route.method === 'GET' ? undefined : await readJson(request)
       const call = { principal, params, query: new URLSearchParams(query), body, signal }
-      const reply = await Promise.race([route.handle(call), this.#replaced(path, signal)])
+      const work = audited(this.#context.audit, route, call, origin)
+      const reply = await Promise.race([work, this.#replaced(path, signal)])
       this.#send(response, route.path, reply, 'application/json')
     } catch (error) {
+      const route = `${request.method} ${this.#routesAt(path)[0]?.path ?? 'unknown'}`
+      noteRefusal(this.#context.audit, error, actor, route, origin)
       this.#fail(response, path, error)
     } finally {
       request.resume()
@@ -124,14 +134,12 @@ export class ApiExtension implements Extension {
   }
 
   /** Who may call what; nothing of the body is read before. */
-  async #admit(request: IncomingMessage, path: string, response: ServerResponse): Promise<Admitted> {
-    refuseBrowsers(request, this.#authenticator.asksForTokens)
-    const principal = await this.#authenticator.authenticate(request)
+  #find(request: IncomingMessage, path: string, response: ServerResponse, principal: Principal): Found {
     const found = this.#routesAt(path)
     const route = found.find(({ method }) => method === request.method)
     if (route !== undefined) {
       requireRole(principal, route)
-      return { route, principal, params: paramsOf(route, path) ?? {} }
+      return { route, params: paramsOf(route, path) ?? {} }
     }
     if (found.length > 0) response.setHeader('allow', found.map(({ method }) => method).join(', '))
     throw reject('NOT_FOUND', `there is no ${request.method} ${path} here`)

@@ -12,6 +12,7 @@ export function artifactRoute(host: Host): Route {
     path: `${PATH}/{tenant}/{sha256}`,
     role: 'read',
     scope: 'tenant',
+    audit: { action: 'artifact.link' },
     handle: (call) => link(host, call),
   }
 }

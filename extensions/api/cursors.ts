@@ -7,8 +7,14 @@ import { ok, type Call, type Reply, type Route } from './route.ts'
 export function cursorRoutes(host: Host): readonly Route[] {
   const common = { role: 'admin', scope: 'daemon' } as const
   return [
-    { ...common, method: 'GET', path: '/v1/cursors', handle: (call) => list(host, call) },
-    { ...common, method: 'DELETE', path: '/v1/cursors/{cursor}', handle: (call) => remove(host, call) },
+    { ...common, method: 'GET', path: '/v1/cursors', audit: false, handle: (call) => list(host, call) },
+    {
+      ...common,
+      method: 'DELETE',
+      path: '/v1/cursors/{cursor}',
+      audit: { action: 'cursor.remove' },
+      handle: (call) => remove(host, call),
+    },
   ]
 }
 

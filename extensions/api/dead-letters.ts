@@ -47,10 +47,28 @@ type Which = Omit<z.output<typeof order>, 'all' | 'limit'>
 export function deadLetterRoutes(host: Host): readonly Route[] {
   const common = { role: 'admin', scope: 'tenant' } as const
   return [
-    { ...common, method: 'GET', path: '/v1/dead-letters', handle: (call) => list(host, call) },
-    { ...common, method: 'GET', path: '/v1/dead-letters/{id}', handle: (call) => show(host, call) },
-    { ...common, method: 'POST', path: '/v1/dead-letters/retry', handle: (call) => retry(host, call) },
-    { ...common, method: 'POST', path: '/v1/dead-letters/purge', handle: (call) => purge(host, call) },
+    { ...common, method: 'GET', path: '/v1/dead-letters', audit: false, handle: (call) => list(host, call) },
+    {
+      ...common,
+      method: 'GET',
+      path: '/v1/dead-letters/{id}',
+      audit: { action: 'dead_letter.read' },
+      handle: (call) => show(host, call),
+    },
+    {
+      ...common,
+      method: 'POST',
+      path: '/v1/dead-letters/retry',
+      audit: { action: 'dead_letter.retry' },
+      handle: (call) => retry(host, call),
+    },
+    {
+      ...common,
+      method: 'POST',
+      path: '/v1/dead-letters/purge',
+      audit: { action: 'dead_letter.purge' },
+      handle: (call) => purge(host, call),
+    },
   ]
 }
 
@@ -73,7 +91,10 @@ async function show(host: Host, call: Call): Promise<Reply> {
       if (faultOf(error)?.code !== 'NOT_FOUND') throw error
     })
     if (found === undefined) continue
-    return ok({ dead_letter: shown(found.letter, desk), content: contentOf(found.letter, found.body) })
+    return ok(
+      { dead_letter: shown(found.letter, desk), content: contentOf(found.letter, found.body) },
+      { tenant: found.letter.tenant },
+    )
   }
   throw reject('NOT_FOUND', `there is no dead letter ${id}`)
 }
@@ -104,7 +125,21 @@ async function each(
   for (const desk of desksOf(host, which)) results.push(await work(desk, filterOf(which, call), limit))
   const sum = (of: 'letters' | 'spans' | 'left') => results.reduce((total, result) => total + result[of], 0)
   const failed = results.flatMap((result) => result.failed)
-  return ok({ letters: sum('letters'), spans: sum('spans'), failed, left: sum('left') })
+  const [letters, spans, left] = [sum('letters'), sum('spans'), sum('left')]
+  const by = Object.keys(which).filter((key) => which[key as keyof Which] !== undefined)
+  return ok(
+    { letters, spans, failed, left },
+    {
+      ...(which.tenant !== undefined && { tenant: which.tenant }),
+      details: {
+        letters,
+        spans,
+        failed: failed.length,
+        by,
+        ...(which.ids && { ids: which.ids.slice(0, 32) }),
+      },
+    },
+  )
 }
 
 function desksOf(host: Host, { connector }: Pick<Which, 'connector'>): LetterDesk[] {

@@ -10,15 +10,27 @@ const body = z.strictObject({
 
 /** What the jobs are at; asking for runs, and ending them. */
 export function jobRoutes(host: Host): readonly Route[] {
-  const read = { role: 'read', scope: 'daemon', method: 'GET' } as const
+  const read = { role: 'read', scope: 'daemon', method: 'GET', audit: false } as const
   const write = { role: 'admin', scope: 'daemon' } as const
   return [
     { ...read, path: '/v1/jobs', handle: () => list(host) },
     { ...read, path: '/v1/jobs/{job}', handle: (call) => one(host, call) },
     { ...read, path: '/v1/jobs/{job}/runs', handle: (call) => runs(host, call) },
     { ...read, path: '/v1/jobs/{job}/runs/{run}', handle: (call) => show(host, call) },
-    { ...write, method: 'POST', path: '/v1/jobs/{job}/runs', handle: (call) => ask(host, call) },
-    { ...write, method: 'DELETE', path: '/v1/jobs/{job}/runs/{run}', handle: (call) => cancel(host, call) },
+    {
+      ...write,
+      method: 'POST',
+      path: '/v1/jobs/{job}/runs',
+      audit: { action: 'job.run' },
+      handle: (call) => ask(host, call),
+    },
+    {
+      ...write,
+      method: 'DELETE',
+      path: '/v1/jobs/{job}/runs/{run}',
+      audit: { action: 'job.cancel' },
+      handle: (call) => cancel(host, call),
+    },
   ]
 }
 
@@ -44,13 +56,18 @@ async function show(host: Host, { params }: Call): Promise<Reply> {
 async function ask(host: Host, call: Call): Promise<Reply> {
   const { params, dry_run: dryRun } = bodyOf(body, call.body)
   const job = call.params['job'] ?? ''
-  const id = await host.jobDesk().ask(job, { params, dryRun, by: call.principal.role })
-  return { status: 202, body: { job, run: id } }
+  const id = await host.jobDesk().ask(job, { params, dryRun, by: call.principal.actor.id })
+  const named = Object.keys(params).slice(0, 64)
+  return {
+    status: 202,
+    body: { job, run: id },
+    audit: { object: `${job}/${id}`, details: { dry_run: dryRun, params: named } },
+  }
 }
 
 async function cancel(host: Host, { params, principal }: Call): Promise<Reply> {
   const [job = '', run = ''] = [params['job'], params['run']]
-  await host.jobDesk().cancel(job, run, principal.role)
+  await host.jobDesk().cancel(job, run, principal.actor.id)
   return { status: 202, body: { job, run } }
 }
 

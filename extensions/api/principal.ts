@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import type { AuditActor } from '../../pipeline/audit/audit.ts'
 import { reject } from '../../pipeline/fault.ts'
 import type { Role } from '../../pipeline/identity/records.ts'
 import { tokenDigest, tokenId } from '../../pipeline/identity/token.ts'
@@ -12,6 +13,8 @@ import type { Route } from './route.ts'
 
 /** Who asks. */
 export interface Principal {
+  /** As the audit log names it. */
+  readonly actor: AuditActor
   readonly role: Role
   /** Absent: over all tenants. */
   readonly tenant?: string
@@ -24,7 +27,7 @@ export interface TokenConfig {
 }
 
 /** Anybody who can reach the loopback address, while nobody else is known. */
-export const LOCAL: Principal = { role: 'admin' }
+export const LOCAL: Principal = { actor: { id: 'local', kind: 'local' }, role: 'admin' }
 
 export interface Known {
   readonly identity: IdentityView
@@ -40,9 +43,9 @@ export class Authenticator {
   readonly #known: Known
 
   constructor(tokens: readonly TokenConfig[], known: Known) {
-    this.#tokens = tokens.map((entry) => ({
+    this.#tokens = tokens.map((entry, at) => ({
       digest: tokenDigest(entry.token.reveal()),
-      principal: principalOf(entry),
+      principal: principalOf(entry, at),
     }))
     this.#known = known
   }
@@ -58,10 +61,16 @@ export class Authenticator {
     return !identity.isWhole()
   }
 
+  /** Who a request says it is by the public part of its key; nothing of it is proved. */
+  claimed(request: IncomingMessage): AuditActor {
+    const id = tokenId(presentedIn(request))
+    return { id: id ?? 'nobody', kind: 'sender' }
+  }
+
   /** Throws UNAUTHENTICATED. Tokens are compared by digest, in constant time, all of them. */
   async authenticate(request: IncomingMessage): Promise<Principal> {
     if (!this.asksForTokens) return LOCAL
-    const [, presented = ''] = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '') ?? []
+    const presented = presentedIn(request)
     const found = this.#byToken(presented) ?? (await this.#byKey(presented))
     if (found === undefined) throw reject('UNAUTHENTICATED', 'this needs a valid bearer token (WEIR_TOKEN)')
     return found
@@ -82,7 +91,8 @@ export class Authenticator {
     if (typeof key === 'string') return undefined
     usage.note(key.id, clock())
     const role = (['admin', 'read', 'ingest'] as const).find((each) => key.roles.includes(each)) ?? 'ingest'
-    return key.tenant === undefined ? { role } : { role, tenant: key.tenant }
+    const actor = { id: key.id, kind: 'key' } as const
+    return key.tenant === undefined ? { actor, role } : { actor, role, tenant: key.tenant }
   }
 }
 
@@ -121,6 +131,12 @@ function hostname(host: string): string {
     .toLowerCase()
 }
 
-function principalOf({ role, tenant }: TokenConfig): Principal {
-  return tenant === undefined ? { role } : { role, tenant }
+function presentedIn(request: IncomingMessage): string {
+  return /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? ''
+}
+
+/** `at`: its place in the config. */
+function principalOf({ role, tenant }: TokenConfig, at: number): Principal {
+  const actor = { id: `token/${at + 1}`, kind: 'token' } as const
+  return tenant === undefined ? { actor, role } : { actor, role, tenant }
 }

@@ -8,7 +8,7 @@ pseudonyms.use(Buffer.alloc(32, 7))
 
 async function ask(
   body: object,
-  principal: Principal = { role: 'admin' },
+  principal: Principal = { actor: { id: 'k1', kind: 'key' }, role: 'admin' },
   of: Pseudonyms | undefined = pseudonyms,
 ) {
   const call = {
@@ -37,18 +37,26 @@ test('one answer for a type, one for each that there is without it', async () =>
 })
 
 test('tenants differ, and the admin of one may not ask for another', async () => {
-  const mine = await ask({ value: 'a@b.org', type: 'email' }, { role: 'admin', tenant: 'acme' })
+  const mine = await ask(
+    { value: 'a@b.org', type: 'email' },
+    { actor: { id: 'k1', kind: 'key' }, role: 'admin', tenant: 'acme' },
+  )
   expect(mine.tenant).toBe('acme')
   expect(mine).toEqual(await ask({ value: 'a@b.org', type: 'email', tenant: 'acme' }))
   expect(mine.pseudonyms).not.toEqual(
     (await ask({ value: 'a@b.org', type: 'email', tenant: 'other' })).pseudonyms,
   )
-  const asking = ask({ value: 'a@b.org', tenant: 'other' }, { role: 'admin', tenant: 'acme' })
+  const asking = ask(
+    { value: 'a@b.org', tenant: 'other' },
+    { actor: { id: 'k1', kind: 'key' }, role: 'admin', tenant: 'acme' },
+  )
   await expect(asking).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
 })
 
 test('no sanitizer, no answer', async () => {
-  await expect(ask({ value: 'x' }, { role: 'admin' }, new Pseudonyms())).rejects.toMatchObject({
+  await expect(
+    ask({ value: 'x' }, { actor: { id: 'k1', kind: 'key' }, role: 'admin' }, new Pseudonyms()),
+  ).rejects.toMatchObject({
     code: 'NOT_FOUND',
   })
 })

@@ -20,6 +20,7 @@ export function pseudonymRoute(pseudonyms: Pseudonyms | undefined): Route {
     path: '/v1/pseudonym',
     role: 'admin',
     scope: 'tenant',
+    audit: { action: 'pseudonym.look_up', reads: true },
     async handle(call) {
       const { value, type, tenant = call.principal.tenant ?? 'default' } = bodyOf(body, call.body)
       if (call.principal.tenant !== undefined && call.principal.tenant !== tenant) {
@@ -32,7 +33,7 @@ export function pseudonymRoute(pseudonyms: Pseudonyms | undefined): Route {
       const distinct = named.filter(
         (each, at) => named.findIndex((other) => other.pseudonym === each.pseudonym) === at,
       )
-      return ok({ tenant, pseudonyms: distinct })
+      return ok({ tenant, pseudonyms: distinct }, { object: type ?? 'any type', tenant })
     },
   }
 }

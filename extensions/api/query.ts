@@ -4,6 +4,8 @@ import { reject, retry } from '../../pipeline/fault.ts'
 import type { Host } from '../../pipeline/host.ts'
 import { NAMED_QUERIES, namedQuery } from './named-queries.ts'
 import type { Principal } from './principal.ts'
+import { ok, type Reply } from './route.ts'
+import { statementDetails } from './statement.ts'
 import { guardSql, type QueryParams } from './sql-guard/guard.ts'
 
 export interface QueryLimits {
@@ -48,7 +50,7 @@ export class QueryRoute {
     this.#limits = limits
   }
 
-  async run(input: unknown, principal: Principal, signal: AbortSignal): Promise<unknown> {
+  async run(input: unknown, principal: Principal, signal: AbortSignal): Promise<Reply> {
     const request = body.safeParse(input)
     if (!request.success)
       throw reject('QUERY_REFUSED', z.prettifyError(request.error).replace(/\s*\n\s*/g, ' '))
@@ -57,19 +59,26 @@ export class QueryRoute {
     }
     this.#running++
     try {
-      const { columns, rows, truncated, elapsedMs } = await this.#query(request.data, principal, signal)
-      return { columns, rows, truncated, elapsed_ms: elapsedMs }
+      const { result, sql, params } = await this.#query(request.data, principal, signal)
+      const { columns, rows, truncated, elapsedMs } = result
+      return ok(
+        { columns, rows, truncated, elapsed_ms: elapsedMs },
+        {
+          object: request.data.named ?? 'sql',
+          details: statementDetails({ sql, params, rows: rows.length }),
+        },
+      )
     } finally {
       this.#running--
     }
   }
 
-  async #query(request: QueryBody, principal: Principal, signal: AbortSignal): Promise<QueryResult> {
+  async #query(request: QueryBody, principal: Principal, signal: AbortSignal) {
     const { sql, params } = resolve(request)
     const timeoutMs = Math.min(request.limits.timeout_ms ?? Infinity, this.#limits.timeout)
     const checked = await guardSql(sql, params, (own, values) => this.#ask(own, values, signal))
     const tenant = tenantOf(principal)
-    return this.#host.query(
+    const result: QueryResult = await this.#host.query(
       {
         sql: checked,
         params,
@@ -80,6 +89,7 @@ export class QueryRoute {
       },
       signal,
     )
+    return { result, sql: checked, params }
   }
 
   async #ask(sql: string, params: QueryParams, signal: AbortSignal): Promise<QueryResult['rows']> {

@@ -38,6 +38,7 @@ export function replayRoute(host: Host, parts: Parts, config: ReplayConfig): Rou
     path: '/v1/runs/{run}/replay',
     role: 'read',
     scope: 'tenant',
+    audit: { action: 'run.replay' },
     handle: (call) => desk.replay(call),
   }
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { RepriceRequest, RepriceResult } from '../../pipeline/reprice.ts'
 import { stubHost } from '../../test/support/extension-context.ts'
+import { LOCAL } from './principal.ts'
 import { repriceRoute } from './reprice.ts'
 
 async function ask(body: object, result: RepriceResult = { models: [], nextMs: undefined }) {
@@ -12,7 +13,7 @@ async function ask(body: object, result: RepriceResult = { models: [], nextMs: u
     },
   })
   const call = {
-    principal: { role: 'admin' as const },
+    principal: LOCAL,
     params: {},
     query: new URLSearchParams(),
     body,

@@ -31,6 +31,7 @@ export function repriceRoute(host: Host): Route {
     path: '/v1/reprice',
     role: 'admin',
     scope: 'daemon',
+    audit: { action: 'reprice.run' },
     handle: (call) => reprice(host, call),
   }
 }
@@ -48,7 +49,8 @@ async function reprice(host: Host, call: Call): Promise<Reply> {
     },
     call.signal,
   )
-  return ok({
+  const changed = models.reduce((sum, model) => sum + model.changed, 0)
+  const answer = {
     models: models.map((model) => ({
       provider: model.provider,
       model: model.model,
@@ -60,5 +62,10 @@ async function reprice(host: Host, call: Call): Promise<Reply> {
       new_unpriced: model.newUnpriced,
     })),
     next: nextMs === undefined ? null : new Date(nextMs).toISOString(),
+  }
+  return ok(answer, {
+    object: `${new Date(from).toISOString()}/${new Date(to).toISOString()}`,
+    ...(tenant !== undefined && { tenant }),
+    details: { dry_run: dryRun, changed },
   })
 }

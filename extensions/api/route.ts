@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { AuditDetails } from '../../pipeline/audit/audit.ts'
 import { reject } from '../../pipeline/fault.ts'
 import type { Principal } from './principal.ts'
 
@@ -15,6 +16,16 @@ export interface Call {
 export interface Reply {
   readonly status: number
   readonly body: unknown
+  /** What the audit log should know besides who asked what. */
+  readonly audit?: Noted
+}
+
+/** Absent fields are those of the path. */
+export interface Noted {
+  readonly object?: string
+  readonly tenant?: string
+  readonly legalBasis?: string
+  readonly details?: AuditDetails
 }
 
 export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE'
@@ -27,11 +38,16 @@ export interface Route {
   readonly role: 'read' | 'admin'
   /** `daemon`: not for the admin of one tenant only. */
   readonly scope: 'daemon' | 'tenant'
+  /**
+   * Under which name calls are in the audit log (`key.create`); absent: `api.<method>` and the path. `reads`: it changes
+   * nothing, whatever its method (default: GET does not). `false`: it tells and changes nothing of anybody's.
+   */
+  readonly audit?: false | { readonly action: string; readonly reads?: boolean }
   handle(call: Call): Promise<Reply>
 }
 
-export function ok(body: unknown): Reply {
-  return { status: 200, body }
+export function ok(body: unknown, audit?: Noted): Reply {
+  return audit === undefined ? { status: 200, body } : { status: 200, body, audit }
 }
 
 /** The names' values where `path` is one of the route's; undefined where it is not. */

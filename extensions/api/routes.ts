@@ -11,21 +11,31 @@ export function routesOf(host: Host, queries: QueryRoute, clock: () => number): 
       path: '/v1/status',
       role: 'read',
       scope: 'tenant',
+      audit: false,
       handle: (call) => status(host, call, clock()),
     },
-    { method: 'POST', path: '/-/reload', role: 'admin', scope: 'daemon', handle: () => reload(host) },
+    {
+      method: 'POST',
+      path: '/-/reload',
+      role: 'admin',
+      scope: 'daemon',
+      audit: { action: 'config.reload' },
+      handle: () => reload(host),
+    },
     {
       method: 'POST',
       path: '/v1/query',
       role: 'read',
       scope: 'tenant',
-      handle: async (call) => ok(await queries.run(call.body, call.principal, call.signal)),
+      audit: { action: 'data.query', reads: true },
+      handle: (call) => queries.run(call.body, call.principal, call.signal),
     },
     {
       method: 'GET',
       path: '/v1/named-queries',
       role: 'read',
       scope: 'tenant',
+      audit: false,
       handle: () => Promise.resolve(named()),
     },
   ]
@@ -48,7 +58,7 @@ async function status(host: Host, call: Call, nowMs: number): Promise<Reply> {
 
 async function reload(host: Host): Promise<Reply> {
   const { configDigest, changed } = await host.reload()
-  return ok({ config_digest: configDigest, changed })
+  return ok({ config_digest: configDigest, changed }, { object: configDigest })
 }
 
 function named(): Reply {

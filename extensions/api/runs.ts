@@ -35,33 +35,27 @@ export function runRoutes(host: Host, { query, diff }: z.output<typeof config>):
   const compare = async (call: Call, input: unknown): Promise<Reply> => {
     const { a, b, profile, tenant: of } = bodyOf(compared, input)
     const made = await desk.diff(refOf(call, a, of), refOf(call, b, of), profile, call.signal)
-    return ok({ ...(snake(made.diff) as object), cached: made.cached })
+    const noted = { object: `${a} ${b}`, ...(of !== undefined && { tenant: of }) }
+    return ok({ ...(snake(made.diff) as object), cached: made.cached }, noted)
   }
-  const show = async (call: Call): Promise<Reply> => ok({ run: shownRun((await load(call))[0]) })
+  const show = async (call: Call): Promise<Reply> => {
+    const [run, { tenant: of }] = await load(call)
+    return ok({ run: shownRun(run) }, of === undefined ? {} : { tenant: of })
+  }
   const fixture = async (call: Call): Promise<Reply> => {
     const [run, { of }] = await load(call)
     return ok(fixtureOf(run, of))
   }
+  const read = { ...base, method: 'GET', audit: { action: 'run.read' } } as const
+  const diffing = { ...base, path: '/v1/diff', audit: { action: 'run.diff', reads: true } } as const
+  const compareBy = (input: (call: Call) => unknown): Route['handle'] => {
+    return (call) => gate.pass(() => compare(call, input(call)))
+  }
   return [
-    { ...base, method: 'GET', path: '/v1/runs/{run}', handle: (call) => gate.pass(() => show(call)) },
-    {
-      ...base,
-      method: 'GET',
-      path: '/v1/runs/{run}/fixture',
-      handle: (call) => gate.pass(() => fixture(call)),
-    },
-    {
-      ...base,
-      method: 'GET',
-      path: '/v1/diff',
-      handle: (call) => gate.pass(() => compare(call, Object.fromEntries(call.query))),
-    },
-    {
-      ...base,
-      method: 'POST',
-      path: '/v1/diff',
-      handle: (call) => gate.pass(() => compare(call, call.body)),
-    },
+    { ...read, path: '/v1/runs/{run}', handle: (call) => gate.pass(() => show(call)) },
+    { ...read, path: '/v1/runs/{run}/fixture', handle: (call) => gate.pass(() => fixture(call)) },
+    { ...diffing, method: 'GET', handle: compareBy((call) => Object.fromEntries(call.query)) },
+    { ...diffing, method: 'POST', handle: compareBy((call) => call.body) },
   ]
 }
 

@@ -1,3 +1,5 @@
+import { hostname } from 'node:os'
+import type { AuditDetails } from '../audit/audit.ts'
 import type { QueryRequest, QueryResult } from '../component.ts'
 import type { ArtifactShelf } from '../artifact.ts'
 import type { Config } from '../config.ts'
@@ -100,6 +102,7 @@ export class Daemon implements Host {
       { config_digest: config.digest },
       'Everything is ready. Begin running and processing data.',
     )
+    this.#enter('daemon.start', config)
   }
 
   reload(): Promise<Reloaded> {
@@ -123,6 +126,7 @@ export class Daemon implements Host {
       this.#config = config
       this.#isBroken = false
       this.#reloads.add(1, { outcome: 'success' })
+      this.#enter('config.applied', config, { changed: changed.slice(0, 64) })
       log.info({ config_digest: config.digest, changed }, 'The new configuration is running')
       return { configDigest: config.digest, changed }
     } catch (error) {
@@ -130,6 +134,14 @@ export class Daemon implements Host {
       log.error({ error: messageOf(error) }, 'The reload failed. The old configuration runs on')
       throw error
     }
+  }
+
+  /** For those who look back; the daemon runs without it as well. */
+  #enter(action: string, config: Config, details: AuditDetails = {}): void {
+    const { audit } = this.#setup.services
+    const actor = { id: 'weir', kind: 'system' } as const
+    const about = { version: this.version, config_digest: config.digest, ...details }
+    audit?.append({ actor, action, object: hostname(), outcome: 'ok', details: about }).catch(() => undefined)
   }
 
   /** The store process first: it registers new cursors before anything reaches the WAL for them. */
@@ -239,6 +251,7 @@ export class Daemon implements Host {
       undefined,
       services.tracing?.stop() ?? Promise.resolve(),
     )
+    if (this.#config !== undefined) this.#enter('daemon.stop', this.#config)
     await services.closeState()
     return troubles
   }

@@ -14,7 +14,7 @@ import { isProof, type Denial, type Method, type Proof, type Refused } from './m
 import { MtlsMethod } from './mtls.ts'
 import { Nonces } from './nonces.ts'
 
-type Needed = Pick<Context, 'id' | 'identity' | 'state' | 'vault' | 'clock' | 'log' | 'meter'>
+type Needed = Pick<Context, 'id' | 'identity' | 'state' | 'vault' | 'clock' | 'log' | 'meter' | 'audit'>
 
 const UNAVAILABLE_MS = 10_000
 /** Whoever knows the id of such a secret must not fill the log. */
@@ -183,7 +183,16 @@ export class AuthProcessor implements Processor {
   #refuse(method: MethodName | 'none', { denial, detail }: Refused, head: Head): Fault {
     this.#decisions.add(1, { method, outcome: denial })
     this.#context.log.debug({ method, reason: denial, detail, peer: head.peer }, 'a sender was refused')
-    return FORBIDDEN.includes(denial) ? forbidden() : unauthenticated()
+    const fault = FORBIDDEN.includes(denial) ? forbidden() : unauthenticated()
+    this.#context.audit?.refused({
+      actor: { id: 'nobody', kind: 'sender' },
+      action: 'access.denied',
+      object: this.#context.id,
+      outcome: 'denied',
+      address: addressOf(head.peer),
+      details: { code: fault.code, method, reason: denial },
+    })
+    return fault
   }
 }
 
@@ -196,4 +205,12 @@ function unauthenticated(): Fault {
 
 function forbidden(): Fault {
   return reject('PERMISSION_DENIED', 'the credentials do not allow this')
+}
+
+/** `ip:port`, an IPv6 address in brackets or an IPv4 one written as such. */
+function addressOf(peer: string): string {
+  return peer
+    .replace(/:\d+$/, '')
+    .replace(/^\[|\]$/g, '')
+    .replace(/^::ffff:(?=\d)/, '')
 }

@@ -20,12 +20,17 @@ const base = { role: 'admin', scope: 'tenant' } as const
 const PATH = '/v1/tenants/{tenant}/consents'
 
 /** What people have agreed to, and took back. */
-export function consentRoutes({ state, consents, clock }: IdentityParts): readonly Route[] {
+export function consentRoutes(parts: IdentityParts): readonly Route[] {
+  return [...readingRoutes(parts), ...changingRoutes(parts)]
+}
+
+function readingRoutes({ consents, clock }: IdentityParts): readonly Route[] {
   return [
     {
       ...base,
       method: 'GET',
       path: PATH,
+      audit: { action: 'consent.list' },
       async handle(call) {
         const found = await consents.list(tenantOf(call))
         return ok({
@@ -35,8 +40,22 @@ export function consentRoutes({ state, consents, clock }: IdentityParts): readon
     },
     {
       ...base,
+      method: 'GET',
+      path: `${PATH}/{consent}`,
+      audit: { action: 'consent.read' },
+      handle: async (call) =>
+        ok({ consent: consentShape(await consents.read(tenantOf(call), idOf(call)), clock()) }),
+    },
+  ]
+}
+
+function changingRoutes({ state, consents, clock }: IdentityParts): readonly Route[] {
+  return [
+    {
+      ...base,
       method: 'POST',
       path: PATH,
+      audit: { action: 'consent.grant' },
       async handle(call) {
         const { expires, note, runs, ...fields } = bodyOf(newConsent, call.body)
         const made = await consents.grant(tenantOf(call), {
@@ -45,20 +64,18 @@ export function consentRoutes({ state, consents, clock }: IdentityParts): readon
           ...(runs !== undefined && { runs }),
           ...(expires !== undefined && { expires_ms: Date.parse(expires) }),
         })
-        return { status: 201, body: { consent: consentShape(made, clock()) } }
+        return {
+          status: 201,
+          body: { consent: consentShape(made, clock()) },
+          audit: { object: made.id, legalBasis: 'consent', details: { type: made.type } },
+        }
       },
-    },
-    {
-      ...base,
-      method: 'GET',
-      path: `${PATH}/{consent}`,
-      handle: async (call) =>
-        ok({ consent: consentShape(await consents.read(tenantOf(call), idOf(call)), clock()) }),
     },
     {
       ...base,
       method: 'POST',
       path: `${PATH}/{consent}/revoke`,
+      audit: { action: 'consent.revoke' },
       async handle(call) {
         const { revoked_by: by } = bodyOf(revocation, call.body)
         const tenant = tenantOf(call)

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { AuditDetails } from '../../../pipeline/audit/audit.ts'
 import { reject } from '../../../pipeline/fault.ts'
 import { agent, limits, partId, project, tenant, tenantId, text } from '../../../pipeline/identity/records.ts'
 import { bodyOf, ok, type Call, type Route } from '../route.ts'
@@ -38,6 +39,7 @@ export function tenantRoutes({ directory, identity }: IdentityParts): readonly R
     {
       method: 'GET',
       path: '/v1/tenants',
+      audit: false,
       role: 'admin',
       scope: 'tenant',
       handle: async ({ principal }) =>
@@ -51,16 +53,19 @@ export function tenantRoutes({ directory, identity }: IdentityParts): readonly R
     {
       method: 'POST',
       path: '/v1/tenants',
+      audit: { action: 'tenant.create' },
       role: 'admin',
       scope: 'daemon',
       async handle({ body }) {
         const { id, ...fields } = bodyOf(newTenant, body)
-        return { status: 201, body: { tenant: tenantShape(await directory.createTenant(id, given(fields))) } }
+        const made = tenantShape(await directory.createTenant(id, given(fields)))
+        return { status: 201, body: { tenant: made }, audit: { object: id, tenant: id } }
       },
     },
     {
       method: 'GET',
       path: '/v1/tenants/{tenant}',
+      audit: false,
       role: 'admin',
       scope: 'tenant',
       handle: async (call) => ok({ tenant: tenantShape(await directory.tenant(tenantOf(call))) }),
@@ -69,11 +74,13 @@ export function tenantRoutes({ directory, identity }: IdentityParts): readonly R
       // Tier and limits are not the tenant's own to change.
       method: 'PATCH',
       path: '/v1/tenants/{tenant}',
+      audit: { action: 'tenant.change' },
       role: 'admin',
       scope: 'daemon',
       async handle(call) {
         const fields = bodyOf(tenantChange, call.body)
-        return ok({ tenant: tenantShape(await directory.changeTenant(tenantOf(call), given(fields))) })
+        const changed = await directory.changeTenant(tenantOf(call), given(fields))
+        return ok({ tenant: tenantShape(changed) }, { details: changesOf(fields) })
       },
     },
   ]
@@ -117,18 +124,20 @@ interface Part<T> {
   change(tenant: string, id: string, body: unknown): Promise<T>
 }
 
+const base = { role: 'admin', scope: 'tenant' } as const
+
 function partRoutes<T extends { readonly tenant: string; readonly id: string }>(
   directory: IdentityParts['directory'],
   part: Part<T>,
 ): readonly Route[] {
   const { one } = part
   const path = `/v1/tenants/{tenant}/${one}s`
-  const base = { role: 'admin', scope: 'tenant' } as const
   return [
     {
       ...base,
       method: 'GET',
       path,
+      audit: false,
       async handle(call) {
         const own = ownOf(part.all(), await existing(directory, call))
         return ok({ [`${one}s`]: own.map((record) => part.shape(record)) })
@@ -138,25 +147,41 @@ function partRoutes<T extends { readonly tenant: string; readonly id: string }>(
       ...base,
       method: 'POST',
       path,
+      audit: { action: `${one}.create` },
       async handle(call) {
-        return { status: 201, body: { [one]: part.shape(await part.make(tenantOf(call), call.body)) } }
+        const made = await part.make(tenantOf(call), call.body)
+        return {
+          status: 201,
+          body: { [one]: part.shape(made) },
+          audit: { object: `${made.tenant}/${made.id}` },
+        }
       },
     },
     {
       ...base,
       method: 'GET',
       path: `${path}/{${one}}`,
+      audit: false,
       handle: async (call) => ok({ [one]: part.shape(await part.read(tenantOf(call), param(call, one))) }),
     },
     {
       ...base,
       method: 'PATCH',
       path: `${path}/{${one}}`,
+      audit: { action: `${one}.change` },
       async handle(call) {
-        return ok({ [one]: part.shape(await part.change(tenantOf(call), param(call, one), call.body)) })
+        const changed = await part.change(tenantOf(call), param(call, one), call.body)
+        return ok({ [one]: part.shape(changed) }, { details: changesOf(call.body) })
       },
     },
   ]
+}
+
+/** Which fields were set; what stands or falls with them is a status. */
+function changesOf(body: unknown): AuditDetails {
+  const fields = typeof body === 'object' && body !== null ? given(body as Record<string, unknown>) : {}
+  const status = (fields as { readonly status?: unknown }).status
+  return { fields: Object.keys(fields).slice(0, 32), ...(typeof status === 'string' && { status }) }
 }
 
 /** The tenant of the path; NOT_FOUND rather than an empty list where there is none. */

@@ -1,9 +1,10 @@
 import { z } from 'zod'
+import type { AuditDetails } from '../../../pipeline/audit/audit.ts'
 import { reject } from '../../../pipeline/fault.ts'
 import { isInForce, type Made, type NewKey } from '../../../pipeline/identity/keyring.ts'
 import { partId, ROLES, tenantId, text, type Key } from '../../../pipeline/identity/records.ts'
 import { readUsage } from '../../../pipeline/identity/usage.ts'
-import { bodyOf, ok, type Call, type Reply, type Route } from '../route.ts'
+import { bodyOf, ok, type Call, type Noted, type Reply, type Route } from '../route.ts'
 import { otherTenant, visible, type IdentityParts } from './parts.ts'
 import { keyShape } from './shapes.ts'
 
@@ -36,45 +37,68 @@ const rotation = z.strictObject({
 const base = { role: 'admin', scope: 'tenant' } as const
 
 export function keyRoutes(parts: IdentityParts): readonly Route[] {
+  const { keyring } = parts
+  return [
+    { ...base, method: 'GET', path: '/v1/keys', audit: false, handle: (call) => list(parts, call) },
+    {
+      ...base,
+      method: 'POST',
+      path: '/v1/keys',
+      audit: { action: 'key.create' },
+      handle: (call) => create(parts, call),
+    },
+    { ...base, method: 'GET', path: '/v1/keys/{key}', audit: false, handle: (call) => show(parts, call) },
+    ...endOfLifeRoutes(parts),
+    {
+      method: 'POST',
+      path: '/v1/secrets/reseal',
+      role: 'admin',
+      scope: 'daemon',
+      audit: { action: 'secret.reseal' },
+      async handle() {
+        const resealed = (await keyring.reseal()) + (await parts.resealAudit())
+        return ok({ resealed }, { details: { resealed } })
+      },
+    },
+  ]
+}
+
+/** Replacing a key, and ending one. */
+function endOfLifeRoutes(parts: IdentityParts): readonly Route[] {
   const { keyring, clock } = parts
   return [
-    { ...base, method: 'GET', path: '/v1/keys', handle: (call) => list(parts, call) },
-    { ...base, method: 'POST', path: '/v1/keys', handle: (call) => create(parts, call) },
-    { ...base, method: 'GET', path: '/v1/keys/{key}', handle: (call) => show(parts, call) },
     {
       ...base,
       method: 'POST',
       path: '/v1/keys/{key}/rotate',
+      audit: { action: 'key.rotate' },
       async handle(call) {
         const { overlap_seconds: overlapS } = bodyOf(rotation, call.body)
         const { id } = await own(parts, call)
-        return made(await keyring.rotate(id, overlapS * 1000), clock())
+        return made(await keyring.rotate(id, overlapS * 1000), clock(), { rotated: id })
       },
     },
     {
       ...base,
       method: 'POST',
       path: '/v1/keys/{key}/revoke',
+      audit: { action: 'key.revoke' },
       async handle(call) {
         const { id } = await own(parts, call)
-        return ok({ key: keyShape(await keyring.revoke(id), clock(), undefined) })
+        const key = await keyring.revoke(id)
+        return ok({ key: keyShape(key, clock(), undefined) }, notedOf(key))
       },
     },
     {
       ...base,
       method: 'DELETE',
       path: '/v1/keys/{key}',
+      audit: { action: 'key.remove' },
       async handle(call) {
         const { id } = await own(parts, call)
-        return ok({ key: keyShape(await keyring.remove(id), clock(), undefined) })
+        const key = await keyring.remove(id)
+        return ok({ key: keyShape(key, clock(), undefined) }, notedOf(key))
       },
-    },
-    {
-      method: 'POST',
-      path: '/v1/secrets/reseal',
-      role: 'admin',
-      scope: 'daemon',
-      handle: async () => ok({ resealed: await keyring.reseal() }),
     },
   ]
 }
@@ -124,9 +148,15 @@ function bindingOf(san: string | undefined, spki: string | undefined): string | 
   return san === undefined ? undefined : `san:${san}`
 }
 
-function made({ key, secret }: Made, nowMs: number): Reply {
+function notedOf(key: Key, more: AuditDetails = {}): Noted {
+  const details = { kind: key.kind, roles: key.roles, ...more }
+  return { object: key.id, ...(key.tenant !== undefined && { tenant: key.tenant }), details }
+}
+
+function made({ key, secret }: Made, nowMs: number, more: AuditDetails = {}): Reply {
   return {
     status: 201,
+    audit: notedOf(key, more),
     body: { key: keyShape(key, nowMs, undefined), ...(secret !== undefined && { secret }) },
   }
 }

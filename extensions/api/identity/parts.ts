@@ -1,4 +1,5 @@
 import { reject } from '../../../pipeline/fault.ts'
+import { resealSigner } from '../../../pipeline/audit/signer.ts'
 import { Consents } from '../../../pipeline/consent/consents.ts'
 import { Directory } from '../../../pipeline/identity/directory.ts'
 import { Keyring } from '../../../pipeline/identity/keyring.ts'
@@ -16,6 +17,8 @@ export interface IdentityParts {
   readonly keyring: Keyring
   readonly consents: Consents
   readonly clock: () => number
+  /** Seals what signs the audit log under the present master key: how many that were, 0 or 1. */
+  resealAudit(): Promise<number>
 }
 
 export interface IdentityServices {
@@ -34,6 +37,7 @@ export function identityParts({ state, identity, vault, clock }: IdentityService
     keyring: new Keyring(state, directory, vault, clock),
     consents: new Consents(state, directory, clock),
     clock,
+    resealAudit: async () => (vault !== undefined && (await resealSigner(state, vault)) ? 1 : 0),
   }
 }
 
