@@ -17,7 +17,7 @@ export async function passed(
 ): Promise<void> {
   for (const { connector, cursor } of feeders) {
     const seq = upTo[connector] ?? 0
-    while ((await positionOf(state, connector, cursor)) <= seq) {
+    while (seq > 0 && (await positionOf(state, connector, cursor)) <= seq) {
       await sleep(POLL_MS, signal)
       signal.throwIfAborted()
     }

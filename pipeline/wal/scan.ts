@@ -24,15 +24,14 @@ export async function* scanLog(
   signal.throwIfAborted()
   const source = new RangeSource(driver, from, window, limits, (name) => name === cursor, to)
   try {
-    for (let quiet = 0; source.last < to;) {
+    for (let quiet = 0; ;) {
       const raw = await withDeadline(signal, QUIET_MS, (wait) => source.next(wait))
       signal.throwIfAborted()
       if (raw === undefined) {
-        if (source.last >= to) break
+        if (source.last >= to || ++quiet > QUIET_TIMES) break
         // The log must say that it is well: silence may be its fault.
         const { lastSeq } = await driver.info()
         if (lastSeq < from) throw retry('WAL_UNAVAILABLE', 'the write-ahead log was made anew meanwhile')
-        if (++quiet >= QUIET_TIMES) break
         continue
       }
       quiet = 0

@@ -352,6 +352,28 @@ function readingAgain(using: Using): void {
   const names = (messages: readonly StoredMessage[]): unknown[] =>
     messages.map(({ seq, batches }) => [seq, batches.map((batch) => batch.name(0))])
 
+  it('reads messages once more from one to another, in ranges, without repeats and without those that are gone', () =>
+    using(async (open) => {
+      const driver = await open()
+      const log = logOn(driver)
+      for (const name of ['ok_1', 'ok_2', 'ok_3', 'ok_3', 'ok_4', 'ok_5'])
+        await log.append(requestBatch([name]), soon())
+      await driver.trim(1)
+      const limits = { maxSpans: 1, maxBytes: MIB, maxWaitMs: 0 }
+      const scan = { from: 1, to: 5, cursor: 'none', limits, process: () => undefined }
+      const seen: unknown[] = []
+      for await (const { from, to, batches, duplicates } of log.scan(scan, soon()))
+        seen.push([from, to, duplicates, batches.map((batch) => batch.name(0))])
+      expect(seen).toEqual([
+        [2, 2, 0, ['ok_2']],
+        [3, 3, 0, ['ok_3']],
+        [4, 4, 1, []],
+        [5, 5, 0, ['ok_4']],
+      ])
+      expect(await log.span()).toMatchObject({ first: 2, last: 6 })
+      expect(await log.seqAt(0, soon())).toBe(2)
+    }))
+
   it('gives messages by their places, without those that are gone', () =>
     using(async (open) => {
       const driver = await open()

@@ -35,12 +35,15 @@ exporters:
   clickhouse: { endpoint: embedded, batch: { max_wait: 50ms } }
 ${more.late === true ? `  clickhouse/late: { endpoint: embedded, directory: "${daemon.directory}/clickhouse", traces_table_name: late_traces }` : ''}
   s3:
-    marshaler: otlp_proto
+    marshaler: otlp_json
     s3uploader: ${JSON.stringify({ ...s3.place, s3_prefix: 'weir' })}
     batch: { max_wait: 200ms }
 extensions: { state: {}, health: {}, api: {} }
+jobs:
+  replay: { chunk_spans: ${Math.min(32_768, SPANS / 3)} }
 service:
   extensions: [state, health, api]
+  jobs: [replay]
   pipelines:
     traces/in: { receivers: [otlp], exporters: [wal] }
     traces/store: { receivers: [wal], processors: [${more.masks === true ? 'sanitizer, ' : ''}cost], exporters: [clickhouse, s3] }

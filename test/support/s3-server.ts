@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
-import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3'
+import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import S3rver from '@20minutes/s3rver'
 
 export const BUCKET = 'weir-test'
@@ -127,6 +127,11 @@ export class S3Server {
   async get(key: string): Promise<Buffer> {
     const { Body } = await this.#reader.send(new GetObjectCommand({ Bucket: BUCKET, Key: key }))
     return Buffer.from((await Body?.transformToByteArray()) ?? [])
+  }
+
+  /** As somebody else's. */
+  async put(key: string, body: Buffer): Promise<void> {
+    await this.#reader.send(new PutObjectCommand({ Bucket: BUCKET, Key: key, Body: body }))
   }
 
   async close(): Promise<void> {
