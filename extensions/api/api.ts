@@ -10,6 +10,7 @@ import { KeyUsage } from '../../pipeline/identity/usage.ts'
 import { parseEndpoint } from '../../pipeline/net/endpoint.ts'
 import { isLoopback } from '../../pipeline/net/loopback.ts'
 import { ArtifactLinks } from './artifact-links.ts'
+import { answersRoute } from './answers.ts'
 import { artifactRoute, CONTENT_PATH, contentName } from './artifacts.ts'
 import { auditRoutes } from './audit.ts'
 import { audited, noteRefusal, originOf } from './audited.ts'
@@ -67,6 +68,7 @@ export class ApiExtension implements Extension {
       artifactRoute(host),
       ...runRoutes(host, options),
       replayRoute(host, context, options.replay),
+      answersRoute(host, context),
       ...auditRoutes(context.state),
     ]
   }

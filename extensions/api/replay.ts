@@ -1,10 +1,8 @@
 import { z } from 'zod'
 import { TENANT } from '../../pipeline/admission.ts'
-import { isAgreed } from '../../pipeline/consent/in-force.ts'
-import type { Context } from '../../pipeline/factory.ts'
 import { reject, retry } from '../../pipeline/fault.ts'
 import type { Host } from '../../pipeline/host.ts'
-import { CACHING, keptCalls, type KeptCall } from '../../pipeline/run-replay/cache.ts'
+import type { KeptCall } from '../../pipeline/run-replay/cache.ts'
 import { CacheSource } from '../../pipeline/run-replay/cache-source.ts'
 import { isModelCall } from '../../pipeline/run-replay/call-of.ts'
 import { HookSource, restore } from '../../pipeline/run-replay/live/hook-source.ts'
@@ -13,11 +11,10 @@ import type { ReplayPlan } from '../../pipeline/run-replay/plan.ts'
 import { replayRun } from '../../pipeline/run-replay/replay.ts'
 import { MODES, type ReplayReport } from '../../pipeline/run-replay/report.ts'
 import { snapshotOf } from '../../pipeline/run-replay/snapshot.ts'
-import { TenantKeys } from '../../pipeline/run-replay/tenant-keys.ts'
 import { loadRun } from '../../pipeline/runs/load.ts'
 import type { RunSteps } from '../../pipeline/runs/steps.ts'
-import type { Principal } from './principal.ts'
 import type { ReplayConfig } from './replay-config.ts'
+import { RunCache, tenantFor, type CacheServices } from './run-cache.ts'
 import { bodyOf, ok, type Call, type Reply, type Route } from './route.ts'
 
 const body = z.strictObject({
@@ -28,10 +25,8 @@ const body = z.strictObject({
 })
 type Wanted = z.output<typeof body>
 
-type Parts = Pick<Context, 'state' | 'identity' | 'vault' | 'clock'>
-
 /** `POST /v1/runs/{run}/replay`: makes the calls of a recorded run again, and says what agrees. */
-export function replayRoute(host: Host, parts: Parts, config: ReplayConfig): Route {
+export function replayRoute(host: Host, parts: CacheServices, config: ReplayConfig): Route {
   const desk = new ReplayDesk(host, parts, config)
   return {
     method: 'POST',
@@ -45,16 +40,14 @@ export function replayRoute(host: Host, parts: Parts, config: ReplayConfig): Rou
 
 class ReplayDesk {
   readonly #host: Host
-  readonly #parts: Parts
+  readonly #cache: RunCache
   readonly #config: ReplayConfig
-  readonly #keys: TenantKeys | undefined
   #running = 0
 
-  constructor(host: Host, parts: Parts, config: ReplayConfig) {
+  constructor(host: Host, parts: CacheServices, config: ReplayConfig) {
     this.#host = host
-    this.#parts = parts
+    this.#cache = new RunCache(parts)
     this.#config = config
-    this.#keys = parts.vault === undefined ? undefined : new TenantKeys(parts.state, parts.vault)
   }
 
   async replay(call: Call): Promise<Reply> {
@@ -71,7 +64,8 @@ class ReplayDesk {
     this.#running++
     try {
       const signal = AbortSignal.any([call.signal, AbortSignal.timeout(this.#config.timeout)])
-      return ok({ replay: await this.#replay(call, wanted, signal) })
+      const replay = await this.#replay(call, wanted, signal)
+      return ok({ replay }, { tenant: replay.tenant, details: { mode: wanted.mode } })
     } catch (error) {
       if (!isTimeout(error)) throw error
       const message = `the replay took longer than ${this.#config.timeout / 1000} s (replay.timeout of the api extension)`
@@ -84,9 +78,9 @@ class ReplayDesk {
   async #replay({ params, principal }: Call, wanted: Wanted, signal: AbortSignal): Promise<ReplayReport> {
     const tenant = tenantFor(principal, wanted.tenant)
     const run = await loadRun(this.#host.query.bind(this.#host), { id: params['run'] ?? '', tenant }, signal)
-    const kept = await this.#kept(run)
+    const kept = await this.#cache.kept(run)
     if (wanted.mode === 'full') {
-      const cache = this.#cache(run, kept)
+      const cache = this.#source(run, kept)
       const none = { endpoint: null, restored: [], notes: [] }
       return replayRun({ run, kept, mode: 'full', llm: cache, tool: cache, ...none }, signal)
     }
@@ -125,7 +119,7 @@ class ReplayDesk {
         kept,
         mode: isFull ? 'verification' : 'hybrid',
         llm,
-        tool: isFull ? new HookSource(this.#config.tools) : this.#cache(run, kept),
+        tool: isFull ? new HookSource(this.#config.tools) : this.#source(run, kept),
         endpoint: { endpoint: name, model: model ?? null },
         ...prepared,
       }
@@ -154,34 +148,9 @@ class ReplayDesk {
     )
   }
 
-  #cache(run: RunSteps, kept: readonly KeptCall[]): CacheSource {
-    return new CacheSource(kept, this.#reason(run))
+  #source(run: RunSteps, kept: readonly KeptCall[]): CacheSource {
+    return new CacheSource(kept, this.#cache.reason(run))
   }
-
-  async #kept({ tenant, traceId: trace }: RunSteps): Promise<readonly KeptCall[]> {
-    const { state, identity, clock } = this.#parts
-    if (this.#keys === undefined) return []
-    return keptCalls({ state, keys: this.#keys, consents: identity }, { tenant, trace }, clock())
-  }
-
-  /** Why an answer is not there. */
-  #reason({ tenant, traceId: trace }: RunSteps): string {
-    const { identity, clock } = this.#parts
-    if (this.#keys === undefined) return 'no answers are kept: the state extension has no master_key'
-    if (!isAgreed(identity, { tenant, type: CACHING, trace }, clock())) {
-      return `no answer may be used: nobody agrees to ${CACHING} for this run`
-    }
-    return 'its answer is not kept: it is over, was too large, or another call took its place'
-  }
-}
-
-/** The token's tenant, or the one that who may see all asks for. */
-function tenantFor({ role, tenant }: Principal, asked: string | undefined): string | undefined {
-  if (tenant === undefined && role !== 'admin') throw reject('PERMISSION_DENIED', 'the token names no tenant')
-  if (tenant !== undefined && asked !== undefined && tenant !== asked) {
-    throw reject('PERMISSION_DENIED', 'the token is for another tenant')
-  }
-  return tenant ?? asked
 }
 
 function isTimeout(error: unknown): boolean {

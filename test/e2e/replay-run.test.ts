@@ -151,7 +151,7 @@ async function replay(...argv: string[]): Promise<ReplayReport> {
 
 /** Once the whole run is stored, and kept. */
 async function settled(): Promise<ReplayReport> {
-  const endMs = performance.now() + 30_000
+  const endMs = performance.now() + 90_000
   for (;;) {
     const report = await replay().catch(() => undefined)
     if (report?.counts.calls === 2 * TURNS && report.counts.missed === 0) return report
@@ -238,6 +238,34 @@ describe('weir replay run', { timeout: 120_000 }, () => {
     const page = await readFile(file, 'utf8')
     expect(page).toContain('<h1>Replay of 3f2504e0')
     expect(page).not.toMatch(/<script|https?:/)
+  })
+
+  it('answers live calls as the recorded ones were, though what is stored is redacted', async () => {
+    const path = `/v1/runs/${RUN}/answers`
+    const ask = { kind: 'llm', provider: 'openai', model: 'gpt-4o' }
+    const live = (who: string) => ({
+      ...ask,
+      messages: [{ role: 'user', id: 'x', content: `turn 4: find item 4 for ${who}` }],
+    })
+    expect(await post('api', path, live(EMAIL))).toMatchObject({
+      agreement: 'exact',
+      answer: { value: { thought: thought(4) } },
+    })
+    expect(await post('api', path, { ...live(EMAIL), occurrence: 1 })).toMatchObject({ answer: null })
+    const redacted = await post('api', path, live('[REDACTED_EMAIL]'))
+    expect(redacted).toMatchObject({ agreement: 'minor', answer: null, nearest: { step: 9 } })
+    const tool = { kind: 'tool', tool: 'search', args: { limit: 5, q: 'item 4' } }
+    expect(await post('api', path, tool)).toMatchObject({
+      agreement: 'exact',
+      answer: { value: { owner: '[REDACTED_EMAIL]' } },
+    })
+    const near = { ...tool, args: { limit: 6, q: 'item 4' } }
+    expect(await post('api', path, near)).toMatchObject({
+      agreement: 'minor',
+      answer: null,
+      nearest: { field: 'args.limit' },
+    })
+    expect(await post('api', path, { ...near, accept: 'minor' })).toMatchObject({ answer: { status: 'ok' } })
   })
 
   // Takes a restart: the store belongs to the daemon.
