@@ -77,6 +77,31 @@ async function until(condition: () => Promise<boolean> | boolean): Promise<void>
 }
 
 describe('chain reader', () => {
+  it('says that it fails, and since when, as long as a processor asks it to try again', async () => {
+    const { append, start, record } = await setup()
+    await append([member(['a'])])
+    let asked = 0
+    let isDown = true
+    const reader = start({
+      process() {
+        asked++
+        if (isDown) throw retry('EXPORT_UNAVAILABLE', 'artifacts: SlowDown')
+      },
+    })
+    await until(() => asked > 2 && reader.view().failing !== undefined)
+    const first = reader.view().failing
+    expect(first?.message).toBe('artifacts: SlowDown')
+    const before = asked
+    // A new turn has begun each time: that alone is no good sign.
+    await until(() => {
+      if (asked > before) expect(reader.view().failing).toEqual(first)
+      return asked > before + 3
+    })
+    isDown = false
+    await until(async () => (await record()).position === 2)
+    expect(reader.view().failing).toBeUndefined()
+  })
+
   it('gives neighbours that look alike as one batch, with rows counted over the message', async () => {
     const w = await setup()
     await w.append([

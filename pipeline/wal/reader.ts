@@ -18,7 +18,7 @@ import { follow, settledWithin, unlessAborted } from './reader-deadline.ts'
 import { prepare, type PreparedRange } from './reader-prepare.ts'
 import { ReaderMetrics } from './reader-metrics.ts'
 import { Rechecks } from './recheck.ts'
-import { BATCHING_DEFAULTS, RangeSource } from './reader-source.ts'
+import { BATCHING_DEFAULTS, RangeSource, type RawRange } from './reader-source.ts'
 
 /** The right to drive a cursor, until `lost` aborts or it is released. */
 export interface Hold {
@@ -81,6 +81,8 @@ export class ChainReader {
   #running: Promise<void> | undefined
   #held: HeldCursor | undefined
   readonly #turns: CursorTurns
+  /** Processors refused the last range, so that a new turn by itself is no sign that all is well. */
+  #isStuck = false
 
   constructor(chain: StoreChain, options: ReaderOptions) {
     this.#chain = chain
@@ -154,7 +156,7 @@ export class ChainReader {
     const { position, frozen } = held.record
     const window = await rebuildWindow(driver, position, reading, dedupe)
     if (reading.aborted) return
-    this.#turns.note(undefined)
+    if (!this.#isStuck) this.#turns.note(undefined)
     const batching = this.#chain.exporter.batching ?? BATCHING_DEFAULTS
     const source = new RangeSource(
       driver,
@@ -191,7 +193,7 @@ export class ChainReader {
       delete again.done
     }
     await held.save({ frozen: again }, delivering)
-    const range = await unlessAborted(reading, prepare(raw, this.#chain.process))
+    const range = await this.#prepare(raw, reading)
     if (range === undefined) return false
     await this.#advance(
       held,
@@ -249,13 +251,25 @@ export class ChainReader {
     const raw = await source.next(reading)
     // Read but not frozen: the next holder reads it again.
     if (raw === undefined || reading.aborted) return undefined
-    // A processor may wait for what is decided elsewhere: that must not hold up the end.
-    const range = await unlessAborted(reading, prepare(raw, this.#chain.process))
+    const range = await this.#prepare(raw, reading)
     if (range === undefined) return undefined
     this.#chain.exporter.stage?.(
       range.batches.filter(({ batch }) => batch.live > 0).map(({ batch }) => batch),
     )
     return range
+  }
+
+  /** A processor may wait for what is decided elsewhere: that must not hold up the end. */
+  async #prepare(raw: RawRange, reading: AbortSignal): Promise<PreparedRange | undefined> {
+    try {
+      const range = await unlessAborted(reading, prepare(raw, this.#chain.process))
+      if (this.#isStuck && range !== undefined) this.#turns.note(undefined)
+      this.#isStuck &&= range === undefined
+      return range
+    } catch (error) {
+      this.#isStuck = true
+      throw error
+    }
   }
 
   #freeze(record: CursorRecord, { raw }: PreparedRange): FrozenRecord {

@@ -131,6 +131,7 @@ export interface ChainOptions {
   readonly batching?: Batching
   readonly each?: boolean
   readonly exporterId?: string
+  readonly process?: StoreChain['process']
 }
 
 export function modelChain({
@@ -139,6 +140,7 @@ export function modelChain({
   batching,
   each,
   exporterId = 'model',
+  process = modelProcess,
 }: ChainOptions): StoreChain {
   const exporter: Exporter = {
     ...(batching === undefined ? {} : { batching }),
@@ -149,7 +151,7 @@ export function modelChain({
     cursor: `traces/store/${exporterId}`,
     pipeline: 'traces/store',
     exporterId,
-    process: modelProcess,
+    process,
     exporter,
     first: true,
   }
