@@ -80,6 +80,11 @@ export const VERBS: readonly VerbEntry[] = [
     load: () => import('./consent.ts'),
   },
   {
+    name: 'redact',
+    summary: 'redact what is stored of a run once more',
+    load: () => import('./redact.ts'),
+  },
+  {
     name: 'pseudonym',
     summary: 'which pseudonym a value has',
     load: () => import('./pseudonym.ts'),
@@ -100,7 +105,7 @@ export const VERBS: readonly VerbEntry[] = [
 
 /** Verbs of the specification that a later version builds. */
 const LATER = ['tail', 'dlq']
-const LATER_TOO = ['redact', 'erase', 'certificate', 'cursor', 'doctor', 'test']
+const LATER_TOO = ['erase', 'certificate', 'cursor', 'doctor', 'test']
 
 /** argv without node and script → exit code: 0 ok, 1 failed, 2 usage. Never throws. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {

@@ -1,5 +1,6 @@
 import type { JobFactory } from '../pipeline/factory.ts'
+import { redactionSweep } from './redaction-sweep/factory.ts'
 import { replay } from './replay/factory.ts'
 
 /** One line per job. */
-export const jobs: readonly JobFactory[] = [replay]
+export const jobs: readonly JobFactory[] = [redactionSweep, replay]

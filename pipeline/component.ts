@@ -5,6 +5,7 @@ import type { LetterDesk } from './wal/letter-desk.ts'
 import type { Consumer, Outcome, Rejection } from './consumer.ts'
 import type { LogWorker } from './follower.ts'
 import type { ReplaySink } from './replay.ts'
+import type { Redactable } from './redact.ts'
 import type { Reprice, Repriceable } from './reprice.ts'
 
 /**
@@ -120,6 +121,8 @@ export interface Exporter extends Component, Consumer {
   readonly queryable?: Queryable
   /** Can have its stored calls priced again. Only on exporters in the store process. */
   readonly repriceable?: Repriceable
+  /** Can have what it stores redacted again. Only on exporters in the store process. */
+  readonly redactable?: Redactable
   /** Knows what it has been given before. Without it a replay delivers again. */
   readonly replay?: ReplaySink
   /** What it has written, to be read again. */

@@ -77,6 +77,8 @@ export interface ReceiverFactory<S extends z.ZodType = z.ZodType> extends Descri
 export interface ProcessorFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
   /** With this config it reads the WAL ahead (`Processor.ahead`), so that it can only stand behind one, and once per pipeline. */
   readsAhead?(config: z.output<S>): boolean
+  /** It takes out what must not rest anywhere (`Processor.redacts`): an instance in the store process redacts again what is stored. */
+  readonly redacts?: boolean
   /**
    * Before a WAL: what it does with what its pipeline has stored there, in the store process, in one daemon at a time.
    * `receivers`: the pipeline's, as `BatchMeta.source` begins with them. No I/O. Undefined: nothing.

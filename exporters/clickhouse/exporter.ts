@@ -12,6 +12,7 @@ import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
 import type { ReplaySink } from '../../pipeline/replay.ts'
+import type { Redactable, RedactCount, RedactRequest, RedactWork } from '../../pipeline/redact.ts'
 import type { Reprice, Repriceable, RepriceRequest, RepriceResult } from '../../pipeline/reprice.ts'
 import { isEmbedded, type Config } from './config.ts'
 import type { Connection } from './connection.ts'
@@ -19,6 +20,7 @@ import { openEmbedded } from './embedded.ts'
 import { Failover } from './failover.ts'
 import { Inserts } from './inserts.ts'
 import { userQuery } from './query.ts'
+import { redactTable } from './redact/redact.ts'
 import { repriceTable } from './reprice/reprice.ts'
 import { prepare } from './schema.ts'
 import { ClickHouseReplay } from './replay/replay.ts'
@@ -31,6 +33,7 @@ export class ClickHouseExporter implements Exporter {
   readonly queryable: Queryable
   readonly repriceable: Repriceable
   readonly recheck?: Recheck
+  readonly redactable: Redactable
   readonly replay: ReplaySink
   readonly #config: Config
   readonly #context: Context
@@ -41,6 +44,7 @@ export class ClickHouseExporter implements Exporter {
   #turn: Promise<unknown> = Promise.resolve()
   #repricing: Promise<unknown> = Promise.resolve()
   #isSynced = false
+  #redacting: Promise<unknown> = Promise.resolve()
   #stopping = new AbortController()
 
   constructor(config: Config, context: Context) {
@@ -59,6 +63,7 @@ export class ClickHouseExporter implements Exporter {
     if (!isEmbedded(config) && config.reconcile > 0) {
       this.recheck = { afterMs: config.reconcile, holds: (claim, signal) => this.#holds(claim, signal) }
     }
+    this.redactable = { redact: (request, work, signal) => this.#redact(request, work, signal) }
     this.repriceable = { reprice: (request, price, signal) => this.#reprice(request, price, signal) }
     this.replay = new ClickHouseReplay(() => ({
       connection: this.#open(),
@@ -96,6 +101,7 @@ export class ClickHouseExporter implements Exporter {
     this.#stopping.abort()
     await untilAborted(this.#turn, deadline).catch(() => undefined)
     await untilAborted(this.#repricing, deadline).catch(() => undefined)
+    await untilAborted(this.#redacting, deadline).catch(() => undefined)
     this.#inserts = undefined
     await connection?.close()
   }
@@ -151,6 +157,14 @@ export class ClickHouseExporter implements Exporter {
     const work = repriceTable(store, request, price, AbortSignal.any([signal, this.#stopping.signal]))
     this.#repricing = work.catch(() => undefined)
     return await work
+  }
+
+  /** What it leaves undone is done by whoever goes on from its checkpoint. */
+  async #redact(request: RedactRequest, work: RedactWork, signal: AbortSignal): Promise<RedactCount> {
+    const place = { connection: this.#open(), target: this.#target, isShared: !isEmbedded(this.#config) }
+    const done = redactTable(place, request, work, AbortSignal.any([signal, this.#stopping.signal]))
+    this.#redacting = done.catch(() => undefined)
+    return await done
   }
 
   async #take<T>(

@@ -148,7 +148,13 @@ function context(): JobContext {
     kind: 'job',
     meter: createMeter(),
     state,
-    stores: { exporters: () => archives, logs: () => [route.log], chains: () => [], route: () => route },
+    stores: {
+      exporters: () => archives,
+      logs: () => [route.log],
+      chains: () => [],
+      redactors: () => [],
+      route: () => route,
+    },
   }
 }
 

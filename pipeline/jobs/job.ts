@@ -2,6 +2,7 @@ import type { Exporter, Processor } from '../component.ts'
 import type { Context, StoreChain } from '../factory.ts'
 import type { StoredLog } from '../follower.ts'
 import type { RepriceRequest, RepriceResult } from '../reprice.ts'
+import type { StoredRedactor } from '../redact.ts'
 
 /**
  * Work that is not on the data's path: on a schedule, or when somebody asks. Jobs run in the store process of one daemon at
@@ -59,6 +60,8 @@ export interface Stores {
   exporters(): readonly StoredExporter[]
   /** The logs that this process reads. */
   logs(): readonly StoredLog[]
+  /** What redacts before the logs, for what is stored behind them. */
+  redactors(): readonly StoredRedactor[]
   /** A pipeline's chains; empty where this daemon has no such pipeline behind a WAL. */
   chains(pipeline: string): readonly StoreChain[]
   /**

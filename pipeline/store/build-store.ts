@@ -13,6 +13,8 @@ export interface StoreGraph {
   readonly nodes: readonly Node[]
   readonly chains: readonly ChainPlan[]
   readonly followers: readonly FollowerPlan[]
+  /** Those of the ingest pipelines, each set of rules once. */
+  readonly redactors: readonly RedactorPlan[]
   /** Every cursor that the config has, by connector id. */
   readonly cursors: ReadonlyMap<string, readonly string[]>
 }
@@ -25,6 +27,12 @@ export interface ChainPlan {
   readonly exporter: Node
   /** Those of the chain, as they are, not as they are observed. */
   readonly processors: readonly Node[]
+}
+
+/** A processor that redacts, for what is stored. */
+export interface RedactorPlan {
+  readonly id: string
+  readonly node: Node
 }
 
 /** Who reads the log of a pipeline ahead of its chains. */
@@ -46,9 +54,11 @@ export function buildStore(config: Config, services: Services, running: readonly
   }
   const chains: ChainPlan[] = []
   const followers: FollowerPlan[] = []
+  const redactors = new Map<Node, RedactorPlan>()
   for (const pipeline of config.service.pipelines.values()) {
     if (!isStorePipeline(config, pipeline)) {
       followers.push(...aftersOf(config, services, pipeline, node))
+      for (const plan of redactorsOf(config, services, pipeline, node)) redactors.set(plan.node, plan)
       continue
     }
     const connector = connectorNode(config, services, theConnector(config, pipeline), pipeline.id, node)
@@ -64,7 +74,7 @@ export function buildStore(config: Config, services: Services, running: readonly
     const id = plan.connector.name.slice('connector:'.length)
     cursors.set(id, [...(cursors.get(id) ?? []), plan.chain.cursor])
   }
-  return { nodes: [...nodes.values()], chains, followers, cursors }
+  return { nodes: [...nodes.values()], chains, followers, redactors: [...redactors.values()], cursors }
 }
 
 type NodeMaker = (
@@ -232,6 +242,26 @@ function aftersOf(
     const cursor = `${pipeline.id}/${name}`
     const follower = { cursor, pipeline: pipeline.id, name, behind: [], process: () => undefined, worker }
     return [{ key: [cursor, ...pipeline.receivers, connector.key, made.key].join('\n'), connector, follower }]
+  })
+}
+
+/** Only where something is stored behind the pipeline's log. Counted where they take part in intake, not here. */
+function redactorsOf(
+  config: Config,
+  services: Services,
+  pipeline: PipelineConfig,
+  node: NodeMaker,
+): RedactorPlan[] {
+  if (!pipeline.exporters.some((id) => config.connectors.has(id))) return []
+  return pipeline.processors.flatMap((id) => {
+    const made = componentOf(config.processors, id, pipeline.id)
+    const factory = factoryOf(services.registry.processors, made)
+    if (factory.redacts !== true) return []
+    const context = { ...contextFor(services, 'processor', id), counts: false }
+    const created = node(`processor:${id}`, 'stored', RANK.processor, `stored:${made.key}`, () =>
+      factory.create(made.value, context),
+    )
+    return [{ id, node: created }]
   })
 }
 

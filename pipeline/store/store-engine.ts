@@ -1,4 +1,4 @@
-import type { Exporter, QueryRequest, QueryResult } from '../component.ts'
+import type { Exporter, Processor, QueryRequest, QueryResult } from '../component.ts'
 import type { Config } from '../config.ts'
 import { difference, RANK, startAll, stopAll, type Node } from '../engine/node.ts'
 import { contextFor, type Services } from '../engine/services.ts'
@@ -8,9 +8,17 @@ import type { StoredExporter, Stores } from '../jobs/job.ts'
 import { JobScheduler } from '../jobs/scheduler.ts'
 import { faultOf, messageOf, reject } from '../fault.ts'
 import type { StatusBoard } from '../status-board.ts'
-import { buildStore, connectorOf, type ChainPlan, type FollowerPlan, type StoreGraph } from './build-store.ts'
+import {
+  buildStore,
+  connectorOf,
+  type ChainPlan,
+  type FollowerPlan,
+  type RedactorPlan,
+  type StoreGraph,
+} from './build-store.ts'
 import type { StoreHealth } from './protocol.ts'
 import { sleep } from '../sleep.ts'
+import type { StoredRedactor } from '../redact.ts'
 import type { RepriceRequest, RepriceResult } from '../reprice.ts'
 import { replayRoute } from './replay-route.ts'
 import { repriceStored } from './reprice-stored.ts'
@@ -31,6 +39,7 @@ export class StoreEngine {
   readonly #stores: Stores = {
     exporters: () => storedExporters(this.#chains, this.#started),
     logs: () => this.#logs(),
+    redactors: () => this.#redactors.map(redactorOf),
     chains: (pipeline) =>
       this.#chains.map(({ chain }) => chain).filter((chain) => chain.pipeline === pipeline),
     route: (pipeline, exporter) => {
@@ -49,6 +58,7 @@ export class StoreEngine {
   /** Everything of the running config; exporters that have not started yet too. */
   #nodes: Node[] = []
   #chains: readonly ChainPlan[] = []
+  #redactors: readonly RedactorPlan[] = []
   readonly #started = new Set<Node>()
   readonly #attached = new Map<string, ChainPlan>()
   readonly #following = new Map<string, FollowerPlan>()
@@ -110,6 +120,7 @@ export class StoreEngine {
     await this.#register(graph)
     this.#config = config
     this.#chains = graph.chains
+    this.#redactors = graph.redactors
     this.#board.retain(graph.nodes)
     for (const plan of graph.followers) this.#follow(plan)
     for (const plan of graph.chains) this.#attach(plan)
@@ -241,6 +252,11 @@ export class StoreEngine {
     this.#following.clear()
     return stopAll([...this.#started], deadline, this.#board)
   }
+}
+
+function redactorOf({ id, node }: RedactorPlan): StoredRedactor {
+  const processor = node.component as Processor
+  return { id, rules: node.key, redact: async (batch) => void (await processor.process(batch)) }
 }
 
 function storedExporters(

@@ -6,5 +6,6 @@ export const sanitizer: ProcessorFactory<typeof config> = {
   type: 'sanitizer',
   summary: 'Replaces personal data and secrets in every text of a span before anything is stored.',
   config,
+  redacts: true,
   create: (settings, context) => new Sanitizer(settings, context),
 }

@@ -106,7 +106,7 @@ export async function removeUsed(place: Place, own: ReadonlySet<string>, signal:
 }
 
 /** Waits until no mutation that mentions this has a part to do, of these partitions or of all. */
-async function settle(
+export async function settle(
   place: Place,
   mentions: string,
   signal: AbortSignal,

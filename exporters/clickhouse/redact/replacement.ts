@@ -1,0 +1,159 @@
+import { randomBytes } from 'node:crypto'
+import type { Batch } from '../../../pipeline/batch/batch.ts'
+import { retry } from '../../../pipeline/fault.ts'
+import { quoteName, quoteText } from '../../../proto/clickhouse/native.ts'
+import { SpanBlock } from '../block.ts'
+import type { Connection } from '../connection.ts'
+import { fill } from '../feed.ts'
+import { settle } from '../replay/id-table.ts'
+import { SpanWriter } from '../span-writer.ts'
+import { START } from '../stage.ts'
+import type { Target } from '../target.ts'
+import { TEXT_COLUMNS } from './rows.ts'
+
+export interface RedactPlace {
+  readonly connection: Connection
+  readonly target: Target
+  /** Other processes may work on it. */
+  readonly isShared: boolean
+}
+
+/** On a server another daemon may be using its own. */
+const ABANDONED_SECONDS = 3600
+
+/**
+ * Rows on their way to being replaced. Two tables on disk: `…_texts`, what comes out of redaction; `…_rows`, the whole new
+ * rows, made of the old ones and those texts. From when the second is complete nothing else is needed: the old rows are
+ * deleted and the new ones inserted, and who comes after a crash does both again.
+ */
+export class Replacement {
+  readonly name: string
+  readonly #place: RedactPlace
+  readonly #block = new SpanBlock()
+  readonly #writer = new SpanWriter(this.#block)
+  #rows = 0
+
+  constructor(place: RedactPlace, name?: string) {
+    this.#place = place
+    this.name = name ?? `${prefixOf(place.target)}${randomBytes(8).toString('hex')}`
+  }
+
+  /** Rows that were added. */
+  get rows(): number {
+    return this.#rows
+  }
+
+  async add(batches: readonly Batch[], signal: AbortSignal): Promise<void> {
+    const { connection } = this.#place
+    const texts = this.#table('texts')
+    if (this.#rows === 0) {
+      await connection.command(
+        `CREATE TABLE ${texts} (${this.#block.structure}) ENGINE = MergeTree ORDER BY tuple()`,
+      )
+    }
+    for (let from = START; from.batch < batches.length;) {
+      const chunk = fill(this.#block, this.#writer, batches, from)
+      const into = `INSERT INTO ${texts} (${this.#block.names.map(quoteName).join(', ')})`
+      const { structure } = this.#block
+      await connection.insert(
+        {
+          into,
+          structure,
+          parts: this.#block.parts(),
+          settings: { async_insert: 0, throw_on_max_partitions_per_insert_block: 0 },
+        },
+        signal,
+      )
+      this.#block.clear()
+      this.#rows += chunk.rows
+      from = chunk.to
+    }
+  }
+
+  /** Makes the new rows. Resolves once they are on disk, whole. */
+  async complete(): Promise<void> {
+    const { connection, target } = this.#place
+    const texts = this.#table('texts')
+    const changes = TEXT_COLUMNS.map((column) => `c.${quoteName(column)} AS ${quoteName(column)}`).join(', ')
+    await connection.command(
+      `CREATE TABLE ${this.#table('rows')} ENGINE = MergeTree ORDER BY tuple() AS ` +
+        `SELECT t.* REPLACE (${changes}) FROM ${target.traces} AS t ` +
+        `INNER JOIN ${texts} AS c ON t.EventId = c.EventId AND t.WalSeq = c.WalSeq AND t.WalRow = c.WalRow ` +
+        `WHERE t.EventId IN (SELECT EventId FROM ${texts})`,
+    )
+  }
+
+  /** Puts the new rows in place of the old. Whatever an earlier attempt has left is no matter. */
+  async apply(signal: AbortSignal): Promise<void> {
+    const { connection, target } = this.#place
+    const rows = this.#table('rows')
+    const where = `(EventId, WalSeq, WalRow) IN (SELECT EventId, WalSeq, WalRow FROM ${rows})`
+    // An attempt that was interrupted may still be deleting: after the insert it would take the new rows.
+    await settle(this.#place, this.name, signal)
+    const { data } = await connection.rows(
+      `SELECT DISTINCT _partition_id FROM ${target.traces} WHERE ${where}`,
+      {},
+      signal,
+    )
+    const partitions = data.map(([partition]) => String(partition))
+    for (const partition of partitions) {
+      await connection.command(
+        `ALTER TABLE ${target.traces} DELETE IN PARTITION ID ${quoteText(partition)} WHERE ${where} SETTINGS mutations_sync = 0`,
+      )
+    }
+    await settle(this.#place, this.name, signal)
+    await connection.command(
+      `INSERT INTO ${target.traces} SELECT * FROM ${rows} SETTINGS async_insert = 0, insert_deduplicate = 0, throw_on_max_partitions_per_insert_block = 0`,
+    )
+    const [stored, wanted] = await this.#counts(rows, where, signal)
+    if (stored !== wanted) {
+      throw retry(
+        'EXPORT_UNAVAILABLE',
+        `clickhouse: redact: ${stored} of ${wanted} rows are in ${target.traces}`,
+      )
+    }
+  }
+
+  async #counts(rows: string, where: string, signal: AbortSignal): Promise<readonly [string, string]> {
+    const { connection, target } = this.#place
+    const { data } = await connection.rows(
+      `SELECT toString(count()), (SELECT toString(count()) FROM ${rows}) FROM ${target.traces} WHERE ${where}`,
+      {},
+      signal,
+    )
+    return [String(data[0]?.[0]), String(data[0]?.[1])]
+  }
+
+  async remove(): Promise<void> {
+    for (const part of ['texts', 'rows']) await drop(this.#place, `${this.name}_${part}`)
+  }
+
+  #table(part: 'texts' | 'rows'): string {
+    return `${quoteName(this.#place.target.database)}.${quoteName(`${this.name}_${part}`)}`
+  }
+}
+
+/** Removes tables that nobody came back to. */
+export async function removeAbandoned(
+  place: RedactPlace,
+  kept: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { connection, target, isShared } = place
+  const { data } = await connection.rows(
+    'SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String}) AND metadata_modification_time <= now() - {age:UInt32}',
+    { database: target.database, prefix: prefixOf(target), age: isShared ? ABANDONED_SECONDS : 0 },
+    signal,
+  )
+  for (const [name] of data) {
+    if (kept === undefined || !String(name).startsWith(kept)) await drop(place, String(name))
+  }
+}
+
+function prefixOf(target: Target): string {
+  return `${target.tracesName}_redact_`
+}
+
+async function drop({ connection, target }: RedactPlace, name: string): Promise<void> {
+  await connection.command(`DROP TABLE IF EXISTS ${quoteName(target.database)}.${quoteName(name)} SYNC`)
+}

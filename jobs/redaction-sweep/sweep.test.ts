@@ -1,0 +1,147 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { AuditEntry } from '../../pipeline/audit/audit.ts'
+import type { JobContext, Task } from '../../pipeline/jobs/job.ts'
+import type { RedactRequest } from '../../pipeline/redact.ts'
+import { EmbeddedState } from '../../pipeline/state/embedded.ts'
+import { config, params } from './config.ts'
+import { redactionSweep } from './factory.ts'
+
+const NOW = Date.UTC(2026, 10, 21, 12)
+const HOUR = 3_600_000
+let home: string
+let state: EmbeddedState
+let asked: RedactRequest[]
+let audited: AuditEntry[]
+let rules: { id: string; rules: string }[]
+
+beforeEach(async () => {
+  home = mkdtempSync(join(tmpdir(), 'weir-sweep-'))
+  state = new EmbeddedState(home)
+  await state.open()
+  asked = []
+  audited = []
+  rules = [{ id: 'sanitizer', rules: 'v1' }]
+})
+afterEach(async () => {
+  await state.close()
+  rmSync(home, { recursive: true, force: true })
+})
+
+/** Two stores that note what they are asked; the second one dies while `dies`. */
+function job(options: object = {}, dies: () => boolean = () => false) {
+  const store = (id: string) => ({
+    id,
+    pipelines: ['traces/store'],
+    exporter: {
+      redactable: {
+        async redact(
+          request: RedactRequest,
+          work: { checkpoint: unknown; save(at: unknown): Promise<void> },
+        ) {
+          asked.push(request)
+          if (id === 'b' && dies()) {
+            await work.save('half')
+            throw new Error('killed')
+          }
+          return { spans: 10, changed: work.checkpoint === 'half' ? 1 : 2 }
+        },
+      },
+    },
+  })
+  const context = {
+    state,
+    audit: { append: (entry: AuditEntry) => Promise.resolve(audited.push(entry)) },
+    stores: {
+      exporters: () => [store('b'), { id: 's3', pipelines: [], exporter: {} }, store('a')],
+      redactors: () => rules.map((each) => ({ ...each, redact: () => Promise.resolve() })),
+    },
+  } as unknown as JobContext
+  return redactionSweep.create(config.parse(options), context)
+}
+
+let checkpoint: unknown
+function task(given: object = {}, more: Partial<Task> = {}): Task {
+  return {
+    job: 'redaction_sweep',
+    id: '1',
+    scheduledAtMs: NOW,
+    dryRun: false,
+    params: params.parse(given),
+    by: 'schedule',
+    checkpoint: undefined,
+    save: (at) => Promise.resolve(void (checkpoint = at)),
+    progress: () => undefined,
+    clock: () => NOW,
+    ...more,
+  }
+}
+
+const run = (sweep: ReturnType<typeof job>, one: Task) => sweep.run(one, new AbortController().signal)
+
+it('looks at the window of every store twice behind a change of rules, and then no more', async () => {
+  const sweep = job({ window: '24h', behind: '1h' })
+  const report = await run(sweep, task())
+  expect(report.counts).toEqual({ spans: 20, changed: 4 })
+  expect(asked).toMatchObject(
+    [1, 2].map(() => ({ fromMs: NOW - 24 * HOUR, toMs: NOW - HOUR, dryRun: false })),
+  )
+  await run(sweep, task())
+  expect(asked).toHaveLength(4)
+  expect((await run(sweep, task())).notes).toEqual([
+    'a: looked at by these rules already',
+    'b: looked at by these rules already',
+  ])
+  expect(asked).toHaveLength(4)
+  rules = [{ id: 'sanitizer', rules: 'v2' }]
+  await run(sweep, task())
+  expect(asked).toHaveLength(6)
+  await run(sweep, task({ force: true }))
+  expect(asked).toHaveLength(8)
+})
+
+it('looks at one run whatever its age, and says nothing about the rest by it', async () => {
+  const sweep = job()
+  await run(sweep, task({ run: 'r1', tenant: 'acme' }))
+  expect(asked[0]).toMatchObject({ run: 'r1', tenant: 'acme', fromMs: 0 })
+  expect(asked[0]?.toMs).toBeGreaterThan(NOW)
+  await run(sweep, task())
+  await run(sweep, task())
+  expect(asked).toHaveLength(6)
+  expect(audited.slice(0, 2)).toMatchObject([
+    { action: 'redaction.sweep', object: 'r1', tenant: 'acme', outcome: 'begun' },
+    { outcome: 'ok', details: { exporter: 'a', by: 'schedule', begun: 1, spans: 10, changed: 2 } },
+  ])
+})
+
+it('a dry run writes nothing down', async () => {
+  const sweep = job()
+  const report = await run(sweep, task({}, { dryRun: true }))
+  expect(report.counts).toEqual({ spans: 20, would_change: 4 })
+  expect(audited).toEqual([])
+  await run(sweep, task())
+  await run(sweep, task())
+  expect(asked).toHaveLength(6)
+})
+
+it('goes on where it was: the same time, the store that was not done, from that one’s checkpoint', async () => {
+  let isDead = true
+  const sweep = job({}, () => isDead)
+  await expect(run(sweep, task())).rejects.toThrow('killed')
+  isDead = false
+  const report = await run(sweep, task({}, { checkpoint, clock: () => NOW + HOUR }))
+  expect(report.counts).toEqual({ spans: 20, changed: 3 })
+  expect(asked).toHaveLength(3)
+  expect(asked[2]).toEqual(asked[1])
+})
+
+it('wants to know whose rules, where there are several', async () => {
+  rules = [...rules, { id: 'sanitizer/strict', rules: 'v1' }]
+  await expect(run(job(), task())).rejects.toThrow(/name one of sanitizer, sanitizer\/strict/)
+  await run(job({ sanitizer: 'sanitizer/strict' }), task())
+  expect(asked).toHaveLength(2)
+  rules = []
+  await expect(run(job(), task())).rejects.toMatchObject({ code: 'NOT_FOUND' })
+})

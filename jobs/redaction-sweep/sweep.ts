@@ -1,0 +1,139 @@
+import { digestOf } from '../../pipeline/digest.ts'
+import { reject, retry } from '../../pipeline/fault.ts'
+import type { Job, JobContext, JobReport, StoredExporter, Task } from '../../pipeline/jobs/job.ts'
+import type { RedactCount, RedactRequest, StoredRedactor } from '../../pipeline/redact.ts'
+import type { Config, Params } from './config.ts'
+import { isDone, notePass } from './passed.ts'
+
+/** Fixed when the run begins, so that who goes on does the same. */
+interface Checkpoint {
+  readonly fromMs: number
+  readonly toMs: number
+  /** Exporters that are done. */
+  readonly done: Readonly<Record<string, RedactCount>>
+  /** The exporter's own, of the one under way. */
+  readonly inner?: unknown
+}
+
+/** The end of time that the table can hold. */
+const LAST_MS = Date.UTC(2262, 3, 11)
+
+export class RedactionSweep implements Job {
+  readonly #config: Config
+  readonly #context: JobContext
+
+  constructor(config: Config, context: JobContext) {
+    this.#config = config
+    this.#context = context
+  }
+
+  async run(task: Task, signal: AbortSignal): Promise<JobReport> {
+    const params = task.params as Params
+    const rules = digestOf('rules', this.#redactor().rules).toString('hex')
+    const notes: string[] = []
+    let at = (task.checkpoint as Checkpoint | undefined) ?? this.#begin(params, task)
+    for (const store of this.#stores()) {
+      if (Object.hasOwn(at.done, store.id)) continue
+      if (this.#isSweep(params) && (await isDone(this.#context.state, task.job, store.id, rules))) {
+        notes.push(`${store.id}: looked at by these rules already`)
+        continue
+      }
+      const { fromMs, toMs, done } = at
+      const count = await this.#redact(store, { fromMs, toMs, ...wanted(params, task) }, at, task, signal)
+      if (this.#isSweep(params) && !task.dryRun)
+        await notePass(this.#context.state, task.job, store.id, rules)
+      at = { fromMs, toMs, done: { ...done, [store.id]: count } }
+      await task.save(at)
+    }
+    const counts = Object.values(at.done)
+    const sum = (of: (count: RedactCount) => number): number =>
+      counts.reduce((total, each) => total + of(each), 0)
+    return {
+      counts: {
+        spans: sum(({ spans }) => spans),
+        [task.dryRun ? 'would_change' : 'changed']: sum(({ changed }) => changed),
+      },
+      notes,
+    }
+  }
+
+  /** The hourly kind: its outcome says something about all that is stored. */
+  #isSweep({ run, tenant, from, to, force }: Params): boolean {
+    return !force && [run, tenant, from, to].every((value) => value === undefined)
+  }
+
+  #begin({ run, from, to }: Params, task: Task): Checkpoint {
+    const nowMs = task.clock()
+    const isNamed = run !== undefined
+    return {
+      fromMs: from ?? (isNamed ? 0 : nowMs - this.#config.window),
+      toMs: to ?? (isNamed ? LAST_MS : nowMs - this.#config.behind),
+      done: {},
+    }
+  }
+
+  async #redact(
+    store: StoredExporter,
+    request: RedactRequest,
+    { inner, ...at }: Checkpoint,
+    task: Task,
+    signal: AbortSignal,
+  ): Promise<RedactCount> {
+    const { redactable } = store.exporter
+    if (redactable === undefined) return { spans: 0, changed: 0 }
+    const entry = {
+      actor: { id: task.job, kind: 'job' },
+      action: 'redaction.sweep',
+      ...(request.run !== undefined && { object: request.run }),
+      ...(request.tenant !== undefined && { tenant: request.tenant }),
+    } as const
+    const details = { exporter: store.id, by: task.by, run: task.id }
+    const begun = task.dryRun ? 0 : await this.#context.audit?.append({ ...entry, outcome: 'begun', details })
+    const work = {
+      redact: (batch: Parameters<StoredRedactor['redact']>[0]) => this.#redactor().redact(batch),
+      checkpoint: inner,
+      save: (checkpoint: unknown) => task.save({ ...at, inner: checkpoint }),
+      progress: (done: number, total: number) => task.progress(done, total, 'spans'),
+    }
+    const count = await redactable.redact(request, work, signal)
+    if (!task.dryRun) {
+      await this.#context.audit?.append({
+        ...entry,
+        outcome: 'ok',
+        details: { ...details, begun: begun ?? 0, spans: count.spans, changed: count.changed },
+      })
+    }
+    return count
+  }
+
+  /** In the order of their ids, so that a checkpoint means the same to who goes on. */
+  #stores(): readonly StoredExporter[] {
+    const stores = this.#context.stores
+      .exporters()
+      .filter(({ exporter }) => exporter.redactable !== undefined)
+    if (stores.length === 0) {
+      throw retry('EXPORT_UNAVAILABLE', 'no exporter that can be redacted (clickhouse) is running')
+    }
+    return stores.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  }
+
+  #redactor(): StoredRedactor {
+    const all = this.#context.stores.redactors()
+    const { sanitizer } = this.#config
+    const [only, ...others] = sanitizer === undefined ? all : all.filter(({ id }) => id === sanitizer)
+    if (only === undefined) {
+      throw reject(
+        'NOT_FOUND',
+        `no ingest pipeline before a log has ${sanitizer ?? 'a processor that redacts'}`,
+      )
+    }
+    const names = [...new Set([only, ...others].map(({ id }) => id))]
+    if (names.length > 1)
+      throw reject('REQUEST_INVALID', `several redact: name one of ${names.join(', ')} as sanitizer`)
+    return only
+  }
+}
+
+function wanted({ run, tenant }: Params, { dryRun }: Task): Pick<RedactRequest, 'run' | 'tenant' | 'dryRun'> {
+  return { run, tenant, dryRun }
+}
