@@ -6,11 +6,16 @@ import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
 
 let server: TestServer
+let second: TestServer
 let databases = 0
 beforeAll(async () => {
   server = await startClickHouse()
+  second = await server.second()
 })
-afterAll(() => server.close())
+afterAll(async () => {
+  await second.close()
+  await server.close()
+})
 
 const isInsert = (sql: string) => sql.startsWith('INSERT') && sql.endsWith('FORMAT Native')
 
@@ -49,6 +54,34 @@ deliveryContract({
       stored: () => storedIn(database),
       close: () => {
         server.intercept = undefined
+        return Promise.resolve()
+      },
+    })
+  },
+})
+
+// Answers are lost, late and refused on both; a repeat goes to the other one.
+deliveryContract({
+  name: 'clickhouse, two endpoints',
+  exactlyOnce: true,
+  weathers: ['retry', 'hang'],
+  deadlineMs: 1500,
+  open: (judge) => {
+    const database = `db_${++databases}`
+    const intercept: TestServer['intercept'] = ({ sql, body }) =>
+      isInsert(sql) ? interception(judge, body) : undefined
+    server.intercept = intercept
+    second.intercept = intercept
+    return Promise.resolve({
+      make: () =>
+        clickhouse.create(
+          config.parse({ endpoints: [server.url, second.url], database, timeout: '1s' }),
+          exporterContext('clickhouse'),
+        ),
+      stored: () => storedIn(database),
+      close: () => {
+        server.intercept = undefined
+        second.intercept = undefined
         return Promise.resolve()
       },
     })
