@@ -189,7 +189,7 @@ function replica(state: { lag: number; hidden: boolean }) {
 
 test('a replica that lags is waited for: what another has acknowledged is not inserted again', async () => {
   const state = { lag: 0, hidden: false }
-  const exporter = make({ timeout: '1s' })
+  const exporter = make({ timeout: '4s' })
   b.intercept = replica(state)
   a.intercept = replica(state)
   await exporter.start?.()

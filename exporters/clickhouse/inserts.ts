@@ -80,13 +80,14 @@ export class Inserts {
     await this.#each(batches, async (page, chunk, index) => {
       const name = index === 0 ? token : `${token}+${index}`
       const expected = expectedOf(page, batches, chunk)
-      if (!uncertain) {
-        await this.#insert(page, name, signal)
-        // Rows written against rows sent: also a first insert may have been dropped for a token that was used before.
-        if (await this.#holdings.has(expected, signal)) return void receipts.push(receiptOf(expected, 0))
+      let added = 0
+      if (!uncertain) await this.#insert(page, name, signal)
+      // Rows written against rows sent: also a first insert may have been dropped for a token that was used before.
+      if (uncertain || !(await this.#holdings.has(expected, signal))) {
+        added = await this.#complete(page, batches, chunk, expected, name, uncertain ? 0 : 1, signal)
       }
-      const added = await this.#complete(page, batches, chunk, expected, name, uncertain ? 0 : 1, signal)
-      receipts.push(receiptOf(expected, added))
+      const { rows, sum, firstMs, lastMs } = expected
+      receipts.push({ rows, sum, firstMs, lastMs, added })
     })
     return receipts
   }
@@ -190,10 +191,6 @@ export class Inserts {
       throw insertFault(error)
     }
   }
-}
-
-function receiptOf({ rows, sum, firstMs, lastMs }: Expected, added: number): Receipt {
-  return { rows, sum, firstMs, lastMs, added }
 }
 
 /** Each round that does not help is one kill in the very moment between token and rename. */
