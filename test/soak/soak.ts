@@ -128,7 +128,7 @@ test(
         events.shift()
         note({ minute: minuteNow(), event: next.what })
         await happen(world, next.what, startBurst)
-        await sender.progress(20, 60_000)
+        await sender.progress(20, 300_000)
       }
       const taken = await sample(world, minuteNow())
       samples.push(taken)
@@ -136,7 +136,7 @@ test(
       await delay(SAMPLE_MS)
     }
     await daemon.ready()
-    await sender.finish()
+    await sender.finish(300_000)
     const clickhouse = await reckon((sql) => daemon.query(sql), sender)
     const archived = await checkArchive(s3, sender)
     const figures = trends(samples)
