@@ -19,7 +19,8 @@ export interface StoreProcessOptions {
   readonly hangMs?: number
 }
 
-const START_TIMEOUT_MS = 60_000
+/** It migrates ClickHouse, and waits for the one before to leave its directory. */
+const START_TIMEOUT_MS = 300_000
 const RELOAD_TIMEOUT_MS = 60_000
 const REPRICE_MORE_MS = 120_000
 const WATCH_MS = 10_000

@@ -1,4 +1,4 @@
-import { faultOf, messageOf } from '../fault.ts'
+import { faultOf, messageOf, retry, type Fault } from '../fault.ts'
 import { sleep } from '../sleep.ts'
 import { newEpoch } from './cursor-record.ts'
 import type { HeldCursor } from './cursor-store.ts'
@@ -38,7 +38,9 @@ export class CursorTurns {
       try {
         const hold = await acquire(`${connector}/${this.#cursor}`, ending)
         if (hold === undefined) continue
-        await holding(hold)
+        await holding(hold).catch((error: unknown) => {
+          throw hold.lost.aborted && faultOf(error) === undefined ? leaseLost(this.#cursor, error) : error
+        })
         backoff.reset()
       } catch (error) {
         if (ending.aborted) return
@@ -82,4 +84,9 @@ export class CursorTurns {
     if (faultOf(error)?.verdict.do === 'retry') log.warn(fields, `${NAMES[this.#driven]} pauses`)
     else log.error({ ...fields, err: error }, `${NAMES[this.#driven]} stands still`)
   }
+}
+
+/** What was under way ends with the abort of its signal, which says nothing to an operator. */
+function leaseLost(cursor: string, cause: unknown): Fault {
+  return retry('LEASE_LOST', `the lease of ${cursor} could not be renewed in time`, undefined, { cause })
 }
