@@ -16,6 +16,11 @@ interface RaftView {
   }[]
 }
 
+interface Jsz {
+  readonly meta_cluster?: RaftView
+  readonly account_details?: readonly { readonly stream_detail?: readonly StreamView[] }[]
+}
+
 interface StreamView {
   readonly name: string
   readonly cluster?: RaftView
@@ -81,15 +86,13 @@ export class NatsCluster {
   }
 
   async #meta(): Promise<RaftView | undefined> {
-    const pages = await this.#ask<{ meta_cluster?: RaftView }>('/jsz')
+    const pages = await this.#ask('/jsz')
     return pages.map(({ name, page }) => led(name, page.meta_cluster)).find((view) => view !== undefined)
   }
 
   /** Each stream as its leader sees it: others see the leader only. */
   async #streams(): Promise<StreamView[]> {
-    const pages = await this.#ask<{ account_details?: { stream_detail?: StreamView[] }[] }>(
-      '/jsz?accounts=true&streams=true',
-    )
+    const pages = await this.#ask('/jsz?accounts=true&streams=true')
     return pages.flatMap(({ name, page }) =>
       (page.account_details?.[0]?.stream_detail ?? []).filter(
         ({ cluster }) => led(name, cluster) !== undefined,
@@ -97,11 +100,11 @@ export class NatsCluster {
     )
   }
 
-  async #ask<Page>(path: string): Promise<{ readonly name: string; readonly page: Page }[]> {
+  async #ask(path: string): Promise<{ readonly name: string; readonly page: Jsz }[]> {
     const pages = this.nodes.map(async ({ pid, monitorUrl }, at) => {
       if (pid === undefined) return []
       const answer = await fetch(`${monitorUrl}${path}`).catch(() => undefined)
-      return answer?.ok === true ? [{ name: `n${at}`, page: (await answer.json()) as Page }] : []
+      return answer?.ok === true ? [{ name: `n${at}`, page: (await answer.json()) as Jsz }] : []
     })
     return (await Promise.all(pages)).flat()
   }

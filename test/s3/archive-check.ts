@@ -20,8 +20,8 @@ export interface Archived {
   readonly objects: number
 }
 
-/** Longer than a lease and an attempt that hangs. */
-const STILL_MS = 30_000
+/** Longer than a lease, an attempt that hangs, and their repeats on a busy machine. Only a loss waits so long. */
+const STILL_MS = 150_000
 
 /** Waits until the manifests list as much as was acknowledged, or stand still; then reads every object and manifest. */
 export async function checkArchive(server: S3Server, sender: LedgerSender): Promise<Archived> {
