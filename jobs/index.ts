@@ -1,6 +1,7 @@
 import type { JobFactory } from '../pipeline/factory.ts'
 import { redactionSweep } from './redaction-sweep/factory.ts'
 import { replay } from './replay/factory.ts'
+import { retention } from './retention/factory.ts'
 
 /** One line per job. */
-export const jobs: readonly JobFactory[] = [redactionSweep, replay]
+export const jobs: readonly JobFactory[] = [redactionSweep, replay, retention]

@@ -7,6 +7,7 @@ import type { LogWorker } from './follower.ts'
 import type { ReplaySink } from './replay.ts'
 import type { Redactable } from './redact.ts'
 import type { Reprice, Repriceable } from './reprice.ts'
+import type { Retainable } from './retention.ts'
 
 /**
  * created → start → running → stop. `create` does no I/O. `stop` is idempotent, safe before `start`, and returns
@@ -123,6 +124,8 @@ export interface Exporter extends Component, Consumer {
   readonly repriceable?: Repriceable
   /** Can have what it stores redacted again. Only on exporters in the store process. */
   readonly redactable?: Redactable
+  /** Deletes what is over its time. Only on exporters in the store process. */
+  readonly retainable?: Retainable
   /** Knows what it has been given before. Without it a replay delivers again. */
   readonly replay?: ReplaySink
   /** What it has written, to be read again. */

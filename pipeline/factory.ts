@@ -5,6 +5,7 @@ import type { Audit } from './audit/audit.ts'
 import type { Consumer } from './consumer.ts'
 import type { Follower, LogWorker, StoredLog } from './follower.ts'
 import type { Entry, Lookback } from './admission.ts'
+import type { Retainable } from './retention.ts'
 import type { StateStore } from './state/state.ts'
 import type { IdentityView } from './identity/view.ts'
 import type { Vault } from './identity/vault.ts'
@@ -128,6 +129,8 @@ export interface Connector extends Component {
   /** Adds a chain. Before or after `start`; `detach` finishes the range in flight. */
   attach(chain: StoreChain): void
   detach(cursor: string, deadline: AbortSignal): Promise<void>
+  /** Store side: what of it goes when its time is over. */
+  readonly retainables?: readonly Retainable[]
   /** Store side: the log for its followers. */
   readonly stored?: StoredLog
   /** Store side: adds who reads the log without delivering; ended by `detach` of its cursor. */

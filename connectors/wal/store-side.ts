@@ -3,6 +3,7 @@ import type { Consumer } from '../../pipeline/consumer.ts'
 import { reject } from '../../pipeline/fault.ts'
 import type { Connector, ConnectorContext, StoreChain } from '../../pipeline/factory.ts'
 import type { Follower, StoredLog } from '../../pipeline/follower.ts'
+import type { Retainable } from '../../pipeline/retention.ts'
 import { acquireLease } from '../../pipeline/state/lease.ts'
 import { registerCursor } from '../../pipeline/wal/cursor-store.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
@@ -10,6 +11,7 @@ import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
 import { ChainReader, type Acquire, type ReaderOptions } from '../../pipeline/wal/reader.ts'
 import { LogFollower } from '../../pipeline/wal/follower.ts'
+import { LetterRetention, LogRetention } from '../../pipeline/wal/retention.ts'
 import { storedLogOf } from '../../pipeline/wal/stored-log.ts'
 import { Trimmer } from '../../pipeline/wal/trimmer.ts'
 import { WalWriter } from '../../pipeline/wal/writer.ts'
@@ -31,6 +33,7 @@ export class StoreSide implements Connector {
   readonly #writer: WalWriter
   readonly stored: StoredLog
   readonly deadLetters: DeadLetters
+  readonly retainables: readonly Retainable[]
   readonly #readerOptions: ReaderOptions
   readonly #readers = new Map<string, ChainReader | LogFollower>()
   readonly #trimmer: Trimmer
@@ -65,6 +68,16 @@ export class StoreSide implements Connector {
     const acquire: Acquire = (name, signal) => acquireLease(state, name, holder, { signal })
     const common = { connector, driver, state, acquire, letters: this.deadLetters, log, meter, clock }
     this.#trimmer = new Trimmer({ ...common, keepMs: config.keep, configured: () => this.#cursors })
+    this.retainables = [
+      new LogRetention({
+        connector,
+        driver,
+        clock,
+        keepMs: config.keep,
+        trim: (signal) => this.#trimmer.trim(signal),
+      }),
+      new LetterRetention(connector, this.deadLetters),
+    ]
     const full = new FullPolicy(config.when_full, driver, () => this.#trimmer.kick())
     this.#readerOptions = { ...common, mustSkip: (chain, from) => full.mustSkip(chain.exporterId, from) }
     this.#lag = new LagWatch({ ...common, alarmMs: config.lag_alarm, views: () => this.#views() })

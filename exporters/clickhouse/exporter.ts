@@ -13,6 +13,7 @@ import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
 import type { ReplaySink } from '../../pipeline/replay.ts'
 import type { Redactable, RedactCount, RedactRequest, RedactWork } from '../../pipeline/redact.ts'
+import type { Retainable } from '../../pipeline/retention.ts'
 import type { Reprice, Repriceable, RepriceRequest, RepriceResult } from '../../pipeline/reprice.ts'
 import { isEmbedded, type Config } from './config.ts'
 import type { Connection } from './connection.ts'
@@ -24,6 +25,7 @@ import { redactTable } from './redact/redact.ts'
 import { repriceTable } from './reprice/reprice.ts'
 import { prepare } from './schema.ts'
 import { ClickHouseReplay } from './replay/replay.ts'
+import { ClickHouseRetention } from './retention/retention.ts'
 import { openServer } from './server.ts'
 import type { StoreKind } from './store-kind.ts'
 import { targetOf, type Target } from './target.ts'
@@ -35,11 +37,13 @@ export class ClickHouseExporter implements Exporter {
   readonly recheck?: Recheck
   readonly redactable: Redactable
   readonly replay: ReplaySink
+  readonly retainable: Retainable
   readonly #config: Config
   readonly #context: Context
   readonly #target: Target
   #connection: Connection | undefined
   #inserts: Inserts | undefined
+  #engine: StoreKind['engine'] = 'MergeTree'
   /** Inserts share one block: one at a time. Also where an abandoned one is waited for. */
   #turn: Promise<unknown> = Promise.resolve()
   #repricing: Promise<unknown> = Promise.resolve()
@@ -65,6 +69,11 @@ export class ClickHouseExporter implements Exporter {
     }
     this.redactable = { redact: (request, work, signal) => this.#redact(request, work, signal) }
     this.repriceable = { reprice: (request, price, signal) => this.#reprice(request, price, signal) }
+    this.retainable = new ClickHouseRetention(context.id, () => ({
+      connection: this.#open(),
+      target: this.#target,
+      engine: this.#engine,
+    }))
     this.replay = new ClickHouseReplay(() => ({
       connection: this.#open(),
       target: this.#target,
@@ -89,6 +98,7 @@ export class ClickHouseExporter implements Exporter {
       )
     }
     this.#connection = connection
+    this.#engine = kind.engine
     this.#stopping = new AbortController()
     const { timeout: timeoutMs, settings } = this.#config
     this.#isSynced = kind.syncs

@@ -36,6 +36,19 @@ export async function prune(
   return gone
 }
 
+/** Files that were put aside, with the time at which, oldest first. */
+export async function agedBackups(
+  path: string,
+  local: boolean,
+): Promise<readonly { readonly file: string; readonly atMs: number }[]> {
+  const names = await backupsOf(path)
+  return names.map((name) => {
+    const [day = '', time = ''] = stampIn(path, name).split('T')
+    const text = `${day}T${time.replaceAll('-', ':')}`
+    return { file: join(dirname(path), name), atMs: Date.parse(local ? text : `${text}Z`) }
+  })
+}
+
 /** Oldest first. */
 export async function backupsOf(path: string): Promise<string[]> {
   const names = await readdir(dirname(path))

@@ -11,8 +11,10 @@ import { compress } from '../../pipeline/net/compress.ts'
 import { within } from '../../pipeline/net/within.ts'
 import { backupsOf } from './backups.ts'
 import { readCheckpoint } from './checkpoint.ts'
+import type { Retainable } from '../../pipeline/retention.ts'
 import type { Config } from './config.ts'
 import { checkPlace, LogFile } from './log-file.ts'
+import { FileRetention } from './retention.ts'
 
 const MIB = 1024 * 1024
 const PRUNE_EVERY_MS = 3_600_000
@@ -23,6 +25,7 @@ const TURNS = new Map<string, Promise<unknown>>()
 export class FileExporter implements Exporter {
   readonly batching: Batching
   readonly archive: Archive
+  readonly retainable: Retainable
   readonly #config: Config
   readonly #context: Context
   readonly #file: LogFile
@@ -35,6 +38,13 @@ export class FileExporter implements Exporter {
     this.#config = config
     this.#context = context
     this.#path = resolve(config.path)
+    this.retainable = new FileRetention({
+      store: context.id,
+      path: config.path,
+      local: config.rotation?.localtime ?? false,
+      inTurn: (work) => this.#next(work),
+      unavailable: (error) => this.#unavailable(error),
+    })
     this.batching = { maxSpans: 8192, maxBytes: 8 * MIB, maxWaitMs: config.flush_interval }
     this.archive = new FileArchive(() => archivedFiles(config.path))
     const { rotation } = config

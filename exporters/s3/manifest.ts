@@ -83,7 +83,7 @@ export function probeKey({ s3uploader }: Config): string {
   return joined(s3uploader.s3_base_prefix, s3uploader.s3_prefix, MANIFESTS, '_probe')
 }
 
-/** What all keys begin with. */
+/** What all keys of an exporter begin with; '' or without a slash at its end. */
 export function rootOf({ s3uploader }: Config): string {
   return joined(s3uploader.s3_base_prefix, s3uploader.s3_prefix)
 }
@@ -101,13 +101,34 @@ export function rangeOf(key: string): ArchivedRange | undefined {
   }
 }
 
+/** The part of an object's name that its manifest is named by; '' where it is none of ours. */
+export function rangeNameOf({ s3uploader }: Config, key: string): string {
+  const name = key.slice(key.lastIndexOf('/') + 1)
+  const head = `${s3uploader.file_prefix}traces_`
+  return name.startsWith(head) ? (name.slice(head.length).split('.', 1)[0] ?? '') : ''
+}
+
+/** Undefined where it is no manifest of a version that is known. */
+export function parseManifest(body: Uint8Array): Manifest | undefined {
+  try {
+    const parsed = JSON.parse(Buffer.from(body).toString()) as Manifest
+    return parsed.v === MANIFEST_VERSION && Array.isArray(parsed.objects) ? parsed : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** What is left of a manifest without these objects; undefined: nothing. */
+export function without(manifest: Manifest, gone: ReadonlySet<string>): Manifest | undefined {
+  const objects = manifest.objects.filter(({ key }) => !gone.has(key))
+  return objects.length === 0 ? undefined : { ...manifest, ...sumsOf(objects) }
+}
+
 export function manifestOf(
   config: Config,
   { cursor, range: { from, to, token } }: Pick<Delivery, 'cursor' | 'range'>,
   objects: readonly StoredObject[],
 ): Manifest {
-  const firsts = objects.map((object) => BigInt(object.first_time_unix_nano))
-  const lasts = objects.map((object) => BigInt(object.last_time_unix_nano))
   return {
     v: MANIFEST_VERSION,
     signal: 'traces',
@@ -117,6 +138,14 @@ export function manifestOf(
     token,
     marshaler: config.marshaler,
     compression: config.s3uploader.compression,
+    ...sumsOf(objects),
+  }
+}
+
+function sumsOf(objects: readonly StoredObject[]) {
+  const firsts = objects.map((object) => BigInt(object.first_time_unix_nano))
+  const lasts = objects.map((object) => BigInt(object.last_time_unix_nano))
+  return {
     rows: objects.reduce((sum, { rows }) => sum + rows, 0),
     tenants: [...new Set(objects.map(({ tenant }) => tenant))],
     first_time_unix_nano: String(firsts.reduce((a, b) => (a < b ? a : b), firsts[0] ?? 0n)),

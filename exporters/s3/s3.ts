@@ -7,12 +7,14 @@ import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import { DeliveryProgress } from '../../pipeline/delivery-progress.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
+import type { Retainable } from '../../pipeline/retention.ts'
 import { someAtOnce } from '../../pipeline/some-at-once.ts'
 import { S3Archive } from './archive.ts'
 import { bodyOf, CONTENT_TYPES } from './body.ts'
 import type { Config } from './config.ts'
 import { manifestOf, Names, probeKey, type StoredObject } from './manifest.ts'
 import { partsOf, type Part } from './partition.ts'
+import { S3Retention } from './retention.ts'
 
 /** Objects of one delivery that are encoded or under way at once: what bounds the memory of a delivery. */
 const AT_ONCE = 4
@@ -24,6 +26,7 @@ const AT_ONCE = 4
 export class S3Exporter implements Exporter {
   readonly batching: Batching
   readonly archive: Archive
+  readonly retainable: Retainable
   readonly #config: Config
   readonly #context: Context
   #bucket: Bucket | undefined
@@ -40,6 +43,12 @@ export class S3Exporter implements Exporter {
       () => this.#opened(),
       (error) => this.#unavailable(error),
     )
+    this.retainable = new S3Retention({
+      store: context.id,
+      config,
+      open: () => this.#opened(),
+      unavailable: (error) => this.#unavailable(error),
+    })
   }
 
   async start(): Promise<void> {

@@ -153,6 +153,7 @@ function context(): JobContext {
       logs: () => [route.log],
       chains: () => [],
       redactors: () => [],
+      retainables: () => [],
       route: () => route,
     },
   }

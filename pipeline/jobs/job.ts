@@ -3,6 +3,7 @@ import type { Context, StoreChain } from '../factory.ts'
 import type { StoredLog } from '../follower.ts'
 import type { RepriceRequest, RepriceResult } from '../reprice.ts'
 import type { StoredRedactor } from '../redact.ts'
+import type { Retainable } from '../retention.ts'
 
 /**
  * Work that is not on the data's path: on a schedule, or when somebody asks. Jobs run in the store process of one daemon at
@@ -62,6 +63,8 @@ export interface Stores {
   logs(): readonly StoredLog[]
   /** What redacts before the logs, for what is stored behind them. */
   redactors(): readonly StoredRedactor[]
+  /** Everything in exporters and logs that can delete what is over its time. */
+  retainables(): readonly Retainable[]
   /** A pipeline's chains; empty where this daemon has no such pipeline behind a WAL. */
   chains(pipeline: string): readonly StoreChain[]
   /**

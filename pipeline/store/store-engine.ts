@@ -2,7 +2,7 @@ import type { Exporter, Processor, QueryRequest, QueryResult } from '../componen
 import type { Config } from '../config.ts'
 import { difference, RANK, startAll, stopAll, type Node } from '../engine/node.ts'
 import { contextFor, type Services } from '../engine/services.ts'
-import type { StoredLog } from '../follower.ts'
+import type { Connector } from '../factory.ts'
 import { catalogueOf } from '../jobs/catalogue.ts'
 import type { StoredExporter, Stores } from '../jobs/job.ts'
 import { JobScheduler } from '../jobs/scheduler.ts'
@@ -38,8 +38,12 @@ export class StoreEngine {
   readonly #jobs: JobScheduler
   readonly #stores: Stores = {
     exporters: () => storedExporters(this.#chains, this.#started),
-    logs: () => this.#logs(),
     redactors: () => this.#redactors.map(redactorOf),
+    logs: () => this.#connectors().flatMap(({ stored }) => stored ?? []),
+    retainables: () => [
+      ...storedExporters(this.#chains, this.#started).flatMap(({ exporter }) => exporter.retainable ?? []),
+      ...this.#connectors().flatMap(({ retainables }) => retainables ?? []),
+    ],
     chains: (pipeline) =>
       this.#chains.map(({ chain }) => chain).filter((chain) => chain.pipeline === pipeline),
     route: (pipeline, exporter) => {
@@ -130,9 +134,8 @@ export class StoreEngine {
     return [...new Set([...added, ...removed].map((node) => node.name)), ...jobs]
   }
 
-  #logs(): readonly StoredLog[] {
-    const connectors = this.#nodes.filter(({ rank }) => rank === RANK.connector)
-    return connectors.map((node) => connectorOf(node).stored).filter((log) => log !== undefined)
+  #connectors(): readonly Connector[] {
+    return this.#nodes.filter(({ rank }) => rank === RANK.connector).map(connectorOf)
   }
 
   async #retire(removed: readonly Node[], graph: StoreGraph): Promise<void> {

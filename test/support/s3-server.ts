@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat, utimes } from 'node:fs/promises'
 import {
   createServer,
   request,
@@ -122,6 +122,11 @@ export class S3Server {
     const found = new Map<string, Buffer>()
     for (const key of await this.keys(prefix)) found.set(key, await this.get(key))
     return found
+  }
+
+  /** As if the object had been put then. */
+  async age(key: string, atMs: number): Promise<void> {
+    await utimes(join(this.#directory, BUCKET, `${key}${OBJECT}`), atMs / 1000, atMs / 1000)
   }
 
   async get(key: string): Promise<Buffer> {

@@ -5,7 +5,7 @@ import { quoteName, quoteText } from '../../../proto/clickhouse/native.ts'
 import { SpanBlock } from '../block.ts'
 import type { Connection } from '../connection.ts'
 import { fill } from '../feed.ts'
-import { settle } from '../replay/id-table.ts'
+import { settleMutations } from '../mutations.ts'
 import { SpanWriter } from '../span-writer.ts'
 import { START } from '../stage.ts'
 import type { Target } from '../target.ts'
@@ -89,7 +89,7 @@ export class Replacement {
     const rows = this.#table('rows')
     const where = `(EventId, WalSeq, WalRow) IN (SELECT EventId, WalSeq, WalRow FROM ${rows})`
     // An attempt that was interrupted may still be deleting: after the insert it would take the new rows.
-    await settle(this.#place, this.name, signal)
+    await settleMutations(this.#place, this.name, signal)
     const { data } = await connection.rows(
       `SELECT DISTINCT _partition_id FROM ${target.traces} WHERE ${where}`,
       {},
@@ -101,7 +101,7 @@ export class Replacement {
         `ALTER TABLE ${target.traces} DELETE IN PARTITION ID ${quoteText(partition)} WHERE ${where} SETTINGS mutations_sync = 0`,
       )
     }
-    await settle(this.#place, this.name, signal)
+    await settleMutations(this.#place, this.name, signal)
     await connection.command(
       `INSERT INTO ${target.traces} SELECT * FROM ${rows} SETTINGS async_insert = 0, insert_deduplicate = 0, throw_on_max_partitions_per_insert_block = 0`,
     )

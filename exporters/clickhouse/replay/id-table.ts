@@ -1,15 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { retry } from '../../../pipeline/fault.ts'
-import { sleep } from '../../../pipeline/sleep.ts'
 import { nativeBlock, nativeStructure, quoteName, quoteText } from '../../../proto/clickhouse/native.ts'
 import type { Connection } from '../connection.ts'
+import { settleMutations } from '../mutations.ts'
 import type { Target } from '../target.ts'
 import type { SpanIds } from './span-ids.ts'
 
-const POLL_MS = 50
-const MAX_POLL_MS = 1000
-/** A mutation that fails is tried again by ClickHouse, and holds up those after it: past this many polls it is taken back. */
-const MAX_FAILED_POLLS = 25
 /** On a server another daemon may be using its own. */
 const ABANDONED_SECONDS = 3600
 
@@ -78,13 +73,13 @@ export class IdTable {
         `ALTER TABLE ${target.traces} DELETE IN PARTITION ID ${quoteText(partition)} WHERE ${this.#where} SETTINGS mutations_sync = 0`,
       )
     }
-    await settle(this.#place, this.name, signal, partitions)
+    await settleMutations(this.#place, this.name, signal, partitions)
   }
 }
 
 /** Waits for what ClickHouse goes on with by itself, after a kill too, and removes what was needed for it. */
 export async function cleanUp(place: Place, own: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
-  await settle(place, prefixOf(place.target), signal)
+  await settleMutations(place, prefixOf(place.target), signal)
   await removeUsed(place, own, signal)
 }
 
@@ -103,35 +98,6 @@ export async function removeUsed(place: Place, own: ReadonlySet<string>, signal:
     signal,
   )
   for (const [name] of data) await drop(place, String(name))
-}
-
-/** Waits until no mutation that mentions this has a part to do, of these partitions or of all. */
-export async function settle(
-  place: Place,
-  mentions: string,
-  signal: AbortSignal,
-  partitions?: readonly string[],
-): Promise<void> {
-  const { connection, target } = place
-  const prefixes = partitions?.map((id) => `${id}_`) ?? ['']
-  let failed = 0
-  for (let wait = POLL_MS; ; wait = Math.min(wait * 2, MAX_POLL_MS)) {
-    const { data } = await connection.rows(
-      'SELECT mutation_id, latest_fail_reason FROM system.mutations WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND position(command, {mentions:String}) > 0 AND arrayExists(part -> arrayExists(prefix -> startsWith(part, prefix), {prefixes:Array(String)}), parts_to_do_names) ORDER BY create_time LIMIT 1',
-      { database: target.database, table: target.tracesName, mentions, prefixes },
-      signal,
-    )
-    const [first] = data
-    if (first === undefined) return
-    if (first[1] !== '' && ++failed > MAX_FAILED_POLLS) {
-      await connection.command(
-        `KILL MUTATION WHERE database = ${quoteText(target.database)} AND table = ${quoteText(target.tracesName)} AND mutation_id = ${quoteText(String(first[0]))}`,
-      )
-      throw retry('EXPORT_UNAVAILABLE', `clickhouse: replay: the mutation failed: ${String(first[1])}`)
-    }
-    await sleep(wait, signal)
-    if (signal.aborted) throw retry('EXPORT_UNAVAILABLE', 'clickhouse: replay: rows are still being deleted')
-  }
 }
 
 function prefixOf(target: Target): string {

@@ -1,0 +1,11 @@
+import type { JobFactory } from '../../pipeline/factory.ts'
+import { config, params } from './config.ts'
+import { RetentionJob } from './retention.ts'
+
+export const retention: JobFactory<typeof config> = {
+  type: 'retention',
+  summary: 'Deletes what is over its time, in every store.',
+  config,
+  params,
+  create: (options, context) => new RetentionJob(options, context),
+}
