@@ -99,7 +99,7 @@ class Building {
     this.spans += batch.rows
     this.bytes += request.bytes.length
     this.#refused += await refusedBy(batch, process)
-    if (batch.live > 0) this.#batches.push(batch)
+    this.#batches.push(batch)
   }
 
   damaged(note: string): void {

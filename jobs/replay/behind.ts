@@ -17,7 +17,8 @@ export async function passed(
 ): Promise<void> {
   for (const { connector, cursor } of feeders) {
     const seq = upTo[connector] ?? 0
-    while (seq > 0 && (await positionOf(state, connector, cursor)) <= seq) {
+    if (seq === 0) continue
+    while ((await positionOf(state, connector, cursor)) <= seq) {
       await sleep(POLL_MS, signal)
       signal.throwIfAborted()
     }

@@ -24,7 +24,7 @@ export async function* fromLog(
     const { spans, duplicates, refused, damaged, batches } = range
     yield {
       name: `${range.from}-${range.to}`,
-      batches: batches.filter((batch) => batch.live > 0),
+      batches,
       from: range.from,
       to: range.to,
       next: { in: 'log', seq: next },

@@ -7,6 +7,7 @@ import type { Batch } from '../../pipeline/batch/batch.ts'
 import { EventIds } from '../../pipeline/batch/event-id.ts'
 import type { Exporter } from '../../pipeline/component.ts'
 import { ACCEPTED } from '../../pipeline/consumer.ts'
+import { writeTombstone } from '../../pipeline/erasure.ts'
 import { reject } from '../../pipeline/fault.ts'
 import type { JobContext, ReplayRoute, StoredExporter, Task } from '../../pipeline/jobs/job.ts'
 import type { ReplayCount, ReplaySink } from '../../pipeline/replay.ts'
@@ -373,6 +374,16 @@ test('an object that was altered is not delivered, and told', async () => {
   expect(counts).toMatchObject({ spans: 10, unreadable: 1 })
   expect(notes.join()).toContain('SHA-256')
   expect(sink.names).toEqual(upTo(10, 10))
+})
+
+test('what was erased does not come back', async () => {
+  await append(testBatch(spans(20), { tenant: 'acme' }))
+  await append(testBatch(spans(5, 20).map((span) => ({ ...span, traceId: 'e'.repeat(32) }))))
+  await append(testBatch(spans(5, 30)))
+  await writeTombstone(state, 'old', { v: 1, tenant: 'acme', beforeMs: RECEIVED_AT_MS + 15_000 })
+  await writeTombstone(state, 'person', { v: 1, tenant: 'default', traces: ['e'.repeat(32)] })
+  expect((await run({})).counts).toMatchObject({ spans: 10, added: 10, erased: 20, read: 30 })
+  expect(sink.names).toEqual([...upTo(5, 15), ...upTo(5, 30)])
 })
 
 test('one span that the store will never take costs one span', async () => {

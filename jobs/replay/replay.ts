@@ -1,7 +1,9 @@
 import type { Archive } from '../../pipeline/archive/archive.ts'
+import type { Batch } from '../../pipeline/batch/batch.ts'
 import { inOrder } from '../../pipeline/chain.ts'
 import type { Processor } from '../../pipeline/component.ts'
 import { digestOf } from '../../pipeline/digest.ts'
+import { readTombstones } from '../../pipeline/erasure.ts'
 import { messageOf, reject, retry } from '../../pipeline/fault.ts'
 import type { Job, JobContext, JobReport, ReplayRoute, Task } from '../../pipeline/jobs/job.ts'
 import { sleep } from '../../pipeline/sleep.ts'
@@ -26,6 +28,7 @@ interface Saved {
 
 const STOP_MS = 5000
 const REPRICE_MS = 20_000
+const TOMBSTONES_MS = 1000
 
 /** Delivers again, from the WAL or an archive through a pipeline's processors, what a store may hold already. */
 export class ReplayJob implements Job {
@@ -65,6 +68,8 @@ class Run {
   readonly #traces: Traces | undefined
   readonly #startedMs = performance.now()
   #delivered = 0
+  #erase: ((batch: Batch) => void) | undefined
+  #erasedMs = 0
   #position: Position
   #figures: Figures
 
@@ -120,9 +125,10 @@ class Run {
       }
       const select = selector(this.#params)
       const run = inOrder(processors)
-      const process: Processor['process'] = (batch) => {
+      const process: Processor['process'] = async (batch) => {
         select(batch)
-        return run(batch)
+        if (batch.live > 0) (await this.#erasures())(batch)
+        return await run(batch)
       }
       const chunks = log === undefined ? this.#archived(process, signal) : this.#logged(log, process, signal)
       for await (const chunk of chunks) await this.#take(chunk, signal)
@@ -152,6 +158,16 @@ class Run {
     return fromArchive(options, signal)
   }
 
+  /** As they were a moment ago: batches may be small and many. */
+  async #erasures(): Promise<(batch: Batch) => void> {
+    const nowMs = performance.now()
+    if (this.#erase === undefined || nowMs - this.#erasedMs > TOMBSTONES_MS) {
+      this.#erase = await readTombstones(this.#context.state)
+      this.#erasedMs = nowMs
+    }
+    return this.#erase
+  }
+
   /** That there is one, the plan has seen: after a restart its exporter may not have started yet. */
   #archive(source: string): Archive {
     try {
@@ -173,7 +189,7 @@ class Run {
     const given = {
       exporter,
       cursor: `replay/${cursor}`,
-      chunk,
+      chunk: { ...chunk, batches: chunk.batches.filter((batch) => batch.live > 0) },
       token: hexOf('replay', job, id, scheduledAtMs, chunk.name),
       name: hexOf('replay', cursor, JSON.stringify({ ...this.#params, rate: 0 }), chunk.name),
     }

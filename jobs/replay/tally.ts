@@ -61,12 +61,12 @@ export function withChunk(before: Figures, read: Read, batches: readonly Batch[]
   let { firstMs, lastMs, selected } = before
   for (const batch of batches) {
     selected += batch.live
+    for (const [reason, count] of batch.drops()) left[reason] = (left[reason] ?? 0) + count
     if (batch.live === 0) continue
     const { tenant } = batch.meta
     const isKnown = Object.hasOwn(tenants, tenant) || Object.keys(tenants).length < MAX_TENANTS
     const name = isKnown ? tenant : OTHERS
     tenants[name] = (Object.hasOwn(tenants, name) ? (tenants[name] ?? 0) : 0) + batch.live
-    for (const [reason, count] of batch.drops()) left[reason] = (left[reason] ?? 0) + count
     for (let row = 0; row < batch.rows; row++) {
       if (!batch.isLive(row)) continue
       const ms = Math.floor(batch.startMs(row))
