@@ -34,7 +34,7 @@ export class Archive {
   /** `looksFirst`: what is to be put is likely to be there already. */
   constructor(
     config: Config,
-    context: Pick<Context, 'id' | 'state' | 'vault'>,
+    context: Pick<Context, 'id' | 'log' | 'state' | 'vault'>,
     { looksFirst }: { looksFirst: boolean },
   ) {
     const { s3uploader, directory = DEFAULT_DIRECTORY, envelope = s3uploader === undefined } = config
@@ -53,6 +53,7 @@ export class Archive {
             prefix: s3uploader.s3_prefix,
             timeoutMs: config.timeout,
             tls: config.tls,
+            log: context.log,
           })
   }
 

@@ -2,7 +2,8 @@ import { isForbidden, unavailable } from '../../pipeline/bucket/answer.ts'
 import { Bucket } from '../../pipeline/bucket/bucket.ts'
 import type { BucketAccess } from '../../pipeline/bucket/access.ts'
 import type { ClientTls } from '../../pipeline/net/client-tls.ts'
-import { retry } from '../../pipeline/fault.ts'
+import { messageOf, retry } from '../../pipeline/fault.ts'
+import type { Log } from '../../pipeline/telemetry/log.ts'
 import { LARGEST_BYTES, type Place, type Resting, type Stored } from './place.ts'
 
 interface Options {
@@ -12,21 +13,27 @@ interface Options {
   readonly prefix: string
   readonly timeoutMs: number
   readonly tls: ClientTls | undefined
+  readonly log: Log
 }
 
 export class BucketPlace implements Place {
   readonly #options: Options
   #bucket: Bucket | undefined
+  #reload: NodeJS.Timeout | undefined
 
   constructor(options: Options) {
     this.#options = options
   }
 
   async start(): Promise<void> {
-    this.#bucket ??= await Bucket.open(this.#options)
+    if (this.#bucket !== undefined) return
+    this.#bucket = await Bucket.open(this.#options)
+    const interval = this.#options.tls?.reload_interval
+    if (interval) this.#reload = setInterval(() => void this.#reopen(), interval).unref()
   }
 
   stop(): void {
+    clearInterval(this.#reload)
     this.#bucket?.close()
     this.#bucket = undefined
   }
@@ -63,6 +70,18 @@ export class BucketPlace implements Place {
 
   link(key: string, filename: string, expiresInS: number): Promise<string> {
     return this.#ask((bucket) => bucket.link(this.#key(key), filename, expiresInS))
+  }
+
+  /** With the TLS files as they are now; requests under way end on the old connections. */
+  async #reopen(): Promise<void> {
+    try {
+      const fresh = await Bucket.open(this.#options)
+      if (this.#bucket === undefined) fresh.close()
+      else this.#bucket = fresh
+    } catch (error) {
+      const fields = { error: messageOf(error) }
+      this.#options.log.warn(fields, 'TLS files changed but are not usable; the old ones stay')
+    }
   }
 
   #key(key: string): string {
