@@ -143,14 +143,14 @@ test('replaces what the rules change, wherever it stands, and nothing else', asy
 
 test('of one run only, and of a time only', async () => {
   const trace = await store('two', 0)
-  await store('two', 5)
+  await store('two', 3)
   await expect(
     sweep({ tenant: 'two', run: 'nobody' }, { checkpoint: undefined, saves: 0 }),
   ).rejects.toMatchObject({
     code: 'NOT_FOUND',
   })
-  const fromMs = RECEIVED_AT_MS - 6 * 86_400_000
-  const toMs = RECEIVED_AT_MS - 4 * 86_400_000
+  const fromMs = RECEIVED_AT_MS - 4 * 86_400_000
+  const toMs = RECEIVED_AT_MS - 2 * 86_400_000
   expect(await sweep({ tenant: 'two', run: trace, fromMs: 0 }, { checkpoint: undefined, saves: 0 })).toEqual({
     spans: 3,
     changed: 2,
