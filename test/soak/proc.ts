@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 const MIB = 2 ** 20
@@ -10,11 +10,21 @@ export function memoryMiB(pid: number | undefined): number | undefined {
   return kib === undefined ? undefined : Number(kib) / 1024
 }
 
+/** Open files and sockets. Not those in /proc: ClickHouse holds three for each thread of its pools. */
 export function descriptors(pid: number | undefined): number | undefined {
   try {
-    return readdirSync(`/proc/${pid}/fd`).length
+    return readdirSync(`/proc/${pid}/fd`).filter((fd) => !isProc(`/proc/${pid}/fd/${fd}`)).length
   } catch {
     return undefined
+  }
+}
+
+function isProc(link: string): boolean {
+  try {
+    return readlinkSync(link).startsWith('/proc/')
+  } catch {
+    // Closed meanwhile.
+    return true
   }
 }
 
