@@ -104,7 +104,7 @@ test.each([
     () => ({ status: 500, code: 242, message: 'Table is in readonly mode' }) as const,
   ],
 ])('an insert fails on one endpoint (%s): repeated on the other, each span is there once', async (_, how) => {
-  const exporter = make({ timeout: '1s' })
+  const exporter = make({ timeout: '2s' })
   await exporter.start?.()
   a.intercept = (request) => (isInsert(request) ? how() : undefined)
   expect(await deliver(exporter)).toBeGreaterThan(0)
