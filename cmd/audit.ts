@@ -15,7 +15,7 @@ export const verb: Verb = {
   name: 'audit',
   summary: 'Who did, read or was refused what: query, verify, export, checkpoint.',
   help: `Usage: weir audit query [filters] [--limit 100]
-       weir audit verify [--key FINGERPRINT]… [--checkpoint FILE]… [--file FILE]
+       weir audit verify [--key FINGERPRINT]… [--checkpoint FILE]… [--copy | --file FILE]
        weir audit export --out FILE
        weir audit checkpoint
 
@@ -31,6 +31,7 @@ export const verb: Verb = {
   --outcome O        ok, begun, failed or denied
   --object TEXT      exactly this
   --since T --until T  30m, 24h, 7d ago, or an instant (2026-08-01T12:00:00Z)
+  --copy             also compares the copy in ClickHouse, every line and field
   --key FINGERPRINT  of who may have signed, as verify printed it when it could be trusted
 ${PORT_HELP}
 
@@ -54,6 +55,7 @@ const FLAGS = {
   limit: { type: 'string' },
   key: { type: 'string', multiple: true },
   checkpoint: { type: 'string', multiple: true },
+  copy: { type: 'boolean', default: false },
   file: { type: 'string' },
   out: { type: 'string' },
 } as const
@@ -145,6 +147,7 @@ function rowOf(entry: Row): Row {
 async function verify({ ask, values, io }: Order): Promise<number> {
   const verdict = (await ask('POST', '/v1/audit/verify', {
     checkpoints: anchorsOf(values),
+    copy: values.copy,
     ...(values.key && { keys: values.key }),
   })) as unknown as Verdict
   return print(verdict, values, io)

@@ -1,4 +1,5 @@
 import type { Archive } from './archive/archive.ts'
+import type { AuditCopy } from './audit/copier.ts'
 import type { Batch } from './batch/batch.ts'
 import type { Admission, Head, Standing } from './admission.ts'
 import type { LetterDesk } from './wal/letter-desk.ts'
@@ -120,6 +121,8 @@ export interface Exporter extends Component, Consumer {
   readonly batching?: Batching
   /** Read access to what this exporter has stored (ClickHouse). Only on exporters in the store process. */
   readonly queryable?: Queryable
+  /** Keeps a copy of the audit log to be queried. Only on exporters in the store process. */
+  readonly auditCopy?: AuditCopy
   /** Can have its stored calls priced again. Only on exporters in the store process. */
   readonly repriceable?: Repriceable
   /** Can have what it stores redacted again. Only on exporters in the store process. */

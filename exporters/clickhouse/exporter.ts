@@ -1,3 +1,6 @@
+import { hostname } from 'node:os'
+import { resolve } from 'node:path'
+import type { AuditCopy } from '../../pipeline/audit/copier.ts'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type {
   Batching,
@@ -15,6 +18,7 @@ import type { ReplaySink } from '../../pipeline/replay.ts'
 import type { Redactable, RedactCount, RedactRequest, RedactWork } from '../../pipeline/redact.ts'
 import type { Retainable } from '../../pipeline/retention.ts'
 import type { Reprice, Repriceable, RepriceRequest, RepriceResult } from '../../pipeline/reprice.ts'
+import { ClickHouseAuditCopy } from './audit-copy.ts'
 import { isEmbedded, type Config } from './config.ts'
 import type { Connection } from './connection.ts'
 import { openEmbedded } from './embedded.ts'
@@ -38,6 +42,7 @@ export class ClickHouseExporter implements Exporter {
   readonly redactable: Redactable
   readonly replay: ReplaySink
   readonly retainable: Retainable
+  readonly auditCopy: AuditCopy
   readonly #config: Config
   readonly #context: Context
   readonly #target: Target
@@ -68,6 +73,10 @@ export class ClickHouseExporter implements Exporter {
       this.recheck = { afterMs: config.reconcile, holds: (claim, signal) => this.#holds(claim, signal) }
     }
     this.redactable = { redact: (request, work, signal) => this.#redact(request, work, signal) }
+    this.auditCopy = new ClickHouseAuditCopy(placeOf(config, context.id), () => ({
+      connection: this.#open(),
+      target: this.#target,
+    }))
     this.repriceable = { reprice: (request, price, signal) => this.#reprice(request, price, signal) }
     this.retainable = new ClickHouseRetention(context.id, () => ({
       connection: this.#open(),
@@ -271,4 +280,9 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T
   } finally {
     if (abort !== undefined) signal.removeEventListener('abort', abort)
   }
+}
+
+/** Embedded, each machine has a table of its own; daemons of one config share a server's. */
+function placeOf(config: Config, id: string): string {
+  return isEmbedded(config) ? `${hostname()} ${resolve(config.directory)}` : id
 }

@@ -159,6 +159,7 @@ describe('api: who may do what', () => {
       'GET /v1/diff read',
       'POST /v1/diff read',
       'POST /v1/runs/{run}/replay read',
+      'POST /v1/runs/{run}/answers admin',
       'GET /v1/audit admin',
       'GET /v1/audit/lines admin',
       'POST /v1/audit/verify admin',

@@ -69,7 +69,7 @@ export class ApiExtension implements Extension {
       ...runRoutes(host, options),
       replayRoute(host, context, options.replay),
       answersRoute(host, context),
-      ...auditRoutes(context.state),
+      ...auditRoutes(context.state, host),
     ]
   }
 

@@ -5,7 +5,9 @@ import { searchAudit } from '../../pipeline/audit/search.ts'
 import { transcriptPage } from '../../pipeline/audit/transcript.ts'
 import { verifyState } from '../../pipeline/audit/verify-state.ts'
 import { reject } from '../../pipeline/fault.ts'
+import type { Host } from '../../pipeline/host.ts'
 import type { StateStore } from '../../pipeline/state/state.ts'
+import { copyCheck } from './audit-copy.ts'
 import { bodyOf, ok, type Call, type Reply, type Route } from './route.ts'
 
 const instant = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))
@@ -32,10 +34,12 @@ const verification = z.strictObject({
     .max(16)
     .optional(),
   checkpoints: z.array(z.string().max(1024)).max(64).default([]),
+  /** Compares the copy in ClickHouse, line by line and field by field. */
+  copy: z.boolean().default(false),
 })
 
 /** The audit log itself. Reading it is a read like another, and is entered. */
-export function auditRoutes(state: StateStore): readonly Route[] {
+export function auditRoutes(state: StateStore, host?: Pick<Host, 'query'>): readonly Route[] {
   const daemon = { role: 'admin', scope: 'daemon' } as const
   return [
     {
@@ -58,7 +62,7 @@ export function auditRoutes(state: StateStore): readonly Route[] {
       method: 'POST',
       path: '/v1/audit/verify',
       audit: { action: 'audit.verify', reads: true },
-      handle: (call) => verify(state, call),
+      handle: (call) => verify(state, call, host),
     },
   ]
 }
@@ -85,9 +89,19 @@ async function lines(state: StateStore, { query }: Call): Promise<Reply> {
   return ok(found, { details: { after: after ?? 0, entries: found.lines.length } })
 }
 
-async function verify(state: StateStore, { body }: Call): Promise<Reply> {
-  const { keys, checkpoints } = bodyOf(verification, body)
-  const verdict = await verifyState(state, { anchors: checkpoints, ...(keys && { trusted: keys }) })
+async function verify(
+  state: StateStore,
+  { body, signal }: Call,
+  host: Pick<Host, 'query'> | undefined,
+): Promise<Reply> {
+  const { keys, checkpoints, copy } = bodyOf(verification, body)
+  if (copy && host === undefined) throw reject('REQUEST_INVALID', 'the copy is compared by a running daemon')
+  const onLines = copy && host !== undefined ? copyCheck(host, signal) : undefined
+  const verdict = await verifyState(state, {
+    anchors: checkpoints,
+    ...(keys && { trusted: keys }),
+    ...(onLines && { onLines }),
+  })
   return ok(verdict, {
     details: {
       ok: verdict.ok,

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { hashOf, lineOf, parseLine, type Fields } from './line.ts'
+import { hashOf, lineOf, linkOf, type Fields } from './line.ts'
 import { appendLeaf, rootOf, type Frontier } from './merkle.ts'
 import type { Head, Segment } from './records.ts'
 import type { Signer } from './signer.ts'
 
 /** A block is written when the head has this much to carry. */
-export const BLOCK_BYTES = 32 * 1024
+export const BLOCK_BYTES = 16 * 1024
 /** A segment ends with its UTC day, or when it has this much: retention removes whole segments, and one is read at a time. */
 const SEGMENT_BYTES = 8 * 1024 * 1024
 
@@ -90,7 +90,7 @@ export function relieved(head: Head): { readonly head: Head; readonly moved: Mov
 }
 
 function timeOf(line: string | undefined): string {
-  return line === undefined ? '' : (parseLine(line)?.time ?? '')
+  return line === undefined ? '' : (linkOf(line)?.time ?? '')
 }
 
 function dayOf(time: string): string {

@@ -100,6 +100,19 @@ export function hashOf(line: string): string {
   return createHash('sha256').update(line).digest('base64')
 }
 
+/** What of a line the chain is made of; the hashes vouch for the rest. Undefined for what is no line. */
+export function linkOf(line: string): Link | undefined {
+  try {
+    const link = JSON.parse(line) as Partial<Link> | null
+    const isLink = Number.isSafeInteger(link?.seq) && typeof link?.prev === 'string'
+    return isLink ? (link as Link) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+export type Link = Pick<AuditLine, 'seq' | 'prev'> & Partial<AuditLine>
+
 /** Undefined for what is no line as `lineOf` writes it, to the byte. */
 export function parseLine(line: string): AuditLine | undefined {
   try {

@@ -5,7 +5,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Meter } from '../telemetry/meter.ts'
 import type { Audit, AuditEntry } from './audit.ts'
 import { extended, type Moved } from './chain.ts'
-import { fieldsOf, parseLine, type Fields } from './line.ts'
+import { fieldsOf, linkOf, type Fields } from './line.ts'
 import { linesAfter, readHead } from './reader.ts'
 import { blockKey, encodeHead, encodeSegment, HEAD, segmentKey, type Head } from './records.ts'
 import { Refusals } from './refusals.ts'
@@ -159,7 +159,7 @@ export class AuditLog implements Audit {
   ): Promise<number | undefined> {
     if (head === undefined) return undefined
     for await (const { first, lines } of linesAfter(this.#options.state, head, after)) {
-      const at = lines.findIndex((line) => parseLine(line)?.id === entries[0]?.id)
+      const at = lines.findIndex((line) => linkOf(line)?.id === entries[0]?.id)
       if (at >= 0) return first + at
     }
     return undefined

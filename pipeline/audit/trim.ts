@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { StateStore } from '../state/state.ts'
 import type { Audit, AuditActor } from './audit.ts'
-import type { AuditLine } from './line.ts'
+import type { Link } from './line.ts'
 import { readSegments, readTrimmed } from './reader.ts'
 import { encodeSegment, encodeTrimmed, linesOfSegment, segmentKey, TRIMMED, type Segment } from './records.ts'
 
@@ -61,6 +61,6 @@ export function digestOf(segment: Segment): string {
 }
 
 /** Which segment a `audit.trim` entry has let go, and its closing record's hash. */
-export function trimOf({ details }: AuditLine): readonly [segment: number, record: string] {
+export function trimOf({ details }: Link): readonly [segment: number, record: string] {
   return [Number(details?.['through'] ?? 0), String(details?.['record'] ?? '')]
 }

@@ -1,7 +1,7 @@
 import { faultOf } from '../fault.ts'
 import type { StateStore } from '../state/state.ts'
 import { relieved } from './chain.ts'
-import { parseLine, type AuditLine } from './line.ts'
+import { linkOf } from './line.ts'
 import { fingerprintOf } from './note.ts'
 import { readBlocks, readHead, readSegments, readTrimmed, type Run } from './reader.ts'
 import { encodeHead, encodeSegment, type Head, type Segment } from './records.ts'
@@ -25,7 +25,7 @@ export interface StateAgainst {
   /** Checkpoints that were kept elsewhere. */
   readonly anchors?: readonly string[]
   /** Hears every line in order, such as to compare it with a copy. */
-  readonly onLines?: (lines: readonly AuditLine[]) => Promise<void>
+  readonly onLines?: (log: string, first: number, lines: readonly string[]) => Promise<void>
 }
 
 /** Follows the whole log as it is in the state store. Rejects only when the store does not answer. */
@@ -141,7 +141,7 @@ class StateCheck {
     if (run.first < seq) throw new Tampered('inserted', seq, `lines of number ${run.first} on stand twice`)
     const lines = run.lines.map((line, at) => walk.step(line, run.lines[at + 1]))
     for (const line of lines) if (line.action === TRIM) this.#trims.set(...trimOf(line))
-    await this.#against.onLines?.(lines)
+    await this.#against.onLines?.(walk.log, run.first, run.lines)
   }
 
   async #ended(segment: Segment, walk: Walk): Promise<void> {
@@ -272,5 +272,5 @@ function checkLast({ size, hash }: Point, recorded: { readonly size: number; rea
 }
 
 function timeOf(line: string | undefined): string {
-  return line === undefined ? '' : (parseLine(line)?.time ?? '')
+  return line === undefined ? '' : (linkOf(line)?.time ?? '')
 }

@@ -1,6 +1,6 @@
 import { messageOf } from '../fault.ts'
 import { originOf } from './chain.ts'
-import { hashOf, parseLine, type AuditLine } from './line.ts'
+import { hashOf, linkOf, type Link } from './line.ts'
 import { appendLeaf, rootOf, type Frontier } from './merkle.ts'
 import { fingerprintOf, openNote } from './note.ts'
 
@@ -10,6 +10,7 @@ import { fingerprintOf, openNote } from './note.ts'
  *   missing     entries are not there                        inserted   a line stands where another number belongs
  *   checkpoint  the lines do not come to what was signed     signature  a checkpoint is not signed by a known key
  *   truncated   the log ends before a checkpoint             record     a record around the lines was changed
+ *   copy        the log is whole, but its copy in ClickHouse is another
  */
 export type Damage =
   | 'malformed'
@@ -20,6 +21,7 @@ export type Damage =
   | 'signature'
   | 'truncated'
   | 'record'
+  | 'copy'
 
 export interface Finding {
   readonly kind: Damage
@@ -88,15 +90,19 @@ export class Walk {
     this.#checkAnchors()
   }
 
+  get log(): string {
+    return this.#log
+  }
+
   get point(): Point {
     return this.#point
   }
 
   /** The next line of the log; throws Tampered. `next`: the line after it, to tell which of two was altered. */
-  step(line: string, next?: string): AuditLine {
+  step(line: string, next?: string): Link {
     const { size, hash, frontier } = this.#point
     const seq = size + 1
-    const parsed = parseLine(line)
+    const parsed = linkOf(line)
     if (parsed === undefined)
       throw new Tampered('malformed', seq, `entry ${seq} is not as the log writes one`)
     if (parsed.seq > seq) throw new Tampered('missing', seq, `${numbers(seq, parsed.seq - 1)} not there`)
@@ -131,7 +137,7 @@ export class Walk {
 
   /** Two neighbours do not fit each other: the one that its own successor still follows is the right one. */
   #altered(seq: number, line: string, next: string | undefined): Tampered {
-    const isFollowed = next !== undefined && parseLine(next)?.prev === hashOf(line)
+    const isFollowed = next !== undefined && linkOf(next)?.prev === hashOf(line)
     const at = isFollowed && this.#previous !== undefined ? seq - 1 : seq
     return new Tampered('altered', at, `entry ${at} is not the one that the chain was made of`)
   }

@@ -1,4 +1,6 @@
 import type { Exporter, Processor, QueryRequest, QueryResult } from '../component.ts'
+import { randomUUID } from 'node:crypto'
+import { AuditCopier } from '../audit/copier.ts'
 import type { Config } from '../config.ts'
 import { difference, RANK, startAll, stopAll, type Node } from '../engine/node.ts'
 import { contextFor, type Services } from '../engine/services.ts'
@@ -17,6 +19,7 @@ import {
   type StoreGraph,
 } from './build-store.ts'
 import type { StoreHealth } from './protocol.ts'
+import { within } from '../net/within.ts'
 import { sleep } from '../sleep.ts'
 import type { StoredRedactor } from '../redact.ts'
 import type { RepriceRequest, RepriceResult } from '../reprice.ts'
@@ -36,6 +39,7 @@ export class StoreEngine {
   readonly #board: StatusBoard
   readonly #stopping = new AbortController()
   readonly #jobs: JobScheduler
+  readonly #copier: AuditCopier
   readonly #stores: Stores = {
     exporters: () => storedExporters(this.#chains, this.#started),
     redactors: () => this.#redactors.map(redactorOf),
@@ -73,6 +77,14 @@ export class StoreEngine {
   constructor(services: Services, board: StatusBoard) {
     this.#services = services
     this.#board = board
+    this.#copier = new AuditCopier({
+      ...services,
+      holder: services.holder ?? randomUUID(),
+      copies: () => {
+        const copies = this.#stores.exporters().map(({ exporter }) => exporter.auditCopy)
+        return copies.filter((copy) => copy !== undefined)
+      },
+    })
     this.#jobs = new JobScheduler({
       ...services,
       create: ({ id, factory, config }) =>
@@ -83,6 +95,7 @@ export class StoreEngine {
   /** Resolves once every cursor is registered; exporters start behind it. */
   async start(config: Config): Promise<void> {
     await this.#apply(config, () => true)
+    this.#copier.start()
   }
 
   /** Changes to `config`, or leaves the old one running and throws. */
@@ -244,6 +257,7 @@ export class StoreEngine {
     this.#stopping.abort()
     await Promise.all([
       this.#jobs.stop(deadline),
+      within(deadline, undefined, this.#copier.stop()),
       ...Array.from(this.#attached.values(), (plan) =>
         connectorOf(plan.connector).detach(plan.chain.cursor, deadline),
       ),

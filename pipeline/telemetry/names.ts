@@ -224,6 +224,10 @@ export const METRICS = {
     'Entries that could not be written to the audit log; what they stood for was refused, or let pass where when_unavailable says so.',
     '{entry}',
   ),
+  weir_audit_copy_lag: gauge(
+    'Entries of the audit log that its ClickHouse copy does not have yet.',
+    '{entry}',
+  ),
   weir_audit_append_duration_seconds: histogram(
     'Time until a group of entries was durable in the audit log.',
     's',
