@@ -104,8 +104,7 @@ export const VERBS: readonly VerbEntry[] = [
 ]
 
 /** Verbs of the specification that a later version builds. */
-const LATER = ['tail', 'dlq']
-const LATER_TOO = ['erase', 'certificate', 'cursor', 'doctor', 'test']
+const LATER = ['tail', 'erase', 'certificate', 'doctor', 'test']
 
 /** argv without node and script → exit code: 0 ok, 1 failed, 2 usage. Never throws. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
@@ -158,7 +157,7 @@ function describe(error: unknown, io: Io): string {
 }
 
 function unknownVerb(name: string): string {
-  if ([...LATER, ...LATER_TOO].includes(name)) return `"${name}" is not built into this version yet`
+  if (LATER.includes(name)) return `"${name}" is not built into this version yet`
   const names = VERBS.map((verb) => verb.name)
   return `there is no verb ${quoted(name)}${hint(name, names, 'verbs')}`
 }

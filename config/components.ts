@@ -4,7 +4,7 @@ import { canonicalJson } from './canonical.ts'
 import { problemsOf } from './issues.ts'
 import { inputSchema } from './json-schema.ts'
 import type { Problem } from './problem.ts'
-import { noOpReason, reservedType } from './reserved.ts'
+import { counterpartOf, isReserved, noOpReason } from './reserved.ts'
 import { aKind, findFactory, idProblem, otherKind, SECTIONS, typeOf, type SectionName } from './sections.ts'
 import { hint, quoted } from './suggest.ts'
 
@@ -94,11 +94,10 @@ function parseComponent(
 
 function unknownType(section: SectionName, type: string, registry: Registry): string {
   const kind = kindOf(section)
-  const reserved = reservedType(kind, type)
-  if (reserved !== undefined) {
-    const name = reserved === type ? `"${type}"` : `"${type}" (weir's name: ${reserved})`
-    return `${name} is not built into this version yet`
-  }
+  if (isReserved(kind, type)) return `"${type}" is not built into this version yet`
+  const counterpart = counterpartOf(kind, type)
+  if (counterpart !== undefined)
+    return `"${type}" is the collector's; here "${counterpart}" does that, with keys of its own`
   const other = otherKind(registry, kind, type)
   if (other !== undefined)
     return `"${type}" is ${aKind(other)}, not ${aKind(kind)}; it belongs under ${other}s`

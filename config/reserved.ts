@@ -1,24 +1,20 @@
 import type { Kind } from '../pipeline/factory.ts'
 
 /**
- * Types of the specification that are not built in yet, with the collector's names for them, so that a config that
- * uses one is told "not yet" rather than "unknown". A type that is in the registry wins over its line here.
+ * Types of the specification that are not built in yet, so that a config that uses one is told "not yet" rather than
+ * "unknown". A type that is in the registry wins over its entry here.
  */
-const RESERVED: Readonly<Record<Kind, readonly (readonly [type: string, ...aliases: string[]])[]>> = {
-  receiver: [],
-  processor: [
-    ['sanitizer', 'redaction'],
-    ['sampling', 'tail_sampling', 'probabilistic_sampler'],
-  ],
-  exporter: [],
-  connector: [],
-  extension: [],
-  job: [],
+const RESERVED: Readonly<Partial<Record<Kind, readonly string[]>>> = {
+  job: ['alerts', 'erasure'],
 }
 
-/** The reserved type that `name` stands for, or undefined. */
-export function reservedType(kind: Kind, name: string): string | undefined {
-  return RESERVED[kind].find((names) => names.includes(name))?.[0]
+export function isReserved(kind: Kind, name: string): boolean {
+  return RESERVED[kind]?.includes(name) === true
+}
+
+/** The type that does here what the collector's `name` does there, with keys of its own; or undefined. */
+export function counterpartOf(kind: Kind, name: string): string | undefined {
+  return kind === 'processor' && name === 'redaction' ? 'sanitizer' : undefined
 }
 
 /**

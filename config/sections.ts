@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import type { Kind, Registry } from '../pipeline/factory.ts'
-import { reservedType } from './reserved.ts'
+import { isReserved } from './reserved.ts'
 
 /** The six maps of components in a config, in the order of their checks and docs. */
 export const SECTIONS = [
@@ -54,8 +54,7 @@ export function otherKind(registry: Registry, kind: Kind, type: string): Kind | 
   return SECTIONS.find(
     (section) =>
       section.kind !== kind &&
-      (findFactory(registry, section.name, type) !== undefined ||
-        reservedType(section.kind, type) !== undefined),
+      (findFactory(registry, section.name, type) !== undefined || isReserved(section.kind, type)),
   )?.kind
 }
 

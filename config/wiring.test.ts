@@ -21,22 +21,21 @@ describe('unknown names', () => {
   it('are reported with what was meant, for keys, sections, types, enums and drivers', () => {
     const text = `recievers: {}
 receivers: { tpc: , print: }
-processors: { tail_sampling: , sanitizer: , memry: , "price/": , "9": }
+processors: { redaction: , memry: , "price/": , "9": }
 exporters:
   store: { retires: 1, compress: ls4, columns: [{ nme: a }], xyz: 1 }
 connectors: { journal: { driver: embeded }, journal/c: { driver: cluster, servers: [] } }
-jobs: { retention: {} }
+jobs: { retention: {}, alerts: }
 service: { pipelines: { traces: { receivers: [tcp], exporters: [store] } }, telemety: {} }
 `
     expect(errorsOf({ files: { 'a.yaml': text } })).toEqual([
       'a.yaml:1:1 recievers: unknown section "recievers"; did you mean "receivers"?',
       'a.yaml:2:14 receivers.tpc: unknown receiver type "tpc"; did you mean "tcp"?',
       'a.yaml:2:21 receivers.print: "print" is an exporter, not a receiver; it belongs under exporters',
-      'a.yaml:3:15 processors.tail_sampling: "tail_sampling" (weir\'s name: sampling) is not built into this version yet',
-      'a.yaml:3:32 processors.sanitizer: "sanitizer" is not built into this version yet',
-      'a.yaml:3:45 processors.memry: unknown processor type "memry"; known processors: price, cost',
-      'a.yaml:3:54 processors.price/: the name after the slash must not be empty and must hold no spaces, controls or symbols',
-      'a.yaml:3:66 processors.9: an id is type or type/name; the type is letters, digits and _',
+      'a.yaml:3:15 processors.redaction: "redaction" is the collector\'s; here "sanitizer" does that, with keys of its own',
+      'a.yaml:3:28 processors.memry: unknown processor type "memry"; known processors: price, cost',
+      'a.yaml:3:37 processors.price/: the name after the slash must not be empty and must hold no spaces, controls or symbols',
+      'a.yaml:3:49 processors.9: an id is type or type/name; the type is letters, digits and _',
       'a.yaml:5:12 exporters.store.retires: unknown key "retires"; did you mean "retries"?',
       'a.yaml:5:34 exporters.store.compress: must be one of none, lz4, zstd, got "ls4"; did you mean "lz4"?',
       'a.yaml:5:49 exporters.store.columns[0].name: is required',
@@ -45,6 +44,7 @@ service: { pipelines: { traces: { receivers: [tcp], exporters: [store] } }, tele
       'a.yaml:6:34 connectors.journal.driver: must be one of embedded, cluster, got "embeded"; did you mean "embedded"?',
       'a.yaml:6:84 connectors.journal/c.servers: must not be empty',
       'a.yaml:7:9 jobs.retention: unknown job type "retention"; known jobs: tidy',
+      'a.yaml:7:24 jobs.alerts: "alerts" is not built into this version yet',
       'a.yaml:8:47 service.pipelines.traces.receivers[0]: no receiver "tcp" is defined under receivers or connectors; did you mean "tpc"?',
       'a.yaml:8:77 service.telemety: unknown key "telemety"; did you mean "telemetry"?',
     ])
