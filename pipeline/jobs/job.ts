@@ -63,7 +63,7 @@ export interface Stores {
   logs(): readonly StoredLog[]
   /** What redacts before the logs, for what is stored behind them. */
   redactors(): readonly StoredRedactor[]
-  /** Everything in exporters and logs that can delete what is over its time. */
+  /** Everything in exporters and logs that can delete what is over its time; one that has not started asks to be tried later. */
   retainables(): readonly Retainable[]
   /** A pipeline's chains; empty where this daemon has no such pipeline behind a WAL. */
   chains(pipeline: string): readonly StoreChain[]

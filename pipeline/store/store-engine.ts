@@ -45,7 +45,7 @@ export class StoreEngine {
     redactors: () => this.#redactors.map(redactorOf),
     logs: () => this.#connectors().flatMap(({ stored }) => stored ?? []),
     retainables: () => [
-      ...storedExporters(this.#chains, this.#started).flatMap(({ exporter }) => exporter.retainable ?? []),
+      ...new Set(this.#chains.flatMap(({ exporter }) => (exporter.component as Exporter).retainable ?? [])),
       ...this.#connectors().flatMap(({ retainables }) => retainables ?? []),
     ],
     chains: (pipeline) =>
