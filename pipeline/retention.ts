@@ -4,12 +4,12 @@
  */
 export type Retained = 'traces' | 'dead_letters' | 'audit' | 'wal'
 
-/** Before when things of a tenant are over their time; starts of UTC days as Unix ms, -Infinity: never. */
+/** Before when things of a tenant ('': of none) are over their time; starts of UTC days as Unix ms, -Infinity: never. */
 export interface Cutoffs {
   of(tenant: string): number
   /** No tenant's is later: what is younger is nobody's to delete. */
   readonly latestMs: number
-  /** No tenant's is earlier, also of tenants that nobody knows: what is older is over for all. */
+  /** No tenant's is earlier, also of tenants that nobody knows: what is older and has a tenant is over for all. */
   readonly earliestMs: number
 }
 

@@ -23,6 +23,11 @@ export const config = jobConfig(
     traces: traces.prefault({}).describe('Days that spans are kept, by their start; 0: for ever.'),
     dead_letters: days().default(30).describe('Days that dead letters are kept; 0: for ever.'),
     audit: days().default(365).describe('Days that the audit log is kept; 0: for ever.'),
+    without_tenant: days()
+      .default(0)
+      .describe(
+        'Days that rows without a tenant are kept, which another program wrote into the table; 0: for ever.',
+      ),
     tenants: z
       .record(z.string().regex(TENANT, 'must match ^[a-z0-9][a-z0-9_-]{0,62}$'), ownDays)
       .default({})

@@ -101,6 +101,9 @@ async function sql(text: string): Promise<readonly (readonly unknown[])[]> {
   }
 }
 
+/** So many days lie between rows without a tenant. */
+const FOREIGN = 9
+
 const stampOf = (ms: number): string => new Date(ms).toISOString().slice(0, -1).replaceAll(':', '-')
 
 async function fill(): Promise<void> {
@@ -113,6 +116,9 @@ async function fill(): Promise<void> {
   await sql(`INSERT INTO weir.otel_traces (Timestamp, TenantId, TraceId) ${mixed} ${unlimited}`)
   const own = `SELECT ${time} + toIntervalSecond(86399), 'free', lower(hex(MD5(concat('f', toString(number))))) FROM numbers(${DAYS.length})`
   await sql(`INSERT INTO weir.otel_traces (Timestamp, TenantId, TraceId) ${own} ${unlimited}`)
+  // Another program writes into the table, too.
+  const foreign = `SELECT ${time}, '', lower(hex(MD5(concat('x', toString(number))))) FROM numbers(${DAYS.length}) WHERE number % ${FOREIGN} = 0`
+  await sql(`INSERT INTO weir.otel_traces (Timestamp, TenantId, TraceId) ${foreign} ${unlimited}`)
   for (const [at, day] of DAYS.entries()) {
     const atMs = BEGIN + day * DAY_MS + DAY_MS / 2
     writeFileSync(join(home, 'files', `traces-${stampOf(atMs)}.jsonl`), '{}\n')
@@ -185,8 +191,9 @@ function expected(today: number) {
     Object.entries(keep)
       .flatMap(([tenant, most]) => days.filter((day) => day >= today - most).map((day) => `${tenant} ${day}`))
       .toSorted()
+  const foreign = DAYS.filter((_, at) => at % FOREIGN === 0).map((day) => ` ${day}`)
   return {
-    rows: pairs(KEEP, DAYS),
+    rows: [...foreign, ...pairs(KEEP, DAYS)].toSorted(),
     objects: pairs(KEEP, DAYS),
     listed: pairs(KEEP, DAYS),
     files: DAYS.filter((day) => day >= today - 365)

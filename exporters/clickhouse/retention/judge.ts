@@ -24,7 +24,8 @@ export function judge(groups: readonly Group[], cutoffs: Cutoffs): Verdict {
   const isOver = ({ tenant, day }: Group): boolean => (day + 1) * DAY_MS <= cutoffs.of(tenant)
   const expired = groups.filter(isOver)
   const mixed = new Set(groups.filter((group) => !isOver(group)).map(({ part }) => part))
-  const isWhole = mixed.size === 0 && groups.every(({ day }) => (day + 1) * DAY_MS <= cutoffs.earliestMs)
+  const overForAll = Math.min(cutoffs.earliestMs, cutoffs.of(''))
+  const isWhole = mixed.size === 0 && groups.every(({ day }) => (day + 1) * DAY_MS <= overForAll)
   const parts = [...new Set(expired.map(({ part }) => part))].filter((part) => !mixed.has(part))
   return { expired, isWhole, parts }
 }
