@@ -28,7 +28,7 @@ export async function forgetTraceIds(
     const deletes = weeks.map(([id, start, end]) => {
       const spans = `FROM ${target.traces} WHERE Timestamp >= toDateTime(${Number(start)}) AND Timestamp < toDateTime(${Number(end) + 1})`
       // Only of the time in which spans were deleted: an insert under way may bring a look-up before its spans.
-      return `DELETE IN PARTITION ID ${quoteText(String(id))} WHERE Start < toDateTime(${range.to}) AND TraceId NOT IN (SELECT TraceId ${spans}) AND notEmpty(${quoteText(mark)})`
+      return `DELETE IN PARTITION ID ${quoteText(String(id))} WHERE Start < toDateTime(${range.to}) AND End >= toDateTime(${range.from}) AND TraceId NOT IN (SELECT TraceId ${spans}) AND notEmpty(${quoteText(mark)})`
     })
     await connection.command(
       `ALTER TABLE ${target.traceIdTs} ${deletes.join(', ')} SETTINGS mutations_sync = 0`,
