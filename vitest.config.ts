@@ -6,7 +6,8 @@ export default defineConfig({
     exclude: ['**/node_modules/**', 'dist/**'],
     // Forks: embedded ClickHouse ends a worker thread's process (design section 1).
     pool: 'forks',
-    maxWorkers: 2,
+    // On two cores: a third of the time tests wait for processes, timers and disks.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // Waiting for a condition is bounded by the test; a busy machine must not fail it.

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 
 const dist = process.env['WEIR_TEST_DIST'] ?? join(import.meta.dirname, '../../dist')
-const ROUNDS = Number(process.env['WEIR_FILE_KILLS'] ?? 8)
+const ROUNDS = Number(process.env['WEIR_FILE_KILLS'] ?? 4)
 const ROWS = 50
 
 /** Runs the child from range `first` on and kills it at some moment; the first range that it has not told of. */

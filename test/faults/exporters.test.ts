@@ -12,7 +12,7 @@ import { startGrpc, type OtlpServer } from '../support/otlp-server.ts'
 import { randomOf, say, seedOf } from './world.ts'
 
 /** Kills between an exporter and its cursor: a file has each span once, an OTLP server each span, and one that hangs holds up nobody. */
-const ROUNDS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 4)
+const ROUNDS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 2)
 const SEED = seedOf(process.env)
 
 function configOf(natsUrl: string | undefined, folder: string, good: OtlpServer, stuck: OtlpServer): string {

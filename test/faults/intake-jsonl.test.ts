@@ -8,9 +8,9 @@ import { startDaemon, type Daemon } from '../support/daemon.ts'
 import { randomOf, say, seedOf } from './world.ts'
 
 /** `WEIR_FAULT_LINES=1000000 WEIR_FAULT_ROTATIONS=20 WEIR_FAULT_ROUNDS=20 npm run test:faults -- intake` */
-const LINES = Number(process.env['WEIR_FAULT_LINES'] ?? 30_000)
-const ROTATIONS = Number(process.env['WEIR_FAULT_ROTATIONS'] ?? 6)
-const KILLS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 4)
+const LINES = Number(process.env['WEIR_FAULT_LINES'] ?? 15_000)
+const ROTATIONS = Number(process.env['WEIR_FAULT_ROTATIONS'] ?? 4)
+const KILLS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 2)
 const SEED = seedOf(process.env)
 const BURST = 500
 /** Longer than leases and a start. */

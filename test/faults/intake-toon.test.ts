@@ -6,8 +6,8 @@ import { expectBalance } from './reckon.ts'
 import { daemonConfig, randomOf, say, seedOf } from './world.ts'
 
 /** `WEIR_FAULT_EVENTS=100000 npm run test:faults -- intake-toon`: the long one. */
-const EVENTS = Number(process.env['WEIR_FAULT_EVENTS'] ?? 4000)
-const KILLS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 4)
+const EVENTS = Number(process.env['WEIR_FAULT_EVENTS'] ?? 2000)
+const KILLS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 2)
 const SEED = seedOf(process.env)
 const RUNS = 4
 const SENDERS = 8

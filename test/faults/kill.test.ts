@@ -11,7 +11,7 @@ const campaign = new Campaign(
   {
     seed: seedOf(process.env),
     legs: Number(process.env['WEIR_FAULT_LEGS'] ?? 1),
-    rounds: Number(process.env['WEIR_FAULT_ROUNDS'] ?? 2),
+    rounds: Number(process.env['WEIR_FAULT_ROUNDS'] ?? 1),
     spans: Number(process.env['WEIR_FAULT_SPANS'] ?? 0),
   },
   process.env['WEIR_FAULT_STATE'],

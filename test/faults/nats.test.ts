@@ -9,7 +9,7 @@ import { expectBalance, expectExact, expectLedger, reckon, stateOf } from './rec
 import { daemonConfig, randomOf, say, seedOf, untilDelivering } from './world.ts'
 
 const SEED = seedOf(process.env)
-const ROUNDS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 2)
+const ROUNDS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 1)
 /** A dead connection is found by two pings without an answer, 4 s each; with room for a busy machine. */
 const DEAD_MS = 60_000
 

@@ -12,7 +12,7 @@ import { expectBalance, expectExact, reckon } from './reckon.ts'
 import { daemonConfig, randomOf, say, seedOf, untilDelivering } from './world.ts'
 
 /** `WEIR_FAULT_ROUNDS=100` for a long look. Everything durable is on a disk that loses what was not synced. */
-const ROUNDS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 2)
+const ROUNDS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 1)
 const SEED = seedOf(process.env)
 const DISK_MIB = 1024
 const WAIT_MS = 120_000
