@@ -14,6 +14,7 @@ import type {
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
+import { within } from '../../pipeline/net/within.ts'
 import type { ReplaySink } from '../../pipeline/replay.ts'
 import type { Redactable, RedactCount, RedactRequest, RedactWork } from '../../pipeline/redact.ts'
 import type { Retainable } from '../../pipeline/retention.ts'
@@ -178,11 +179,18 @@ export class ClickHouseExporter implements Exporter {
     return await work
   }
 
-  /** What it leaves undone is done by whoever goes on from its checkpoint. */
+  /** One at a time: the rows that one puts in place are those that the next one looks at. What it leaves undone is done by the next. */
   async #redact(request: RedactRequest, work: RedactWork, signal: AbortSignal): Promise<RedactCount> {
-    const place = { connection: this.#open(), target: this.#target, isShared: !isEmbedded(this.#config) }
-    const done = redactTable(place, request, work, AbortSignal.any([signal, this.#stopping.signal]))
-    this.#redacting = done.catch(() => undefined)
+    const before = this.#redacting
+    const either = AbortSignal.any([signal, this.#stopping.signal])
+    const done = within(either, undefined, before).then(() => {
+      either.throwIfAborted()
+      const connection = this.#open()
+      const isShared = !isEmbedded(this.#config)
+      const ending = this.#stopping.signal
+      return redactTable({ connection, target: this.#target, isShared, ending }, request, work, either)
+    })
+    this.#redacting = Promise.allSettled([before, done])
     return await done
   }
 

@@ -137,6 +137,19 @@ it('goes on where it was: the same time, the store that was not done, from that 
   expect(asked[2]).toEqual(asked[1])
 })
 
+it('what was looked at before an interruption was not by the rules that came meanwhile', async () => {
+  let isDead = true
+  const sweep = job({}, () => isDead)
+  await expect(run(sweep, task())).rejects.toThrow('killed')
+  isDead = false
+  rules = [{ id: 'sanitizer', rules: 'v2' }]
+  await run(sweep, task({}, { checkpoint }))
+  asked = []
+  await run(sweep, task())
+  await run(sweep, task())
+  expect(asked).toHaveLength(4)
+})
+
 it('wants to know whose rules, where there are several', async () => {
   rules = [...rules, { id: 'sanitizer/strict', rules: 'v1' }]
   await expect(run(job(), task())).rejects.toThrow(/name one of sanitizer, sanitizer\/strict/)

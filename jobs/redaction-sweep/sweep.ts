@@ -9,6 +9,8 @@ import { isDone, notePass } from './passed.ts'
 interface Checkpoint {
   readonly fromMs: number
   readonly toMs: number
+  /** Digest of the rules of then: what was looked at before an interruption was not by later ones. */
+  readonly rules: string
   /** Exporters that are done. */
   readonly done: Readonly<Record<string, RedactCount>>
   /** The exporter's own, of the one under way. */
@@ -29,9 +31,9 @@ export class RedactionSweep implements Job {
 
   async run(task: Task, signal: AbortSignal): Promise<JobReport> {
     const params = task.params as Params
-    const rules = digestOf('rules', this.#redactor().rules).toString('hex')
     const notes: string[] = []
     let at = (task.checkpoint as Checkpoint | undefined) ?? this.#begin(params, task)
+    const { rules } = at
     for (const store of this.#stores()) {
       if (Object.hasOwn(at.done, store.id)) continue
       if (this.#isSweep(params) && (await isDone(this.#context.state, task.job, store.id, rules))) {
@@ -42,7 +44,7 @@ export class RedactionSweep implements Job {
       const count = await this.#redact(store, { fromMs, toMs, ...wanted(params, task) }, at, task, signal)
       if (this.#isSweep(params) && !task.dryRun)
         await notePass(this.#context.state, task.job, store.id, rules)
-      at = { fromMs, toMs, done: { ...done, [store.id]: count } }
+      at = { ...at, inner: undefined, done: { ...done, [store.id]: count } }
       await task.save(at)
     }
     const counts = Object.values(at.done)
@@ -68,6 +70,7 @@ export class RedactionSweep implements Job {
     return {
       fromMs: from ?? (isNamed ? 0 : nowMs - this.#config.window),
       toMs: to ?? (isNamed ? LAST_MS : nowMs - this.#config.behind),
+      rules: digestOf('rules', this.#redactor().rules).toString('hex'),
       done: {},
     }
   }

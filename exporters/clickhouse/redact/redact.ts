@@ -1,6 +1,6 @@
 import { faultOf, messageOf, reject, retry } from '../../../pipeline/fault.ts'
 import type { RedactCount, RedactRequest, RedactWork } from '../../../pipeline/redact.ts'
-import { removeAbandoned, Replacement, type RedactPlace } from './replacement.ts'
+import { tidyAbandoned, Replacement, type RedactPlace } from './replacement.ts'
 import { changedBy, SELECT_ROWS } from './rows.ts'
 
 /** Rows read at a time, and the bytes of their attributes. */
@@ -69,7 +69,7 @@ class Sweep {
   }
 
   async run(): Promise<RedactCount> {
-    await removeAbandoned(this.#place, this.#at.staged, this.#signal)
+    await tidyAbandoned(this.#place, this.#at.staged, () => this.#save(this.#at))
     if (this.#at.staged !== undefined)
       await this.#finish(new Replacement(this.#place, this.#at.staged), this.#at)
     const total = await this.#total()
@@ -119,9 +119,10 @@ class Sweep {
   }
 
   async #finish(replacement: Replacement, { staged: _staged, ...at }: Checkpoint): Promise<void> {
-    await replacement.apply(this.#signal)
-    await this.#save(at)
+    await replacement.apply(() => this.#save(this.#at))
+    // First: what is left of it would be put in place again, over what has changed since.
     await replacement.remove()
+    await this.#save(at)
   }
 
   async #save(at: Checkpoint): Promise<void> {

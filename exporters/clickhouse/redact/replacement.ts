@@ -16,15 +16,19 @@ export interface RedactPlace {
   readonly target: Target
   /** Other processes may work on it. */
   readonly isShared: boolean
+  /** Once old rows are deleted nothing else keeps from putting in the new ones: not a cancel, nor a deadline. */
+  readonly ending: AbortSignal
 }
 
 /** On a server another daemon may be using its own. */
 const ABANDONED_SECONDS = 3600
+const PARTS = ['texts', 'rows', 'moving'] as const
+const MOVING = /_moving$/
 
 /**
- * Rows on their way to being replaced. Two tables on disk: `…_texts`, what comes out of redaction; `…_rows`, the whole new
- * rows, made of the old ones and those texts. From when the second is complete nothing else is needed: the old rows are
- * deleted and the new ones inserted, and who comes after a crash does both again.
+ * Rows on their way to being replaced, in tables on disk: `…_texts`, what comes out of redaction; `…_rows`, the whole new
+ * rows, made of the old ones and those texts; `…_moving`, the same from when the old ones are deleted, since then the rows
+ * may be nowhere else. Who comes after, whatever ended the run, deletes and inserts again what is in that one.
  */
 export class Replacement {
   readonly name: string
@@ -83,10 +87,18 @@ export class Replacement {
     )
   }
 
-  /** Puts the new rows in place of the old. Whatever an earlier attempt has left is no matter. */
-  async apply(signal: AbortSignal): Promise<void> {
-    const { connection, target } = this.#place
-    const rows = this.#table('rows')
+  /** Puts the new rows in place of the old. Whatever an earlier attempt has left is no matter; without tables all is done. `fence` throws once somebody else is at it. */
+  async apply(fence: () => Promise<void>): Promise<void> {
+    const { connection, target, ending: signal } = this.#place
+    const rows = this.#table('moving')
+    const { data: left } = await connection.rows(
+      'SELECT name FROM system.tables WHERE database = {database:String} AND name IN {names:Array(String)}',
+      { database: target.database, names: [`${this.name}_rows`, `${this.name}_moving`] },
+      signal,
+    )
+    if (left.length === 0) return
+    if (String(left[0]?.[0]).endsWith('_rows'))
+      await connection.command(`RENAME TABLE ${this.#table('rows')} TO ${rows}`)
     const where = `(EventId, WalSeq, WalRow) IN (SELECT EventId, WalSeq, WalRow FROM ${rows})`
     // An attempt that was interrupted may still be deleting: after the insert it would take the new rows.
     await settleMutations(this.#place, this.name, signal)
@@ -96,12 +108,14 @@ export class Replacement {
       signal,
     )
     const partitions = data.map(([partition]) => String(partition))
+    await fence()
     for (const partition of partitions) {
       await connection.command(
         `ALTER TABLE ${target.traces} DELETE IN PARTITION ID ${quoteText(partition)} WHERE ${where} SETTINGS mutations_sync = 0`,
       )
     }
     await settleMutations(this.#place, this.name, signal)
+    await fence()
     await connection.command(
       `INSERT INTO ${target.traces} SELECT * FROM ${rows} SETTINGS async_insert = 0, insert_deduplicate = 0, throw_on_max_partitions_per_insert_block = 0`,
     )
@@ -125,28 +139,30 @@ export class Replacement {
   }
 
   async remove(): Promise<void> {
-    for (const part of ['texts', 'rows']) await drop(this.#place, `${this.name}_${part}`)
+    for (const part of PARTS) await drop(this.#place, `${this.name}_${part}`)
   }
 
-  #table(part: 'texts' | 'rows'): string {
+  #table(part: (typeof PARTS)[number]): string {
     return `${quoteName(this.#place.target.database)}.${quoteName(`${this.name}_${part}`)}`
   }
 }
 
-/** Removes tables that nobody came back to. */
-export async function removeAbandoned(
+/** Finishes, or removes, what nobody came back to: its run was cancelled, failed, or was late. */
+export async function tidyAbandoned(
   place: RedactPlace,
   kept: string | undefined,
-  signal: AbortSignal,
+  fence: () => Promise<void>,
 ): Promise<void> {
-  const { connection, target, isShared } = place
+  const { connection, target, isShared, ending } = place
   const { data } = await connection.rows(
     'SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String}) AND metadata_modification_time <= now() - {age:UInt32}',
     { database: target.database, prefix: prefixOf(target), age: isShared ? ABANDONED_SECONDS : 0 },
-    signal,
+    ending,
   )
   for (const [name] of data) {
-    if (kept === undefined || !String(name).startsWith(kept)) await drop(place, String(name))
+    if (kept !== undefined && String(name).startsWith(kept)) continue
+    if (MOVING.test(String(name))) await new Replacement(place, String(name).replace(MOVING, '')).apply(fence)
+    await drop(place, String(name))
   }
 }
 

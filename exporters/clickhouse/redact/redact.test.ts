@@ -1,0 +1,132 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Batch } from '../../../pipeline/batch/batch.ts'
+import type { Exporter } from '../../../pipeline/component.ts'
+import type { RedactWork } from '../../../pipeline/redact.ts'
+import { exporterContext, RECEIVED_AT_MS, testBatch, testDelivery } from '../../../test/contract/exporter.ts'
+import { config } from '../config.ts'
+import type { Connection } from '../connection.ts'
+import { openEmbedded } from '../embedded.ts'
+import { clickhouse } from '../factory.ts'
+import { targetOf } from '../target.ts'
+import { redactTable } from './redact.ts'
+
+/** What becomes of rows when a replacement is broken off just where they are nowhere but in its own table: real ClickHouse, embedded. */
+
+const NEVER = new AbortController().signal
+const directory = mkdtempSync(join(tmpdir(), 'weir-redact-table-'))
+const settings = config.parse({ directory, database: 'weir_redact' })
+const target = targetOf(settings)
+const SPANS = 30
+let exporter: Exporter
+let connection: Connection
+
+beforeAll(async () => {
+  exporter = clickhouse.create(settings, exporterContext('clickhouse'))
+  await exporter.start?.()
+  const { mark_cache: markCacheBytes, max: maxMemoryBytes } = settings.memory
+  connection = await openEmbedded({ directory, database: target.database, markCacheBytes, maxMemoryBytes })
+})
+afterAll(async () => {
+  await connection.close()
+  await exporter.stop?.(NEVER)
+  rmSync(directory, { recursive: true, force: true })
+})
+
+const request = { fromMs: 0, toMs: RECEIVED_AT_MS + 86_400_000, dryRun: false }
+
+/** Every span gets this name. */
+function renaming(name: string, more: Partial<RedactWork> = {}): RedactWork {
+  return {
+    redact: (batch: Batch) => {
+      for (let row = 0; row < batch.rows; row++) batch.setName(row, name)
+      return Promise.resolve()
+    },
+    checkpoint: undefined,
+    save: () => Promise.resolve(),
+    progress: () => undefined,
+    ...more,
+  }
+}
+
+async function names(): Promise<string> {
+  const sql = `SELECT SpanName, count() FROM ${target.traces} GROUP BY SpanName ORDER BY SpanName`
+  return (await connection.rows(sql, {}, NEVER)).data.join(';')
+}
+
+async function tables(): Promise<readonly unknown[]> {
+  const sql = `SELECT name FROM system.tables WHERE name LIKE 'otel_traces_redact%'`
+  return (await connection.rows(sql, {}, NEVER)).data
+}
+
+/** Breaks where the old rows are deleted and the new ones are not there yet. */
+const broken = (): Connection => ({
+  ...connection,
+  rows: (sql, params, signal) => connection.rows(sql, params, signal),
+  insert: (insert, signal) => connection.insert(insert, signal),
+  command: (sql) =>
+    sql.startsWith(`INSERT INTO ${target.traces} SELECT`)
+      ? Promise.reject(new Error('killed'))
+      : connection.command(sql),
+})
+
+test('a run that ended between delete and insert loses nothing: the next one puts the rows back', async () => {
+  const spans = Array.from({ length: SPANS }, () => ({ name: 'secret' }))
+  await exporter.deliver?.(
+    testDelivery([testBatch(spans, { tenant: 'acme', wal: { seq: 1, row: 0 } })]),
+    NEVER,
+  )
+  const place = { connection: broken(), target, isShared: false, ending: NEVER }
+  await expect(redactTable(place, request, renaming('masked'), NEVER)).rejects.toThrow('killed')
+  expect(await names()).toBe('')
+  // Cancelled, timed out or failed: whoever comes next knows no checkpoint, and may be asked for something else.
+  await exporter.redactable?.redact({ ...request, toMs: 1 }, renaming('masked'), NEVER)
+  expect(await names()).toBe(`masked,${SPANS}`)
+  expect(await tables()).toEqual([])
+})
+
+test('goes on from its checkpoint, also where all was done but for saying so', async () => {
+  let saved: unknown
+  const save = (at: unknown) => Promise.resolve(void (saved = at))
+  const place = { connection: broken(), target, isShared: false, ending: NEVER }
+  await expect(redactTable(place, request, renaming('again', { save }), NEVER)).rejects.toThrow('killed')
+  expect(saved).toMatchObject({ changed: SPANS, staged: expect.any(String) })
+  for (const checkpoint of [saved, saved]) {
+    const count = await exporter.redactable?.redact(request, renaming('again', { checkpoint }), NEVER)
+    expect(count).toEqual({ spans: SPANS, changed: SPANS })
+    expect(await names()).toBe(`again,${SPANS}`)
+    expect(await tables()).toEqual([])
+  }
+})
+
+test('a cancel between delete and insert waits until the rows are back', async () => {
+  const cancel = new AbortController()
+  const cancelling: Connection = {
+    ...broken(),
+    command: async (sql) => {
+      await connection.command(sql)
+      if (sql.includes(' DELETE ')) cancel.abort(new Error('cancelled'))
+    },
+  }
+  const place = { connection: cancelling, target, isShared: false, ending: NEVER }
+  await redactTable(place, request, renaming('third'), cancel.signal).catch(() => undefined)
+  expect(cancel.signal.aborted).toBe(true)
+  expect(await names()).toBe(`third,${SPANS}`)
+})
+
+test('two at once take turns: each sees what the other made', async () => {
+  const appending = (text: string) =>
+    renaming('', {
+      redact: (batch: Batch) => {
+        for (let row = 0; row < batch.rows; row++) {
+          if (!batch.name(row).includes(text)) batch.setName(row, `${batch.name(row)}${text}`)
+        }
+        return Promise.resolve()
+      },
+    })
+  await Promise.all(['-a', '-b'].map((text) => exporter.redactable?.redact(request, appending(text), NEVER)))
+  expect(await names()).toBe(`third-a-b,${SPANS}`)
+  expect(await tables()).toEqual([])
+})
