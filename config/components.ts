@@ -4,7 +4,7 @@ import { canonicalJson } from './canonical.ts'
 import { problemsOf } from './issues.ts'
 import { inputSchema } from './json-schema.ts'
 import type { Problem } from './problem.ts'
-import { counterpartOf, isReserved, noOpReason } from './reserved.ts'
+import { counterpartOf, isReserved, noOpKeyReason, noOpReason } from './reserved.ts'
 import { aKind, findFactory, idProblem, otherKind, SECTIONS, typeOf, type SectionName } from './sections.ts'
 import { hint, quoted } from './suggest.ts'
 
@@ -82,14 +82,25 @@ function parseComponent(
   }
   const badId = idProblem(id)
   if (badId !== undefined) parsed.problems.push({ path, at: 'key', message: badId })
-  const result = factory.config.safeParse(input)
+  const used = withoutNoOps(section, id, input, parsed)
+  const result = factory.config.safeParse(used)
   if (result.success) {
-    const key = canonicalJson(input)
+    const key = canonicalJson(used)
     parsed.sections[section].set(id, { id, type: factory.type, value: result.data, key })
     if ((factory as ProcessorFactory).readsAhead?.(result.data) === true) parsed.readsAhead.add(id)
   } else {
-    parsed.problems.push(...problemsOf(result.error.issues, input, inputSchema(factory.config), path))
+    parsed.problems.push(...problemsOf(result.error.issues, used, inputSchema(factory.config), path))
   }
+}
+
+function withoutNoOps(section: SectionName, id: string, input: unknown, { notices }: Parsed): unknown {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) return input
+  const used = Object.entries(input).filter(([key]) => {
+    const message = noOpKeyReason(kindOf(section), key)
+    if (message !== undefined) notices.push({ path: [section, id, key], at: 'key', message })
+    return message === undefined
+  })
+  return used.length === Object.keys(input).length ? input : Object.fromEntries(used)
 }
 
 function unknownType(section: SectionName, type: string, registry: Registry): string {

@@ -25,3 +25,14 @@ export function noOpReason(kind: Kind, name: string): string | undefined {
   if (kind !== 'processor' || name !== 'batch') return undefined
   return 'accepted and left out: weir batches in the WAL, its writer and its reader, not in a processor'
 }
+
+const QUEUE_KEYS: Readonly<Record<string, string>> = {
+  retry_on_failure: 'behind a WAL what fails is repeated without end, without one the sender repeats it',
+  sending_queue: 'the WAL is the queue',
+}
+
+/** The same for keys: nearly every exporter of a collector config has them. */
+export function noOpKeyReason(kind: Kind, key: string): string | undefined {
+  const reason = kind === 'exporter' && Object.hasOwn(QUEUE_KEYS, key) ? QUEUE_KEYS[key] : undefined
+  return reason === undefined ? undefined : `accepted and left out: ${reason}`
+}

@@ -158,10 +158,10 @@ describe('pipelines', () => {
     )
   })
 
-  it('leave out batch, and say so; say what is defined and not started', () => {
+  it('leave out batch and the queues of exporters, and say so; say what is defined and not started', () => {
     const text = `receivers: { tcp: , tcp/b: }
 processors: { batch: { timeout: 1s, anything: [1] }, price: }
-exporters: { store: }
+exporters: { store: { retry_on_failure: { enabled: true }, sending_queue: } }
 extensions: { ping: }
 service: { pipelines: { traces: { receivers: [tcp], processors: [batch, price], exporters: [store] } } }
 `
@@ -169,6 +169,8 @@ service: { pipelines: { traces: { receivers: [tcp], processors: [batch, price], 
     expect(config.service.pipelines.get('traces')?.processors).toEqual(['price'])
     expect(notices.map((notice) => notice.replace(`${folder}/`, ''))).toEqual([
       'a.yaml:2:15 processors.batch: accepted and left out: weir batches in the WAL, its writer and its reader, not in a processor',
+      'a.yaml:3:23 exporters.store.retry_on_failure: accepted and left out: behind a WAL what fails is repeated without end, without one the sender repeats it',
+      'a.yaml:3:60 exporters.store.sending_queue: accepted and left out: the WAL is the queue',
       'a.yaml:1:21 receivers.tcp/b: is defined but not started: no pipeline names it',
       'a.yaml:4:15 extensions.ping: is defined but not started: service.extensions does not list it',
     ])
