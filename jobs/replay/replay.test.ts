@@ -10,6 +10,7 @@ import { ACCEPTED } from '../../pipeline/consumer.ts'
 import { writeTombstone } from '../../pipeline/erasure.ts'
 import { reject } from '../../pipeline/fault.ts'
 import type { JobContext, ReplayRoute, StoredExporter, Task } from '../../pipeline/jobs/job.ts'
+import type { StoredRedactor } from '../../pipeline/redact.ts'
 import type { ReplayCount, ReplaySink } from '../../pipeline/replay.ts'
 import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
 import { encodeCursor, cursorKey, newCursor } from '../../pipeline/wal/cursor-record.ts'
@@ -95,6 +96,7 @@ let log: MemoryLog
 let state: MemoryState
 let sink: SetSink
 let archives: StoredExporter[]
+let redactors: StoredRedactor[]
 const opened: Exporter[] = []
 
 beforeAll(async () => {
@@ -112,6 +114,7 @@ beforeEach(() => {
   state = new MemoryState()
   sink = new SetSink()
   archives = []
+  redactors = []
 })
 
 function stored() {
@@ -153,7 +156,7 @@ function context(): JobContext {
       exporters: () => archives,
       logs: () => [route.log],
       chains: () => [],
-      redactors: () => [],
+      redactors: () => redactors,
       retainables: () => [],
       route: () => route,
     },
@@ -384,6 +387,29 @@ test('what was erased does not come back', async () => {
   await writeTombstone(state, 'person', { v: 1, tenant: 'default', traces: ['e'.repeat(32)] })
   expect((await run({})).counts).toMatchObject({ spans: 10, added: 10, erased: 20, read: 30 })
   expect(sink.names).toEqual([...upTo(5, 15), ...upTo(5, 30)])
+})
+
+test('what was taken in under older rules passes those of now, also where they cannot be kept', async () => {
+  await append(testBatch(spans(4)))
+  const rule = (id: string, name: string): StoredRedactor => ({
+    id,
+    rules: name,
+    redact: (batch) => {
+      if (name === '') return Promise.reject(reject('SANITIZER_FAILED', 'no'))
+      for (let row = 0; row < batch.rows; row++) batch.setName(row, name)
+      return Promise.resolve()
+    },
+  })
+  redactors = [rule('sanitizer', '7'), rule('sanitizer', '7')]
+  expect((await run({ replace: true })).counts).toMatchObject({ spans: 4, added: 4 })
+  expect(sink.names).toEqual([7, 7, 7, 7])
+  redactors = [rule('sanitizer', '')]
+  expect((await run({ replace: true })).counts).toMatchObject({ spans: 0, dead_letters: 4 })
+  expect(sink.names).toEqual([7, 7, 7, 7])
+  // Nothing says whose rules a span is under.
+  redactors = [rule('sanitizer', '8'), rule('sanitizer/strict', '9')]
+  await run({ replace: true })
+  expect(sink.names).toEqual([0, 1, 2, 3])
 })
 
 test('one span that the store will never take costs one span', async () => {

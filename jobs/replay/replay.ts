@@ -6,6 +6,7 @@ import { digestOf } from '../../pipeline/digest.ts'
 import { readTombstones } from '../../pipeline/erasure.ts'
 import { messageOf, reject, retry } from '../../pipeline/fault.ts'
 import type { Job, JobContext, JobReport, ReplayRoute, Task } from '../../pipeline/jobs/job.ts'
+import type { StoredRedactor } from '../../pipeline/redact.ts'
 import { sleep } from '../../pipeline/sleep.ts'
 import { fromArchive } from './archive-source.ts'
 import { passed } from './behind.ts'
@@ -128,6 +129,7 @@ class Run {
       const process: Processor['process'] = async (batch) => {
         select(batch)
         if (batch.live > 0) (await this.#erasures())(batch)
+        if (batch.live > 0) await this.#redactor?.redact(batch)
         return await run(batch)
       }
       const chunks = log === undefined ? this.#archived(process, signal) : this.#logged(log, process, signal)
@@ -156,6 +158,15 @@ class Run {
     const scope = { fromMs: from, toMs: to, tenant, prefix, after }
     const options = { archive, scope, part, within, done: requests, maxSpans: this.#chunkSpans, process }
     return fromArchive(options, signal)
+  }
+
+  /**
+   * What lies in logs and archives was redacted by the rules of then, and the redaction sweep has done with the store by
+   * those of now. Undefined: nobody redacts, or several do and nothing says whose a span is.
+   */
+  get #redactor(): StoredRedactor | undefined {
+    const all = this.#context.stores.redactors()
+    return new Set(all.map(({ id }) => id)).size === 1 ? all[0] : undefined
   }
 
   /** As they were a moment ago: batches may be small and many. */

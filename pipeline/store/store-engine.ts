@@ -1,6 +1,8 @@
 import type { Exporter, Processor, QueryRequest, QueryResult } from '../component.ts'
 import { randomUUID } from 'node:crypto'
 import { AuditCopier } from '../audit/copier.ts'
+import type { Batch } from '../batch/batch.ts'
+import { inOrder } from '../chain.ts'
 import type { Config } from '../config.ts'
 import { difference, RANK, startAll, stopAll, type Node } from '../engine/node.ts'
 import { contextFor, type Services } from '../engine/services.ts'
@@ -272,8 +274,12 @@ export class StoreEngine {
 }
 
 function redactorOf({ id, node }: RedactorPlan): StoredRedactor {
-  const processor = node.component as Processor
-  return { id, rules: node.key, redact: async (batch) => void (await processor.process(batch)) }
+  const run = inOrder([node.component as Processor])
+  const redact = async (batch: Batch): Promise<void> => {
+    const [first] = (await run(batch)).rejected
+    if (first !== undefined) throw reject('SANITIZER_FAILED', first.reason)
+  }
+  return { id, rules: node.key, redact }
 }
 
 function storedExporters(
