@@ -4,6 +4,7 @@ import type { Context } from '../../pipeline/factory.ts'
 import { reject, retry } from '../../pipeline/fault.ts'
 import type { Host } from '../../pipeline/host.ts'
 import { absent } from './artifacts.ts'
+import { originOf } from './audited.ts'
 import { rangeOf } from './range.ts'
 
 /** Each may hold an artifact in memory, until whoever asked has it. */
@@ -37,11 +38,17 @@ export class ArtifactLinks {
     const shelf = await this.#shelfOf(name, request)
     if (this.#now >= MAX_AT_ONCE) throw retry('OVERLOADED', `${MAX_AT_ONCE} artifacts are being read already`)
     this.#now++
-    response.once('close', () => this.#now--)
-    if (!(await shelf.has(name, signal))) throw absent()
-    await this.#note(name, request)
-    const artifact = await shelf.read(name, signal)
-    return answer(name, artifact, request, response)
+    try {
+      signal.throwIfAborted()
+      if (!(await shelf.has(name, signal))) throw absent()
+      await this.#note(name, request)
+      const artifact = await shelf.read(name, signal)
+      return answer(name, artifact, request, response)
+    } finally {
+      // Who has gone already will not go again.
+      if (signal.aborted) this.#now--
+      else response.once('close', () => this.#now--)
+    }
   }
 
   async #shelfOf(name: ArtifactName, { url = '' }: IncomingMessage): Promise<ArtifactShelf> {
@@ -53,14 +60,14 @@ export class ArtifactLinks {
 
   /** Before the data leaves. */
   async #note({ tenant, sha256 }: ArtifactName, request: IncomingMessage): Promise<void> {
-    const userAgent = request.headers['user-agent']
+    const { address = '', userAgent } = originOf(request)
     await this.#context.audit?.append({
       actor: { id: 'link', kind: 'sender' },
       action: 'artifact.read',
       object: sha256,
       tenant,
       outcome: 'ok',
-      address: request.socket.remoteAddress ?? '',
+      address,
       ...(userAgent !== undefined && { userAgent }),
     })
   }

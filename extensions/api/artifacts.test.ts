@@ -190,6 +190,59 @@ test('who goes away gives back their place', async () => {
   await expect.poll(async () => (await fetch(link)).status).toBe(200)
 })
 
+test('who is gone before their link was looked at takes no place, and no memory once what they asked for is read', async () => {
+  const [real] = shelves
+  if (real === undefined) throw new Error('no shelf')
+  const waiting: (() => void)[] = []
+  let holds: 'honours' | 'read' | undefined = 'honours'
+  let gone = 0
+  const hold = (where: typeof holds) =>
+    holds === where ? new Promise<void>((resolve) => waiting.push(resolve)) : undefined
+  const slow: ArtifactShelf = {
+    id: real.id,
+    has: (name, signal) => real.has(name, signal),
+    link: (name) => real.link(name),
+    honours: async (name, query) => {
+      await hold('honours')
+      return real.honours(name, query)
+    },
+    read: async (name, signal) => {
+      signal.addEventListener('abort', () => gone++)
+      await hold('read')
+      return real.read(name, signal)
+    },
+  }
+  const url = await serve([slow])
+  const link = await linkAt(url)
+  const leave = async (count: number): Promise<void> => {
+    const asked = Array.from({ length: count }, () =>
+      httpRequest(link)
+        .on('error', () => undefined)
+        .end(),
+    )
+    await expect.poll(() => waiting.length).toBe(count)
+    await Promise.all(
+      asked.map((one) => new Promise<void>((resolve) => void one.once('close', resolve).destroy())),
+    )
+  }
+  const letGo = (): void => waiting.splice(0).forEach((go) => go())
+  await leave(5)
+  // The server has heard of it by then.
+  await linkAt(url)
+  letGo()
+  holds = undefined
+  await expect.poll(async () => (await fetch(link)).status).toBe(200)
+  holds = 'read'
+  gone = 0
+  await leave(4)
+  await expect.poll(() => gone).toBe(4)
+  // What they asked for is in memory still.
+  expect((await fetch(link)).status).toBe(503)
+  holds = undefined
+  letGo()
+  await expect.poll(async () => (await fetch(link)).status).toBe(200)
+})
+
 describe('a range', () => {
   test.each([
     [undefined, undefined],
