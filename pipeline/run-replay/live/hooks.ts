@@ -15,6 +15,8 @@ export type Hook =
   | { readonly command: readonly string[]; readonly timeout: number }
 
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024
+/** For what a command wrote to be read, once it has ended. */
+const DRAIN_MS = 500
 
 /** What it answered, or why it did not. Rejects only with the signal's reason. */
 export async function callHook(
@@ -78,8 +80,11 @@ function runCommand(
     child.on('error', (error) => fail(new Error(`the hook cannot run: ${messageOf(error)}`)))
     // It need not read what it is given.
     child.stdin.on('error', () => undefined)
-    // What it has started itself may hold the pipe on.
-    child.on('exit', (_, killed) => void (killed !== null && child.stdout.destroy()))
+    // What it has started itself, such as a database, may hold the pipe on: its answer is what it wrote until it ended.
+    child.on('exit', (_, killed) => {
+      const rest = setTimeout(() => child.stdout.destroy(), killed === null ? DRAIN_MS : 0)
+      child.on('close', () => clearTimeout(rest))
+    })
     child.on('close', (code, killed) => {
       if (size > MAX_OUTPUT_BYTES) fail(new Error(`the hook wrote more than ${MAX_OUTPUT_BYTES} bytes`))
       else if (code === 0) resolve(Buffer.concat(chunks))

@@ -270,6 +270,10 @@ describe('asking outside', () => {
     expect(await callHook({ command: ['/nowhere/at/all'], timeout: 1000 }, {}, signal)).toMatchObject({
       failed: expect.stringContaining('cannot run'),
     })
+    const starts = `require('node:child_process').spawn(process.execPath, ['-e', 'setTimeout(()=>0, 15_000)'], { stdio: 'inherit' }).unref();console.log('{"a":1}')`
+    const began = performance.now()
+    expect(await callHook(node(starts), {}, signal)).toEqual({ value: { a: 1 } })
+    expect(performance.now() - began).toBeLessThan(10_000)
     answers = [
       { status: 200, body: '{"status":"error","error":"no"}' },
       { status: 503, body: 'x' },
