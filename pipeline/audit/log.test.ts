@@ -14,6 +14,7 @@ import type { AuditEntry } from './audit.ts'
 import { AuditLog, type AuditLogOptions } from './log.ts'
 import { linesAfter, readHead, readSegments } from './reader.ts'
 import { SIGNER } from './records.ts'
+import { searchAudit } from './search.ts'
 import { trimAudit } from './trim.ts'
 import { verifyState } from './verify-state.ts'
 
@@ -224,4 +225,24 @@ it('lets pass what it cannot write where the config says so, and counts it', asy
   await one.close()
   expect(await audit.append(entry('a'))).toBe(0)
   expect(JSON.stringify(await meter.snapshot())).toContain('weir_audit_failures')
+})
+
+it('lets others have their turn while it is read: a long one would cost the daemon its leases', async () => {
+  const [one] = await stores('embedded')
+  const audit = auditOn(one)
+  const details = { note: 'x'.repeat(600) }
+  await Promise.all(Array.from({ length: 600 }, (_, at) => audit.append(entry(`o${at}`, { details }))))
+  const turnsOf = async (read: Promise<unknown>): Promise<number> => {
+    let turns = 0
+    let next: NodeJS.Immediate
+    const turn = (): void => {
+      turns++
+      next = setImmediate(turn)
+    }
+    turn()
+    await read.finally(() => clearImmediate(next))
+    return turns
+  }
+  expect(await turnsOf(searchAudit(one, { actor: 'nobody' }, 100))).toBeGreaterThan(5)
+  expect(await turnsOf(verifyState(one))).toBeGreaterThan(5)
 })

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { StateStore } from '../state/state.ts'
 import {
   decodeTrimmed,
@@ -43,7 +44,7 @@ export async function readBlocks(state: StateStore, segment: number): Promise<Ru
   }))
 }
 
-/** Lines `after`+1 to the head's last, in portions; those that retention has removed are left out. */
+/** Lines `after`+1 to the head's last, in portions, between which others have their turn of the event loop; those that retention has removed are left out. */
 export async function* linesAfter(state: StateStore, head: Head, after: number): AsyncGenerator<Run> {
   for (const { segment, size } of [
     ...(await readSegments(state)),
@@ -53,7 +54,9 @@ export async function* linesAfter(state: StateStore, head: Head, after: number):
     for (const run of await readBlocks(state, segment)) {
       const part = behind(run, after)
       // Blocks that were written after the head was read are its tail.
-      if (part.lines.length > 0 && part.first < head.tail_first) yield part
+      if (part.lines.length === 0 || part.first >= head.tail_first) continue
+      yield part
+      await nextTurn()
     }
   }
   const tail = behind({ first: head.tail_first, lines: head.tail }, after)
@@ -75,7 +78,9 @@ export async function* linesBefore(
   for (const segment of [head.segment, ...closed.map((each) => each.segment).reverse()]) {
     for (const run of (await readBlocks(state, segment)).reverse()) {
       const part = ahead(run, before)
-      if (part.lines.length > 0 && part.first < head.tail_first) yield part
+      if (part.lines.length === 0 || part.first >= head.tail_first) continue
+      yield part
+      await nextTurn()
     }
   }
 }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { faultOf } from '../fault.ts'
 import type { StateStore } from '../state/state.ts'
 import { relieved } from './chain.ts'
@@ -142,6 +143,8 @@ class StateCheck {
     const lines = run.lines.map((line, at) => walk.step(line, run.lines[at + 1]))
     for (const line of lines) if (line.action === TRIM) this.#trims.set(...trimOf(line))
     await this.#against.onLines?.(walk.log, run.first, run.lines)
+    // Leases and health checks need their share of the event loop.
+    await nextTurn()
   }
 
   async #ended(segment: Segment, walk: Walk): Promise<void> {
