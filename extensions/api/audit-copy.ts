@@ -1,3 +1,4 @@
+import type { LogCopy } from '../../pipeline/audit/verify-state.ts'
 import { Tampered } from '../../pipeline/audit/verify.ts'
 import type { Host } from '../../pipeline/host.ts'
 
@@ -22,13 +23,14 @@ const FIELDS = [
 const ROWS = `SELECT Seq, Line, ${FIELDS} FROM audit_log WHERE Log = {log:String} AND Seq BETWEEN {from:UInt64} AND {to:UInt64} ORDER BY Seq`
 const LAST = 'SELECT max(Seq) FROM audit_log WHERE Log = {log:String}'
 
-/** Compares lines of the log with the copy, as far as that has come; throws Tampered. */
-export function copyCheck(host: Pick<Host, 'query'>, signal: AbortSignal) {
+/** The copy as the log is compared with it, as far as that has come. */
+export function copyCheck(host: Pick<Host, 'query'>, signal: AbortSignal): LogCopy {
   const ask = async (sql: string, params: Readonly<Record<string, string | number>>) =>
     (await host.query({ sql, params, own: true, ...LIMITS }, signal)).rows
+  const lastOf = async (log: string): Promise<number> => Number((await ask(LAST, { log }))[0]?.[0] ?? 0)
   let last: number | undefined
-  return async (log: string, first: number, lines: readonly string[]): Promise<void> => {
-    last ??= Number((await ask(LAST, { log }))[0]?.[0] ?? 0)
+  const check: LogCopy['check'] = async (log, first, lines) => {
+    last ??= await lastOf(log)
     for (let at = 0; at < lines.length; at += STEP) {
       const from = first + at
       const to = Math.min(last, first + Math.min(lines.length, at + STEP) - 1)
@@ -36,6 +38,7 @@ export function copyCheck(host: Pick<Host, 'query'>, signal: AbortSignal) {
       compare(await ask(ROWS, { log, from, to }), lines.slice(at, to - first + 1), from)
     }
   }
+  return { check, last: lastOf }
 }
 
 function compare(rows: readonly (readonly unknown[])[], lines: readonly string[], from: number): void {

@@ -96,11 +96,11 @@ async function verify(
 ): Promise<Reply> {
   const { keys, checkpoints, copy } = bodyOf(verification, body)
   if (copy && host === undefined) throw reject('REQUEST_INVALID', 'the copy is compared by a running daemon')
-  const onLines = copy && host !== undefined ? copyCheck(host, signal) : undefined
+  const copied = copy && host !== undefined ? copyCheck(host, signal) : undefined
   const verdict = await verifyState(state, {
     anchors: checkpoints,
     ...(keys && { trusted: keys }),
-    ...(onLines && { onLines }),
+    ...(copied && { copy: copied }),
   })
   return ok(verdict, {
     details: {

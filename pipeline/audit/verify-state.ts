@@ -25,8 +25,15 @@ export interface StateAgainst {
   readonly trusted?: readonly string[]
   /** Checkpoints that were kept elsewhere. */
   readonly anchors?: readonly string[]
-  /** Hears every line in order, such as to compare it with a copy. */
-  readonly onLines?: (log: string, first: number, lines: readonly string[]) => Promise<void>
+  readonly copy?: LogCopy
+}
+
+/** A copy of the log in another store. */
+export interface LogCopy {
+  /** Hears every line of the log in order; throws Tampered where the copy has another. */
+  check(log: string, first: number, lines: readonly string[]): Promise<void>
+  /** The highest number that the copy has now; 0: none. */
+  last(log: string): Promise<number>
 }
 
 /** Follows the whole log as it is in the state store. Rejects only when the store does not answer. */
@@ -92,8 +99,21 @@ class StateCheck {
     for (const segment of base === undefined ? ended : ended.slice(1)) await this.#ended(segment, walk)
     await this.#underWay(read.head, walk)
     walk.end()
+    await this.#checkCopied(walk)
     this.#checkTrim(base)
     await this.#checkLeftOver(read)
+  }
+
+  /** What is copied was in the log: where the copy has more, and the log has not grown meanwhile, its end was cut off. */
+  async #checkCopied({ log, point }: Walk): Promise<void> {
+    const copied = (await this.#against.copy?.last(log)) ?? 0
+    const size = copied <= point.size ? copied : ((await readHead(this.#state))?.head.size ?? 0)
+    if (size >= copied) return
+    throw new Tampered(
+      'truncated',
+      size + 1,
+      `the log ends at entry ${size}, and audit_log of ClickHouse has ${copied}`,
+    )
   }
 
   /** No head: there must be nothing else, unless nothing was ever written. */
@@ -142,7 +162,7 @@ class StateCheck {
     if (run.first < seq) throw new Tampered('inserted', seq, `lines of number ${run.first} on stand twice`)
     const lines = run.lines.map((line, at) => walk.step(line, run.lines[at + 1]))
     for (const line of lines) if (line.action === TRIM) this.#trims.set(...trimOf(line))
-    await this.#against.onLines?.(walk.log, run.first, run.lines)
+    await this.#against.copy?.check(walk.log, run.first, run.lines)
     // Leases and health checks need their share of the event loop.
     await nextTurn()
   }
