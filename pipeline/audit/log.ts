@@ -126,21 +126,22 @@ export class AuditLog implements Audit {
   async #commit(entries: readonly Fields[]): Promise<number> {
     const deadline = performance.now() + (this.#options.deadlineMs ?? DEADLINE_MS)
     const signer = await this.#signedBy()
+    // The log's size at the first write that was not answered: it may be done yet, also after it was looked for.
     let unanswered: number | undefined
     for (let tries = 0; ; tries++) {
+      let tried: number | undefined
       try {
         const { head, revision } = (this.#known ??= await this.#load())
         const size = head?.size ?? 0
         const found = unanswered === undefined ? undefined : await this.#find(head, unanswered, entries)
         if (found !== undefined) return found
-        unanswered = undefined
         const step = extended(head, entries, signer)
         if (step.moved !== undefined) await this.#move(step.moved)
-        unanswered = size
+        tried = size
         if (await this.#replace(step.head, revision)) return size + 1
-        unanswered = undefined
       } catch (error) {
         this.#known = undefined
+        unanswered ??= tried
         if (faultOf(error)?.verdict.do !== 'retry' || performance.now() >= deadline) throw error
       }
       await delay(Math.min(200, BACKOFF_MS * 2 ** Math.min(tries, 6)) * (0.5 + Math.random()))
