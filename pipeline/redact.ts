@@ -23,6 +23,8 @@ export interface RedactWork {
   readonly checkpoint: unknown
   /** Durable once resolved. What comes after the last one is done again by whoever goes on. */
   save(checkpoint: unknown): Promise<void>
+  /** Spans of this trace (lower-case hex) came out differently: awaited before they are replaced, again after a crash. */
+  changed(tenant: string, trace: string): Promise<void>
   progress(done: number, total: number): void
 }
 

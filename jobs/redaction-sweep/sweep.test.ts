@@ -5,12 +5,15 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { AuditEntry } from '../../pipeline/audit/audit.ts'
 import type { JobContext, Task } from '../../pipeline/jobs/job.ts'
 import type { RedactRequest } from '../../pipeline/redact.ts'
+import { dayKey, dayOf } from '../../pipeline/run-replay/cache-record.ts'
 import { EmbeddedState } from '../../pipeline/state/embedded.ts'
+import { stateKey } from '../../pipeline/state/state.ts'
 import { config, params } from './config.ts'
 import { redactionSweep } from './factory.ts'
 
 const NOW = Date.UTC(2026, 10, 21, 12)
 const HOUR = 3_600_000
+const TRACE = 'ab'.repeat(16)
 let home: string
 let state: EmbeddedState
 let asked: RedactRequest[]
@@ -39,9 +42,14 @@ function job(options: object = {}, dies: () => boolean = () => false) {
       redactable: {
         async redact(
           request: RedactRequest,
-          work: { checkpoint: unknown; save(at: unknown): Promise<void> },
+          work: {
+            checkpoint: unknown
+            save(at: unknown): Promise<void>
+            changed(tenant: string, trace: string): Promise<void>
+          },
         ) {
           asked.push(request)
+          if (!request.dryRun) await work.changed('acme', TRACE)
           if (id === 'b' && dies()) {
             await work.save('half')
             throw new Error('killed')
@@ -53,6 +61,8 @@ function job(options: object = {}, dies: () => boolean = () => false) {
   })
   const context = {
     state,
+    identity: { consentsOf: () => [{ type: 'llm_response_caching', revoked_ms: NOW }] },
+    clock: () => NOW,
     audit: { append: (entry: AuditEntry) => Promise.resolve(audited.push(entry)) },
     stores: {
       exporters: () => [store('b'), { id: 's3', pipelines: [], exporter: {} }, store('a')],
@@ -157,4 +167,15 @@ it('wants to know whose rules, where there are several', async () => {
   expect(asked).toHaveLength(2)
   rules = []
   await expect(run(job(), task())).rejects.toMatchObject({ code: 'NOT_FOUND' })
+})
+
+it('takes along what is kept for replays of a run that it changes, and of no other', async () => {
+  const kept = (day: number, trace: string) => dayKey(dayOf(NOW) - day, 'acme', trace, '1-0')
+  const other = kept(0, 'cd'.repeat(16))
+  for (const key of [kept(0, TRACE), kept(6, TRACE), other]) await state.put(key, Buffer.from('sealed'))
+  const left = async () => (await state.list(stateKey('replay'))).map(({ key }) => key)
+  await run(job(), task({}, { dryRun: true }))
+  expect(await left()).toHaveLength(3)
+  await run(job(), task())
+  expect(await left()).toEqual([other])
 })

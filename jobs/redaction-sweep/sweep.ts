@@ -1,6 +1,7 @@
 import { digestOf } from '../../pipeline/digest.ts'
 import { reject, retry } from '../../pipeline/fault.ts'
 import type { Job, JobContext, JobReport, StoredExporter, Task } from '../../pipeline/jobs/job.ts'
+import { forgetRun } from '../../pipeline/run-replay/cache.ts'
 import type { RedactCount, RedactRequest, StoredRedactor } from '../../pipeline/redact.ts'
 import type { Config, Params } from './config.ts'
 import { isDone, notePass } from './passed.ts'
@@ -96,6 +97,9 @@ export class RedactionSweep implements Job {
       redact: (batch: Parameters<StoredRedactor['redact']>[0]) => this.#redactor().redact(batch),
       checkpoint: inner,
       save: (checkpoint: unknown) => task.save({ ...at, inner: checkpoint }),
+      // Kept answers are as the old rules left them, and a replay would show them.
+      changed: (tenant: string, trace: string) =>
+        forgetRun(this.#context, { tenant, trace }, this.#context.clock()),
       progress: (done: number, total: number) => task.progress(done, total, 'spans'),
     }
     const count = await redactable.redact(request, work, signal)

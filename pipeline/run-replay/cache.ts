@@ -1,7 +1,7 @@
 import { consentStatus, isAgreed, tracesOf, type ConsentView } from '../consent/in-force.ts'
 import type { Consent } from '../consent/record.ts'
 import { stateKey, type StateStore } from '../state/state.ts'
-import { DAY_MS, dayKey, dayOf, openCalls, type Answer, type CachedCall } from './cache-record.ts'
+import { dayKey, dayOf, openCalls, type Answer, type CachedCall } from './cache-record.ts'
 import type { TenantKeys } from './tenant-keys.ts'
 
 /** The cache is there by this consent only. */
@@ -34,7 +34,7 @@ export async function keptCalls(
 ): Promise<readonly KeptCall[]> {
   if (!isAgreed(consents, { tenant, type: CACHING, trace }, nowMs)) return []
   const key = await keys.of(tenant)
-  const days = daysFrom(nowMs - MAX_EXPIRY_DAYS * DAY_MS, nowMs, await oldestDay(state))
+  const days = await keptDays(state, nowMs)
   const entries = await Promise.all(days.map((day) => state.list(dayKey(day, tenant, trace))))
   return joined(entries.flat().flatMap((entry) => openCalls(key, entry.key, entry.value, nowMs) ?? []))
 }
@@ -72,10 +72,11 @@ async function oldestDay(state: StateStore): Promise<number> {
   return entry === undefined ? 0 : Number(Buffer.from(entry.value).toString())
 }
 
-function daysFrom(fromMs: number, toMs: number, oldest: number): number[] {
-  const from = Math.max(dayOf(fromMs), oldest)
+/** Those of which anything may be kept. */
+async function keptDays(state: StateStore, nowMs: number): Promise<number[]> {
+  const from = Math.max(dayOf(nowMs) - MAX_EXPIRY_DAYS, await oldestDay(state))
   // A day more: clocks of daemons differ.
-  const to = dayOf(toMs) + 1
+  const to = dayOf(nowMs) + 1
   return Array.from({ length: Math.max(0, to - from + 1) }, (_, at) => from + at)
 }
 
@@ -87,6 +88,16 @@ export async function forgetDays(state: StateStore, beforeMs: number): Promise<v
   if (oldest < first || (await state.get(OLDEST)) === undefined) {
     await state.put(OLDEST, Buffer.from(String(first)))
   }
+}
+
+/** Deletes what is kept of a run, which is looked for where somebody has ever agreed to keep anything of the tenant. */
+export async function forgetRun(
+  { state, identity }: { readonly state: StateStore; readonly identity: ConsentView },
+  { tenant, trace }: { readonly tenant: string; readonly trace: string },
+  nowMs: number,
+): Promise<void> {
+  if (!identity.consentsOf(tenant).some(({ type }) => type === CACHING)) return
+  for (const day of await keptDays(state, nowMs)) await state.forget(dayKey(day, tenant, trace))
 }
 
 /**
@@ -104,7 +115,7 @@ export async function forgetConsented(
     (each) => each.id !== ended.id && each.type === CACHING && consentStatus(each, nowMs) === 'active',
   )
   if (valid.some(({ runs }) => runs === undefined)) return false
-  const days = daysFrom(nowMs - MAX_EXPIRY_DAYS * DAY_MS, nowMs, await oldestDay(state))
+  const days = await keptDays(state, nowMs)
   const kept = new Set(valid.flatMap((each) => [...tracesOf(each)]))
   for (const day of days) {
     if (ended.runs === undefined) {

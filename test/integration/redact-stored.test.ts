@@ -39,6 +39,9 @@ interface Saved {
   saves: number
 }
 
+/** Runs in which something came out differently. */
+const told: string[] = []
+
 /** `dieAt`: the number of the save that does not return; `kept`: whether it was written all the same. */
 async function sweep(request: Partial<RedactRequest>, saved: Saved, dieAt = 0, kept = false) {
   return await exporter.redactable!.redact(
@@ -51,6 +54,7 @@ async function sweep(request: Partial<RedactRequest>, saved: Saved, dieAt = 0, k
         if (saved.saves !== dieAt || kept) saved.checkpoint = checkpoint
         return saved.saves === dieAt ? Promise.reject(new Error('killed')) : Promise.resolve()
       },
+      changed: (tenant, trace) => Promise.resolve(void told.push(`${tenant} ${trace}`)),
       progress: () => undefined,
     },
     NEVER,
@@ -110,17 +114,19 @@ async function state(tenant: string) {
 
 test('replaces what the rules change, wherever it stands, and nothing else', async () => {
   const trace = await store('one', 0)
-  await store('one', 3)
+  const other = await store('one', 3)
   const before = await state('one')
   expect(before).toMatchObject({ count: 6, hits: 4 })
   const dry: Saved = { checkpoint: undefined, saves: 0 }
   expect(await sweep({ tenant: 'one', dryRun: true }, dry)).toEqual({ spans: 6, changed: 4 })
   expect(await state('one')).toEqual(before)
+  expect(told).toEqual([])
   expect(await sweep({ tenant: 'one' }, { checkpoint: undefined, saves: 0 })).toEqual({
     spans: 6,
     changed: 4,
   })
   expect(await state('one')).toEqual({ ...before, hits: 0 })
+  expect(told.splice(0).sort()).toEqual([`one ${trace}`, `one ${other}`].sort())
   const [call] = await rows(
     `SELECT SpanAttributes['gen_ai.prompt'], UserId, StatusMessage, \`Events.Attributes\`[1]['x'], Redactions, SpanAttributes['gen_ai.usage.input_tokens'] FROM otel_traces WHERE TraceId = '${trace}' AND SpanName = 'call'`,
   )
@@ -136,6 +142,7 @@ test('replaces what the rules change, wherever it stands, and nothing else', asy
     spans: 6,
     changed: 0,
   })
+  expect(told).toEqual([])
   expect(
     await rows("SELECT name FROM system.tables WHERE name LIKE '%redact%' AND name != 'redactions'"),
   ).toEqual([])

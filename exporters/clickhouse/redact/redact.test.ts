@@ -46,6 +46,7 @@ function renaming(name: string, more: Partial<RedactWork> = {}): RedactWork {
     },
     checkpoint: undefined,
     save: () => Promise.resolve(),
+    changed: () => Promise.resolve(),
     progress: () => undefined,
     ...more,
   }

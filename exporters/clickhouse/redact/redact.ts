@@ -106,6 +106,7 @@ class Sweep {
       changed += different.length
       if (!this.#request.dryRun && different.length > 0) await this.#pending.add(different, this.#signal)
     }
+    if (!this.#request.dryRun && changed > 0) await this.#work.changed(tenant, trace)
     return changed
   }
 
