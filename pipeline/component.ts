@@ -47,6 +47,8 @@ export interface Processor extends Component {
    * instance of the processor of its own.
    */
   readonly ahead?: LogWorker
+  /** What it keeps outside of the spans, and deletes when it is over its time. Only in the store process. */
+  readonly retainable?: Retainable
   /** Prices stored calls again. Only on the processor that prices, in the store process. */
   readonly reprice?: Reprice
 }

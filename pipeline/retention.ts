@@ -41,6 +41,29 @@ export interface Retainable {
   expire(cutoffs: Cutoffs, signal: AbortSignal): AsyncIterable<Deletion>
 }
 
+/** Sums over objects of one tenant each. */
+export function overdueByTenant(
+  objects: readonly { readonly tenant: string; readonly putMs: number }[],
+): (Overdue & { readonly tenant: string })[] {
+  const found = new Map<string, { items: number; oldestMs: number }>()
+  for (const { tenant, putMs } of objects) {
+    const before = found.get(tenant) ?? { items: 0, oldestMs: Infinity }
+    found.set(tenant, { items: before.items + 1, oldestMs: Math.min(before.oldestMs, putMs) })
+  }
+  return [...found].map(([tenant, sums]) => ({ tenant, unit: 'objects', ...sums }))
+}
+
+/** The next `most` of them, or what there is. */
+export async function take<T>(items: AsyncGenerator<T>, most: number): Promise<T[]> {
+  const taken: T[] = []
+  while (taken.length < most) {
+    const next = await items.next()
+    if (next.done === true) break
+    taken.push(next.value)
+  }
+  return taken
+}
+
 export const DAY_MS = 86_400_000
 
 export function dayOf(ms: number): number {

@@ -1,5 +1,12 @@
 import type { Bucket, Listed } from '../../pipeline/bucket/bucket.ts'
-import type { Cutoffs, Deletion, Overdue, Retainable } from '../../pipeline/retention.ts'
+import {
+  overdueByTenant,
+  take,
+  type Cutoffs,
+  type Deletion,
+  type Overdue,
+  type Retainable,
+} from '../../pipeline/retention.ts'
 import { someAtOnce } from '../../pipeline/some-at-once.ts'
 import type { Config } from './config.ts'
 import { MANIFESTS, parseManifest, rangeNameOf, rootOf, without } from './manifest.ts'
@@ -36,7 +43,7 @@ export class S3Retention implements Retainable {
     await this.#guarded(async () => {
       for await (const each of this.#expired(cutoffs, signal)) found.push(each)
     })
-    return byTenant(found)
+    return overdueByTenant(found)
   }
 
   async *expire(cutoffs: Cutoffs, signal: AbortSignal): AsyncGenerator<Deletion> {
@@ -50,7 +57,7 @@ export class S3Retention implements Retainable {
         await someAtOnce(chunk, AT_ONCE, ({ key }) => this.#options.open().remove(key, signal))
       })
       const place = [config.s3uploader.s3_bucket, rootOf(config)].filter((part) => part !== '').join('/')
-      for (const each of byTenant(chunk)) yield { ...each, object: `${place}/tenant=${each.tenant}` }
+      for (const each of overdueByTenant(chunk)) yield { ...each, object: `${place}/tenant=${each.tenant}` }
     }
   }
 
@@ -94,25 +101,6 @@ export class S3Retention implements Retainable {
   }
 }
 
-async function take<T>(items: AsyncGenerator<T>, most: number): Promise<T[]> {
-  const taken: T[] = []
-  while (taken.length < most) {
-    const next = await items.next()
-    if (next.done === true) break
-    taken.push(next.value)
-  }
-  return taken
-}
-
 interface Expired extends Listed {
   readonly tenant: string
-}
-
-function byTenant(objects: readonly Expired[]): (Overdue & { readonly tenant: string })[] {
-  const found = new Map<string, { items: number; oldestMs: number }>()
-  for (const { tenant, putMs } of objects) {
-    const before = found.get(tenant) ?? { items: 0, oldestMs: Infinity }
-    found.set(tenant, { items: before.items + 1, oldestMs: Math.min(before.oldestMs, putMs) })
-  }
-  return [...found].map(([tenant, sums]) => ({ tenant, unit: 'objects', ...sums }))
 }

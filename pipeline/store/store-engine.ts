@@ -27,6 +27,7 @@ import type { StoredRedactor } from '../redact.ts'
 import type { RepriceRequest, RepriceResult } from '../reprice.ts'
 import { replayRoute } from './replay-route.ts'
 import { repriceStored } from './reprice-stored.ts'
+import { retainablesOf } from './retainables.ts'
 
 const RESTART_MIN_MS = 500
 const RESTART_MAX_MS = 30_000
@@ -46,10 +47,7 @@ export class StoreEngine {
     exporters: () => storedExporters(this.#chains, this.#started),
     redactors: () => this.#redactors.map(redactorOf),
     logs: () => this.#connectors().flatMap(({ stored }) => stored ?? []),
-    retainables: () => [
-      ...new Set(this.#chains.flatMap(({ exporter }) => (exporter.component as Exporter).retainable ?? [])),
-      ...this.#connectors().flatMap(({ retainables }) => retainables ?? []),
-    ],
+    retainables: () => retainablesOf(this.#chains, this.#connectors()),
     chains: (pipeline) =>
       this.#chains.map(({ chain }) => chain).filter((chain) => chain.pipeline === pipeline),
     route: (pipeline, exporter) => {

@@ -142,6 +142,11 @@ function keyOf({ tenant, sha256 }: ArtifactName): string {
   return `tenant=${tenant}/${sha256.slice(0, 2)}/${sha256}`
 }
 
+/** Undefined: no key of an artifact. */
+export function tenantOf(key: string): string | undefined {
+  return /^tenant=([^/]+)\/([0-9a-f]{2})\/\2[0-9a-f]{62}$/.exec(key)?.[1]
+}
+
 function isFresh(putMs: number, neededMs: number): boolean {
   return putMs >= neededMs - FRESH_MS
 }

@@ -19,6 +19,7 @@ import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf } from '../../pipeline/fault.ts'
 import { Vault } from '../../pipeline/identity/vault.ts'
+import { take, type Deletion } from '../../pipeline/retention.ts'
 import { Secret } from '../../pipeline/secret.ts'
 import { EmbeddedState } from '../../pipeline/state/embedded.ts'
 import { batchOfJson, exporterContext, RECEIVED_AT_MS, testBatch } from '../../test/contract/exporter.ts'
@@ -251,6 +252,40 @@ describe.each(PLACES)('%s', (place) => {
       }),
       { numRuns: RUNS },
     )
+  })
+
+  test('retention deletes what no span can need any more, of each tenant by its own time', async () => {
+    const DAY_MS = 86_400_000
+    const moving = await processor(settingsOf(place))
+    const ages = { old: 32, fresh: 29 }
+    for (const tenant of ['acme', 'beta']) {
+      for (const word of Object.keys(ages)) await moving.process(withValue(word.repeat(60_000), { tenant }))
+    }
+    const keyOf = (word: string): string => sha256Of(Buffer.from(word.repeat(60_000)))
+    for (const key of (await objects(place)).keys()) {
+      const days = key.endsWith(keyOf('old')) ? ages.old : ages.fresh
+      const putMs = RECEIVED_AT_MS - days * DAY_MS
+      if (place.startsWith('bucket')) await server.age(key, putMs)
+      else utimesSync(join(directory, key), putMs / 1000, putMs / 1000)
+    }
+    writeFileSync(join(directory, 'tenant=notes.txt'), 'not ours')
+    const month = RECEIVED_AT_MS - 30 * DAY_MS
+    const cutoffs = {
+      of: (tenant: string) => (tenant === 'acme' ? month : -Infinity),
+      latestMs: month,
+      earliestMs: -Infinity,
+    }
+    const over = { tenant: 'acme', items: 1, unit: 'objects', oldestMs: RECEIVED_AT_MS - 32 * DAY_MS }
+    const { retainable } = moving
+    expect(await retainable?.survey(cutoffs, NEVER)).toEqual([over])
+    const gone = retainable?.expire(cutoffs, NEVER) as AsyncGenerator<Deletion>
+    expect(await take(gone, 10)).toEqual([{ ...over, object: 'tenant=acme' }])
+    const left = [...(await objects(place)).keys()].filter((key) => key.includes('/'))
+    expect(left.map((key) => /tenant=(\w+)/.exec(key)?.[1] + key.slice(-64)).toSorted()).toEqual(
+      [`acme${keyOf('fresh')}`, `beta${keyOf('fresh')}`, `beta${keyOf('old')}`].toSorted(),
+    )
+    expect(await retainable?.survey(cutoffs, NEVER)).toEqual([])
+    expect((await processor(settingsOf(place), { counts: false })).retainable).toBeUndefined()
   })
 
   test('a repeat puts nothing again, here or behind another exporter, while it is fresh', async () => {

@@ -5,10 +5,12 @@ import type { Processor } from '../../pipeline/component.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { retry } from '../../pipeline/fault.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
+import type { Retainable } from '../../pipeline/retention.ts'
 import { boundedBy } from '../../pipeline/wal/reader-deadline.ts'
 import { Archive, sha256Of, type Stored } from './archive.ts'
 import type { Config } from './config.ts'
 import { mediaTypeOf, previewOf } from './content.ts'
+import { ArtifactRetention } from './retention.ts'
 import { Uploads } from './uploads.ts'
 
 /** What may be under way at once, sealed copies included. */
@@ -24,12 +26,15 @@ export class ArtifactsProcessor implements Processor {
   readonly #archive: Archive
   readonly #uploads = new Uploads(UPLOADS)
   readonly #stopping = new AbortController()
+  /** Once per pipeline is enough. */
+  readonly retainable?: Retainable
 
   constructor(config: Config, context: Context) {
     this.#config = config
     this.#context = context
     // Behind another than the first exporter, the first one's chain has mostly put it.
     this.#archive = new Archive(config, context, { looksFirst: context.counts === false })
+    if (context.counts !== false) this.retainable = new ArtifactRetention(context.id, this.#archive.place)
   }
 
   start(): Promise<void> {

@@ -68,6 +68,19 @@ export class BucketPlace implements Place {
     return object && { body: object.body, mediaType: object.contentType }
   }
 
+  async *list(prefix: string, signal: AbortSignal): AsyncGenerator<Resting & { readonly key: string }> {
+    const pages = await this.#ask((bucket) => Promise.resolve(bucket.list(this.#key(prefix), signal)))
+    for (;;) {
+      const next = await this.#ask(() => pages.next())
+      if (next.done === true) return
+      yield { ...next.value, key: next.value.key.slice(this.#key('').length) }
+    }
+  }
+
+  remove(key: string, signal: AbortSignal): Promise<void> {
+    return this.#ask((bucket) => bucket.remove(this.#key(key), signal))
+  }
+
   link(key: string, filename: string, expiresInS: number): Promise<string> {
     return this.#ask((bucket) => bucket.link(this.#key(key), filename, expiresInS))
   }

@@ -64,6 +64,26 @@ export class DirectoryPlace implements Place {
     return body === undefined ? undefined : { body, mediaType: OCTETS }
   }
 
+  async *list(prefix: string, signal: AbortSignal): AsyncGenerator<Resting & { readonly key: string }> {
+    const names = (folder: string) =>
+      this.#ask(async () => (await readdir(this.#path(folder)).catch(unlessAbsent)) ?? [])
+    for (const tenant of await names('')) {
+      if (!tenant.startsWith(prefix)) continue
+      for (const digits of await names(tenant)) {
+        for (const name of await names(join(tenant, digits))) {
+          signal.throwIfAborted()
+          const key = `${tenant}/${digits}/${name}`
+          const found = await this.find(key)
+          if (found !== undefined) yield { key, ...found }
+        }
+      }
+    }
+  }
+
+  async remove(key: string): Promise<void> {
+    await this.#ask(() => rm(this.#path(key), { force: true }))
+  }
+
   #path(key: string): string {
     return join(this.#root, key)
   }

@@ -8,6 +8,10 @@ export interface Place {
   /** Replaces what has that key; resolves once it is durable. */
   put(key: string, body: Uint8Array, mediaType: string, signal: AbortSignal): Promise<void>
   get(key: string, signal: AbortSignal): Promise<Stored | undefined>
+  /** Whatever has a key that begins so, in any order; `prefix` ends within the first part of the key. */
+  list(prefix: string, signal: AbortSignal): AsyncGenerator<Resting & { readonly key: string }>
+  /** No error when it is not there. */
+  remove(key: string, signal: AbortSignal): Promise<void>
   /** A URL of its own that gives the object; absent: it has none. */
   link?(key: string, filename: string, expiresInS: number): Promise<string>
 }
