@@ -32,6 +32,8 @@ export interface Processor extends Component {
   process(batch: Batch): Outcome | void | Promise<Outcome | void>
   /** It takes out what must not rest anywhere: receivers have it look at what they keep besides batches (`Entry.redact`). */
   readonly redacts?: boolean
+  /** Of one that redacts: its config leaves everything of this tenant as it is. */
+  spares?(tenant: string): boolean
   /**
    * Before the WAL: hears what became of each batch that entered the pipeline; undefined: it was refused, or its fate is
    * not known and the sender will repeat it. Does not throw.

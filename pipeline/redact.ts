@@ -46,5 +46,7 @@ export interface StoredRedactor {
   readonly id: string
   /** Equal text: the same rules. */
   readonly rules: string
+  /** It would change nothing of this tenant's, whatever stands there. */
+  spares(tenant: string): boolean
   redact(batch: Batch): Promise<void>
 }

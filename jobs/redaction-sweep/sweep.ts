@@ -1,6 +1,7 @@
 import { digestOf } from '../../pipeline/digest.ts'
-import { reject, retry } from '../../pipeline/fault.ts'
+import { retry } from '../../pipeline/fault.ts'
 import type { Job, JobContext, JobReport, StoredExporter, Task } from '../../pipeline/jobs/job.ts'
+import { theRedactor } from '../../pipeline/jobs/redactor.ts'
 import { forgetRun } from '../../pipeline/run-replay/cache.ts'
 import type { RedactCount, RedactRequest, StoredRedactor } from '../../pipeline/redact.ts'
 import type { Config, Params } from './config.ts'
@@ -125,19 +126,7 @@ export class RedactionSweep implements Job {
   }
 
   #redactor(): StoredRedactor {
-    const all = this.#context.stores.redactors()
-    const { sanitizer } = this.#config
-    const [only, ...others] = sanitizer === undefined ? all : all.filter(({ id }) => id === sanitizer)
-    if (only === undefined) {
-      throw reject(
-        'NOT_FOUND',
-        `no ingest pipeline before a log has ${sanitizer ?? 'a processor that redacts'}`,
-      )
-    }
-    const names = [...new Set([only, ...others].map(({ id }) => id))]
-    if (names.length > 1)
-      throw reject('REQUEST_INVALID', `several redact: name one of ${names.join(', ')} as sanitizer`)
-    return only
+    return theRedactor(this.#context.stores.redactors(), this.#config.sanitizer)
   }
 }
 

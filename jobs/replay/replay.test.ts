@@ -157,6 +157,7 @@ function context(): JobContext {
       logs: () => [route.log],
       chains: () => [],
       redactors: () => redactors,
+      redactables: () => new Map(),
       retainables: () => [],
       route: () => route,
     },
@@ -394,6 +395,7 @@ test('what was taken in under older rules passes those of now, also where they c
   const rule = (id: string, name: string): StoredRedactor => ({
     id,
     rules: name,
+    spares: () => false,
     redact: (batch) => {
       if (name === '') return Promise.reject(reject('SANITIZER_FAILED', 'no'))
       for (let row = 0; row < batch.rows; row++) batch.setName(row, name)

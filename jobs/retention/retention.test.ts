@@ -227,7 +227,15 @@ function job(more: Partial<JobContext> = {}, kept: () => readonly Retainable[] =
     state,
     identity,
     audit,
-    stores: { exporters: none, logs: none, redactors: none, chains: none, route: noRoute, retainables: kept },
+    stores: {
+      exporters: none,
+      logs: none,
+      redactors: none,
+      redactables: () => new Map(),
+      chains: none,
+      route: noRoute,
+      retainables: kept,
+    },
     ...more,
   }
   return new RetentionJob(CONFIG, context)

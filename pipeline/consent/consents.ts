@@ -79,3 +79,14 @@ export class Consents {
 function placeOf(tenant: string, id: string): Place<typeof consent> {
   return { key: consentKey(tenant, id), schema: consent, what: `consent ${id} of tenant ${tenant}` }
 }
+
+/** All of the store, or of one tenant. Throws STATE_VERSION for one that cannot be read: it may allow what would be deleted. */
+export async function everyConsent(state: StateStore, tenant?: string): Promise<readonly Consent[]> {
+  const below = tenant === undefined ? [] : [tenant]
+  const entries = await state.list(stateKey('identity', 'consent', ...below))
+  return entries.map(({ key, value }) => {
+    const record = decodeRecord(consent, value)
+    if (record !== undefined) return record
+    throw reject('STATE_VERSION', `the consent ${key} cannot be read by this weir: upgrade this daemon`)
+  })
+}

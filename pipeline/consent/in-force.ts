@@ -35,6 +35,13 @@ export function isAgreedForSome(
   return view.consentsOf(tenant).some((each) => each.type === type && consentStatus(each, nowMs) === 'active')
 }
 
+/** Of `others`, what allows the same as `ended` did, of whatever runs. */
+export function stillAgreed(ended: Consent, others: readonly Consent[], nowMs: number): readonly Consent[] {
+  return others.filter(
+    (each) => each.id !== ended.id && each.type === ended.type && consentStatus(each, nowMs) === 'active',
+  )
+}
+
 function covers(consent: Consent, trace: string): boolean {
   return consent.runs === undefined || tracesOf(consent).has(trace)
 }

@@ -2,7 +2,7 @@ import type { Exporter, Processor } from '../component.ts'
 import type { Context, StoreChain } from '../factory.ts'
 import type { StoredLog } from '../follower.ts'
 import type { RepriceRequest, RepriceResult } from '../reprice.ts'
-import type { StoredRedactor } from '../redact.ts'
+import type { Redactable, StoredRedactor } from '../redact.ts'
 import type { Retainable } from '../retention.ts'
 
 /**
@@ -63,6 +63,8 @@ export interface Stores {
   logs(): readonly StoredLog[]
   /** What redacts before the logs, for what is stored behind them. */
   redactors(): readonly StoredRedactor[]
+  /** By id, every exporter that can be redacted; one that has not started asks to be tried later. */
+  redactables(): ReadonlyMap<string, Redactable>
   /** Everything in exporters and logs that can delete what is over its time; one that has not started asks to be tried later. */
   retainables(): readonly Retainable[]
   /** A pipeline's chains; empty where this daemon has no such pipeline behind a WAL. */

@@ -1,6 +1,6 @@
-import { consentStatus, isAgreed, tracesOf, type ConsentView } from '../consent/in-force.ts'
+import { isAgreed, stillAgreed, tracesOf, type ConsentView } from '../consent/in-force.ts'
 import type { Consent } from '../consent/record.ts'
-import { stateKey, type StateStore } from '../state/state.ts'
+import { stateKey, type StateKey, type StateStore } from '../state/state.ts'
 import { dayKey, dayOf, openCalls, type Answer, type CachedCall } from './cache-record.ts'
 import type { TenantKeys } from './tenant-keys.ts'
 
@@ -102,7 +102,7 @@ export async function forgetRun(
 
 /**
  * Deletes what was kept by a consent that has ended, in every store process's sight: of the runs that it names, or all of
- * the tenant's. What another consent still allows goes, too, where that names single runs and this was for all.
+ * the tenant's. What another consent still allows stays. True: there was something to look for.
  */
 export async function forgetConsented(
   state: StateStore,
@@ -110,21 +110,35 @@ export async function forgetConsented(
   others: readonly Consent[],
   nowMs: number,
 ): Promise<boolean> {
-  if (ended.type !== CACHING) return false
-  const valid = others.filter(
-    (each) => each.id !== ended.id && each.type === CACHING && consentStatus(each, nowMs) === 'active',
-  )
-  if (valid.some(({ runs }) => runs === undefined)) return false
+  const places = await consentedPlaces(state, ended, others, nowMs)
+  for (const place of places ?? []) await state.forget(place)
+  return places !== undefined
+}
+
+/** Where what only `ended` allowed may be kept; undefined: another consent allows all of it, or it is not about answers. */
+export async function consentedPlaces(
+  state: StateStore,
+  ended: Consent,
+  others: readonly Consent[],
+  nowMs: number,
+): Promise<readonly StateKey[] | undefined> {
+  if (ended.type !== CACHING) return undefined
+  const valid = stillAgreed(ended, others, nowMs)
+  if (valid.some(({ runs }) => runs === undefined)) return undefined
+  const { tenant } = ended
   const days = await keptDays(state, nowMs)
   const kept = new Set(valid.flatMap((each) => [...tracesOf(each)]))
+  if (ended.runs !== undefined) {
+    const traces = [...tracesOf(ended)].filter((trace) => !kept.has(trace))
+    return days.flatMap((day) => traces.map((trace) => dayKey(day, tenant, trace)))
+  }
+  if (kept.size === 0) return days.map((day) => dayKey(day, tenant))
+  const places = new Set<StateKey>()
   for (const day of days) {
-    if (ended.runs === undefined) {
-      await state.forget(dayKey(day, ended.tenant))
-      continue
-    }
-    for (const trace of tracesOf(ended)) {
-      if (!kept.has(trace)) await state.forget(dayKey(day, ended.tenant, trace))
+    for (const { key } of await state.list(dayKey(day, tenant))) {
+      const trace = key.split('.')[3] ?? ''
+      if (!kept.has(trace)) places.add(dayKey(day, tenant, trace))
     }
   }
-  return true
+  return [...places]
 }

@@ -23,7 +23,7 @@ import {
 import type { StoreHealth } from './protocol.ts'
 import { within } from '../net/within.ts'
 import { sleep } from '../sleep.ts'
-import type { StoredRedactor } from '../redact.ts'
+import type { Redactable, StoredRedactor } from '../redact.ts'
 import type { RepriceRequest, RepriceResult } from '../reprice.ts'
 import { replayRoute } from './replay-route.ts'
 import { repriceStored } from './reprice-stored.ts'
@@ -46,6 +46,7 @@ export class StoreEngine {
   readonly #stores: Stores = {
     exporters: () => storedExporters(this.#chains, this.#started),
     redactors: () => this.#redactors.map(redactorOf),
+    redactables: () => redactablesOf(this.#chains),
     logs: () => this.#connectors().flatMap(({ stored }) => stored ?? []),
     retainables: () => retainablesOf(this.#chains, this.#connectors()),
     chains: (pipeline) =>
@@ -272,12 +273,22 @@ export class StoreEngine {
 }
 
 function redactorOf({ id, node }: RedactorPlan): StoredRedactor {
-  const run = inOrder([node.component as Processor])
+  const processor = node.component as Processor
+  const run = inOrder([processor])
   const redact = async (batch: Batch): Promise<void> => {
     const [first] = (await run(batch)).rejected
     if (first !== undefined) throw reject('SANITIZER_FAILED', first.reason)
   }
-  return { id, rules: node.key, redact }
+  return { id, rules: node.key, spares: (tenant) => processor.spares?.(tenant) ?? false, redact }
+}
+
+function redactablesOf(chains: readonly ChainPlan[]): ReadonlyMap<string, Redactable> {
+  return new Map(
+    chains.flatMap(({ chain, exporter }) => {
+      const { redactable } = exporter.component as Exporter
+      return redactable === undefined ? [] : [[chain.exporterId, redactable] as const]
+    }),
+  )
 }
 
 function storedExporters(

@@ -24,6 +24,11 @@ export class Policy {
     this.#salt = salt
   }
 
+  /** Whatever is found is left. */
+  get isIdle(): boolean {
+    return this.#fallback === 'none' && [...this.#modes.values()].every((mode) => mode === 'none')
+  }
+
   mode(type: string): Mode {
     return this.#modes.get(type) ?? this.#fallback
   }

@@ -65,6 +65,10 @@ export class Sanitizer implements Processor {
     return Promise.resolve()
   }
 
+  spares(tenant: string): boolean {
+    return this.#policyOf(tenant).isIdle
+  }
+
   /** Throws SANITIZER_FAILED (reject) for anything unforeseen: bytes that were not checked never go on. */
   process(batch: Batch): void {
     try {

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { verb as consentVerb } from '../../cmd/consent.ts'
 import { verb as jobVerb } from '../../cmd/job.ts'
 import { verb as redactVerb } from '../../cmd/redact.ts'
 import type { Verb } from '../../cmd/verb.ts'
@@ -24,9 +25,10 @@ extensions:
   api: {}
 jobs:
   redaction_sweep: { behind: 0s, window: 87600h, schedule: "0 0 1 1 *" }
+  consent_expiry: { behind: 0s, schedule: "0 0 1 1 *" }
 service:
   extensions: [state, health, api]
-  jobs: [redaction_sweep]
+  jobs: [redaction_sweep, consent_expiry]
   pipelines:
     traces/in: { receivers: [toon], processors: [sanitizer], exporters: [wal] }
     traces/out: { receivers: [wal], exporters: [clickhouse] }
@@ -89,6 +91,26 @@ const rowsWith = async (id: string): Promise<string> => {
   return String(row)
 }
 
+test('what a consent allowed is redacted once it is over, and not before the rules allow it', async () => {
+  await record('raw')
+  await until(async () => (await rowsWith('raw')) === '3,2,0')
+  const grant = ['grant', 'raw_trace_storage', '--run', 'raw', '--by', 'Ada', '--json']
+  const granted = JSON.parse((await weir(consentVerb, ...grant)).out) as { consent: { id: string } }
+  expect((await weir(jobVerb, 'run', 'consent_expiry')).code).toBe(0)
+  expect((await weir(consentVerb, 'revoke', granted.consent.id, '--by', 'Ada')).code).toBe(0)
+  const failed = await weir(jobVerb, 'run', 'consent_expiry')
+  expect(failed.code).toBe(1)
+  expect(failed.out).toContain('sanitizer leaves everything of tenant default as it is')
+  expect(await rowsWith('raw')).toBe('3,2,0')
+  await writeFile(join(daemon.directory, 'weir.yaml'), configOf('mask'))
+  expect(await post(`${daemon.endpoints.api}/-/reload`, undefined)).toBe(200)
+  const done = await weir(jobVerb, 'run', 'consent_expiry', '--json')
+  expect(done.out).toContain('"counts":{"raw_trace_storage":1,"spans":3,"changed":2}')
+  expect(await rowsWith('raw')).toBe('3,0,2')
+  await writeFile(join(daemon.directory, 'weir.yaml'), configOf('none'))
+  expect(await post(`${daemon.endpoints.api}/-/reload`, undefined)).toBe(200)
+}, 120_000)
+
 test('redact run, and the sweep, apply the rules of now to what is stored', async () => {
   await record('one')
   await record('two')
@@ -108,6 +130,6 @@ test('redact run, and the sweep, apply the rules of now to what is stored', asyn
 
   const sweep = await weir(jobVerb, 'run', 'redaction_sweep', '--json')
   expect(sweep.code).toBe(0)
-  expect(sweep.out).toContain('"counts":{"spans":6,"changed":2}')
+  expect(sweep.out).toContain('"counts":{"spans":9,"changed":2}')
   expect(await rowsWith('two')).toBe('3,0,2')
 }, 120_000)

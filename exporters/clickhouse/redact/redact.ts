@@ -1,3 +1,4 @@
+import { traceIdOf } from '../../../pipeline/agent/ids.ts'
 import { faultOf, messageOf, reject, retry } from '../../../pipeline/fault.ts'
 import type { RedactCount, RedactRequest, RedactWork } from '../../../pipeline/redact.ts'
 import { tidyAbandoned, Replacement, type RedactPlace } from './replacement.ts'
@@ -159,7 +160,12 @@ class Sweep {
       from: fromMs,
       to: toMs,
       ...(tenant !== undefined && { tenant }),
-      ...(run !== undefined && { run, hex: run.replaceAll('-', '').toLowerCase() }),
+      ...(run !== undefined && { run, hex: traceOf(run, tenant) }),
     }
   }
+}
+
+/** Spans that others added to the run's trace need not know the run. */
+function traceOf(run: string, tenant?: string): string {
+  return tenant === undefined ? run.replaceAll('-', '').toLowerCase() : traceIdOf(tenant, run).toString('hex')
 }
