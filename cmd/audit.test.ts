@@ -81,6 +81,20 @@ describe('weir audit', () => {
     expect(refused).toMatchObject({ code: 1, out: expect.stringContaining('signature') })
   })
 
+  it('does not call a file that is not there altered', async () => {
+    const missing = join(home, 'no-such-file')
+    expect(await weir('audit', 'verify', '--file', missing)).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringMatching(/--file .*no-such-file.*ENOENT/),
+    })
+  })
+
+  it('gives a checkpoint as JSON, too', async () => {
+    const { out } = await weir('audit', 'checkpoint', '--json', '--config', config)
+    expect(JSON.parse(out)).toEqual({ checkpoint: expect.stringMatching(/^weir\.audit\/[0-9a-f]{16}\n4\n/) })
+  })
+
   it('finds a store set back to an earlier state by a checkpoint that was kept elsewhere', async () => {
     const state = new EmbeddedState(join(home, 'state'))
     await state.open()

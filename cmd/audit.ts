@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createReadStream, readFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
@@ -92,7 +93,7 @@ const ACTIONS: Readonly<Record<string, (order: Order) => Promise<number>>> = {
   query,
   verify,
   export: exportLog,
-  async checkpoint({ ask, io }) {
+  async checkpoint({ ask, values, io }) {
     const page = (await ask('GET', `/v1/audit/lines?after=${Number.MAX_SAFE_INTEGER}`)) as unknown as Page
     if (page.checkpoint === undefined || page.checkpoint === '') {
       throw reject(
@@ -100,7 +101,8 @@ const ACTIONS: Readonly<Record<string, (order: Order) => Promise<number>>> = {
         'there is no checkpoint: the log is empty, or nobody signs it (master_key, audit.key_file)',
       )
     }
-    io.out(page.checkpoint)
+    const { checkpoint } = page
+    io.out(values.json ? `${JSON.stringify({ checkpoint })}\n` : checkpoint)
     return 0
   },
 }
@@ -156,6 +158,9 @@ async function verify({ ask, values, io }: Order): Promise<number> {
 async function verifyFile(file: string, values: Values, io: Io): Promise<number> {
   const input = createReadStream(file)
   try {
+    await once(input, 'open').catch((error: unknown) => {
+      throw reject('NOT_FOUND', `--file ${file}: ${messageOf(error)}`)
+    })
     const lines = createInterface({ input, crlfDelay: 0 })
     const trusted = values.key
     return print(
