@@ -88,30 +88,32 @@ const ACTIONS: Readonly<Record<string, (order: Order) => Promise<void>>> = {
       expires: values.expires && expiry('--expires', values.expires),
     }
     const body = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
-    printOne(await ask('POST', path, body), 'consent', values.json, io)
+    printConsent(await ask('POST', path, body), values, io)
   },
   async ls({ ask, values, io, path }) {
     const query = new URLSearchParams()
     if (values.type !== undefined) query.set('type', values.type)
     if (values.status !== undefined) query.set('status', values.status)
     const { consents } = await ask('GET', `${path}?${query.toString()}`)
-    const rows = (consents as Row[]).map((row) =>
-      values.json ? row : { ...row, runs: row['runs'] ?? 'all' },
-    )
-    printRows(rows, COLUMNS, { name: 'consents', json: values.json }, io)
+    const rows = consents as Row[]
+    printRows(values.json ? rows : rows.map(shown), COLUMNS, { name: 'consents', json: values.json }, io)
   },
   async show({ ask, values, io, path, what }) {
-    printOne(await ask('GET', `${path}/${encodeURIComponent(what)}`), 'consent', values.json, io)
+    printConsent(await ask('GET', `${path}/${encodeURIComponent(what)}`), values, io)
   },
   async revoke({ ask, values, io, path, what }) {
     const body = { revoked_by: needBy(values) }
-    printOne(
-      await ask('POST', `${path}/${encodeURIComponent(what)}/revoke`, body),
-      'consent',
-      values.json,
-      io,
-    )
+    printConsent(await ask('POST', `${path}/${encodeURIComponent(what)}/revoke`, body), values, io)
   },
+}
+
+/** A consent that names no runs is for all of them. */
+function shown(row: Row): Row {
+  return { ...row, runs: row['runs'] ?? 'all' }
+}
+
+function printConsent(answer: Row, { json }: Values, io: Io): void {
+  printOne(json ? answer : { consent: shown(answer['consent'] as Row) }, 'consent', json, io)
 }
 
 function needBy({ by }: Values): string {

@@ -74,6 +74,7 @@ describe('weir consent', () => {
     expect(agreed('another')).toBe(false)
     expect(agreed(RUN, Date.now() + 2 * 3_600_000)).toBe(false)
     const all = await json(['grant', 'llm_response_caching', ...of, '--note', 'ticket 4711'])
+    expect((await weir(['show', all.consent.id, '--tenant', 'acme'])).out).toMatch(/^runs +all$/m)
     await until(() => agreed('another'))
     const uuid = '3f2504e0-4f89-41d3-9a0c-0305e82c3301'
     await json(['grant', 'analytics', ...of, '--run', uuid.toUpperCase()])
