@@ -76,14 +76,15 @@ export class AnswerKeeper implements LogWorker {
     }
   }
 
+  /** The position is that of the next message: what is kept needs no second reading. */
   async #save(to: number): Promise<void> {
     const term = this.#term
-    if (term === undefined || to <= term.record().position) return
+    if (term === undefined || to < term.record().position) return
     const now = performance.now()
     if (now - this.#savedAt < SAVE_MS) return
     this.#savedAt = now
     await this.#bounds.save()
-    await term.save({ position: to })
+    await term.save({ position: to + 1 })
   }
 
   /** What is over goes by whole days; until then nobody is answered with it. */

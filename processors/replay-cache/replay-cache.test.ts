@@ -135,6 +135,21 @@ async function keep(batch: Batch, seq = 1, options = {}, walMs = nowMs): Promise
   return keeper
 }
 
+it('reads nothing again, nor waits behind the end of the log: its position is that of the next message', async () => {
+  const keeper = new AnswerKeeper(config.parse({}), context())
+  const positions: unknown[] = []
+  await keeper.begin({
+    record: () => ({ position: 4 }) as ReturnType<FollowerTerm['record']>,
+    save: ({ position }) => Promise.resolve(void positions.push(position)),
+    state,
+    passed: () => Promise.resolve(0),
+    signal: new AbortController().signal,
+  })
+  await keeper.quiet(3)
+  await keeper.quiet(4)
+  expect(positions).toEqual([5])
+})
+
 const kept = (trace = TRACE) => keptCalls(parts(), { tenant: 'acme', trace }, nowMs)
 
 describe('the key of a request', () => {
