@@ -2,6 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { artifacts } from '../processors/artifacts/factory.ts'
+import { exporterContext } from '../test/contract/exporter.ts'
 import { apiOnChdb, type ApiOnChdb } from '../test/support/api-on-chdb.ts'
 import { Script, toonBatches } from '../test/support/run-rig.ts'
 import { verb } from './runs.ts'
@@ -114,7 +116,33 @@ test('a fixture holds inputs and outputs up to the error, or to the success', as
     expect: { status: 'completed', output: { said: 'booked' } },
   })
   await expect(weir(['fixture', 'broken', '--success'])).rejects.toThrow(/no success/)
-  await expect(weir(['fixture', 'one', '--error'])).rejects.toThrow(/no step/)
+  await expect(weir(['fixture', 'one', '--error'])).rejects.toThrow(/no step.*ask for the success/)
+  const { events } = new Script().add('agent', 'reasoning', { thought: 'hm' })
+  for (const batch of toonBatches('aborted', events, 'acme', 'failed')) await api.store(batch)
+  await expect(weir(['fixture', 'aborted'])).rejects.toThrow(/nothing to make a fixture of/)
+})
+
+test('what was moved out of an event is shown by its beginning', async () => {
+  const processor = artifacts.create(
+    artifacts.config.parse({ directory: join(home, 'artifacts'), envelope: false, min_bytes: '4KiB' }),
+    exporterContext('artifacts'),
+  )
+  await processor.start?.()
+  const { events } = new Script().tool('search', { q: 'a'.repeat(9000) }, `found ${'b'.repeat(9000)}`)
+  for (const batch of toonBatches('large', events, 'acme', 'completed')) {
+    await processor.process(batch)
+    await api.store(batch)
+  }
+  await processor.stop?.(AbortSignal.timeout(10_000))
+  const { steps } = JSON.parse((await weir(['fixture', 'large'])).out) as { steps: object[] }
+  expect(steps).toMatchObject([
+    {
+      kind: 'tool',
+      name: 'search',
+      input: expect.stringContaining('"q":"aaa') as string,
+      output: expect.stringContaining('found bbb') as string,
+    },
+  ])
 })
 
 test('runs are listed and shown, to whom they belong', async () => {

@@ -52,7 +52,7 @@ export function cachedCallOf(span: StoredSpan): CachedCall | undefined {
 /** What came back, as it was recorded. */
 export function answerOf(step: Step): Answer {
   return {
-    ...(step.output !== undefined && { value: step.output.value }),
+    ...(step.output !== undefined && !step.output.moved && { value: step.output.value }),
     status: step.status,
     ...(step.error !== undefined && { error: step.error }),
     durationMs: step.durationMs,

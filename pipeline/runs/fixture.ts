@@ -51,7 +51,9 @@ export function fixtureOf(run: RunSteps, of: Fixture['of'] | undefined): Fixture
   if (kind === 'error' && failedAt < 0) {
     throw reject(
       'CONFLICT',
-      `no step of run ${run.runId} failed (its status is ${run.status}): ask for the success`,
+      run.status === 'completed'
+        ? `no step of run ${run.runId} failed: ask for the success`
+        : `no step of run ${run.runId} has an error, though its status is ${run.status}: there is nothing to make a fixture of`,
     )
   }
   if (kind === 'success' && run.status !== 'completed') {

@@ -1,13 +1,20 @@
+import { ARTIFACT } from '../artifact.ts'
 import type { Recorded, Step } from './steps.ts'
 import type { StoredSpan } from './stored-span.ts'
 
+/** Of the attribute that holds all that an event says. */
+export const MOVED_PAYLOAD = `toon.payload${ARTIFACT.ref}`
 const HASH = 'weir.redaction.hash'
 /** Written before redaction, by the processor `replay_cache`. */
 export const REPLAY_KEY = 'weir.replay.key'
 
 export function recorded(span: StoredSpan, value: unknown): Recorded {
   const redactionHash = span.attributes.get(HASH)
-  return redactionHash === undefined ? { value } : { value, redactionHash }
+  return {
+    value,
+    ...(redactionHash !== undefined && { redactionHash }),
+    ...(span.attributes.has(MOVED_PAYLOAD) && { moved: true }),
+  }
 }
 
 /** What every step has of its span. */

@@ -68,6 +68,8 @@ export interface Recorded {
   readonly value: unknown
   /** Keyed hash over what was taken out of its span: equal hashes had equal originals. Of one tenant only. */
   readonly redactionHash?: string
+  /** It was moved out of its span as an artifact: `value` is its beginning, as text. */
+  readonly moved?: true
 }
 
 /** A model's request in one form. `messages`: as recorded, in the convention of who recorded it. */

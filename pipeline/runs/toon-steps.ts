@@ -4,7 +4,7 @@ import { valueOf } from './canonical.ts'
 import { llmRequestOf, llmResponseOf } from './content.ts'
 import { given } from './otel-steps.ts'
 import { requestParams } from './params.ts'
-import { recorded, replayKeyOf, stepBase } from './recorded.ts'
+import { MOVED_PAYLOAD, recorded, replayKeyOf, stepBase } from './recorded.ts'
 import type { LlmRequest, Step } from './steps.ts'
 import type { StoredSpan } from './stored-span.ts'
 
@@ -59,7 +59,7 @@ function stepOf(span: StoredSpan, request: StoredSpan | undefined): Step {
 
 function toolStep(span: StoredSpan, payload: JsonObject, request: StoredSpan | undefined): Step {
   const failed = own(payload, 'error')
-  const result = failed ?? own(payload, 'result')
+  const result = failed ?? own(payload, 'result') ?? previewOf(span)
   return {
     kind: 'tool',
     name: span.tool,
@@ -76,7 +76,7 @@ function open(request: StoredSpan): Step {
 }
 
 function asked(request: StoredSpan): Pick<Step, 'input' | 'requestSpanId' | 'seq' | 'replayKey'> {
-  const params = own(payloadOf(request), 'params')
+  const params = own(payloadOf(request), 'params') ?? previewOf(request)
   const seq = seqOf(request)
   return {
     requestSpanId: request.spanId,
@@ -145,9 +145,16 @@ function seqOf(span: StoredSpan): number | undefined {
   return Number.isSafeInteger(seq) ? seq : undefined
 }
 
+const PAYLOAD = 'toon.payload'
+
 function payloadOf(span: StoredSpan): JsonObject {
-  const value = valueOf(span.attributes.get('toon.payload') ?? '')
+  const value = valueOf(span.attributes.get(PAYLOAD) ?? '')
   return asObject(value) ?? (value === '' ? {} : { text: value })
+}
+
+/** What is left of a payload that was moved out of its span: its beginning, which is no JSON any more. */
+function previewOf(span: StoredSpan): string | undefined {
+  return span.attributes.has(MOVED_PAYLOAD) ? span.attributes.get(PAYLOAD) : undefined
 }
 
 function text(payload: JsonObject, key: string): string {
