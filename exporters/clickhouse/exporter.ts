@@ -89,6 +89,7 @@ export class ClickHouseExporter implements Exporter {
       target: this.#target,
       isShared: config.endpoint !== 'embedded',
       oldestMs: config.ttl === 0 ? 0 : context.clock() - config.ttl,
+      ending: this.#stopping.signal,
       insert: (batches, token, signal) =>
         this.#inTurn(signal, (inserts, deadline) => inserts.append(batches, deadline, token)),
     }))

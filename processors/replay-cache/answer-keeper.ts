@@ -3,7 +3,7 @@ import { isAgreed, isAgreedForSome } from '../../pipeline/consent/in-force.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { messageOf } from '../../pipeline/fault.ts'
 import type { FollowedBatch, FollowerTerm, LogWorker } from '../../pipeline/follower.ts'
-import { CACHING, forgetDays } from '../../pipeline/run-replay/cache.ts'
+import { CACHING, forgetConsented, forgetDays } from '../../pipeline/run-replay/cache.ts'
 import { dayOf, sealCalls, type CachedCall } from '../../pipeline/run-replay/cache-record.ts'
 import { cachedCallOf } from '../../pipeline/run-replay/call-of.ts'
 import { TenantKeys } from '../../pipeline/run-replay/tenant-keys.ts'
@@ -95,8 +95,23 @@ export class AnswerKeeper implements LogWorker {
     this.#tidiedMs = nowMs
     try {
       await forgetDays(state, nowMs - this.#config.expiry)
+      await this.#forgetEnded(nowMs)
     } catch (error) {
       log.warn({ error: messageOf(error) }, 'Answers that are over could not be deleted yet')
+    }
+  }
+
+  /** Of consents that have ended since the oldest answer that may be here: by themselves, or while answers were on their way. */
+  async #forgetEnded(nowMs: number): Promise<void> {
+    const { state, identity } = this.#parts
+    const tenants = new Set(['default', ...[...identity.tenants()].map(({ id }) => id)])
+    for (const tenant of tenants) {
+      const all = identity.consentsOf(tenant)
+      for (const each of all) {
+        const endedMs = each.revoked_ms ?? each.expires_ms ?? Infinity
+        if (endedMs > nowMs || endedMs < nowMs - this.#config.expiry) continue
+        await forgetConsented(state, each, all, nowMs)
+      }
     }
   }
 }

@@ -7,6 +7,7 @@ import { keyId } from '../../pipeline/batch/keys.ts'
 import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
 import type { Consent } from '../../pipeline/consent/record.ts'
 import type { FollowerTerm } from '../../pipeline/follower.ts'
+import type { Tenant } from '../../pipeline/identity/records.ts'
 import { Vault } from '../../pipeline/identity/vault.ts'
 import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import { forgetConsented, keptCalls } from '../../pipeline/run-replay/cache.ts'
@@ -34,6 +35,7 @@ let nowMs: number
 const vault = new Vault(new Secret(MASTER))
 const identity = {
   ...NOBODY_KNOWN,
+  tenants: () => [{ id: 'acme' } as Tenant],
   consentsOf: (tenant: string) => consents.filter((each) => each.tenant === tenant),
 }
 const log = createLogger({ level: 'error', encoding: 'json', resource: {} })
@@ -246,6 +248,22 @@ describe('the answers that are kept', () => {
     expect(await days()).toHaveLength(1)
     await forgetConsented(state, ended, [ended], nowMs)
     expect(await days()).toEqual([])
+  })
+
+  it('leave the store when the consent has expired by itself, unless another one covers them', async () => {
+    consents = [agreement({ expires_ms: NOW + DAY_MS })]
+    const keeper = await keep(batchOf([{ ask: 'a' }]))
+    const left = async () => (await state.list(stateKey('replay'))).length
+    await keeper.quiet(2)
+    expect(await left()).toBe(1)
+    nowMs = NOW + DAY_MS
+    consents.push(agreement({ id: 'other' }))
+    await keeper.quiet(3)
+    expect(await left()).toBe(1)
+    nowMs += 2 * 3_600_000
+    consents.pop()
+    await keeper.quiet(4)
+    expect(await left()).toBe(0)
   })
 
   it("stay within the tenant's bytes: the oldest day leaves first", async () => {

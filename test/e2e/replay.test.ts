@@ -54,6 +54,7 @@ interface RunAnswer {
   readonly status: string
   readonly report?: { readonly counts: Readonly<Record<string, number>>; readonly notes: readonly string[] }
   readonly progress?: { readonly done: number }
+  readonly error?: string
 }
 
 async function weir(...args: string[]) {
@@ -71,10 +72,42 @@ async function weir(...args: string[]) {
   return { code, out, err }
 }
 
-async function replayed(...args: string[]): Promise<Readonly<Record<string, number>>> {
-  const { code, out, err } = await weir('replay', 'pipeline', ...args, '--json')
-  expect({ code, err }, out).toEqual({ code: 0, err: '' })
-  return (JSON.parse(out) as RunAnswer).report?.counts ?? {}
+interface Asked {
+  readonly exporter?: string
+  readonly [param: string]: unknown
+}
+
+/** By the API, as `weir replay pipeline` does it; gives the id of the run. */
+async function ask(params: Asked): Promise<string> {
+  const answer = await fetch(`${daemon.endpoints.api}/v1/jobs/replay/runs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ params }),
+  })
+  const { run, detail } = (await answer.json()) as { run?: string; detail?: string }
+  if (run === undefined) throw new Error(detail)
+  return run
+}
+
+async function look(run: string): Promise<RunAnswer> {
+  const answer = await fetch(`${daemon.endpoints.api}/v1/jobs/replay/runs/${run}`)
+  return ((await answer.json()) as { run: RunAnswer }).run
+}
+
+/** How it ended. */
+async function ended(run: string): Promise<RunAnswer> {
+  let answer: RunAnswer | undefined
+  await until(async () => {
+    answer = await look(run)
+    return ['success', 'failure'].includes(answer.status)
+  }, LONG_MS)
+  return answer as RunAnswer
+}
+
+async function replayed(params: Asked): Promise<Readonly<Record<string, number>>> {
+  const { status, error, report } = await ended(await ask(params))
+  expect(status, error).toBe('success')
+  return report?.counts ?? {}
 }
 
 async function totals(table = 'otel_traces') {
@@ -100,7 +133,7 @@ const archivedSpans = async (): Promise<number> => {
   return bodies.reduce((sum, body) => sum + (JSON.parse(body.toString()) as { rows: number }).rows, 0)
 }
 
-const STORE = ['--pipeline', 'traces/store', '--exporter', 'clickhouse']
+const STORE = { pipeline: 'traces/store', exporter: 'clickhouse' }
 
 beforeAll(async () => {
   s3 = await S3Server.start()
@@ -124,11 +157,19 @@ afterAll(async () => {
 
 it('adds nothing to a table that has it all, from the WAL and from S3', { timeout: LONG_MS }, async () => {
   const before = await totals()
-  const dry = await replayed(...STORE, '--dry-run')
-  expect(dry).toMatchObject({ spans: SPANS, present: SPANS, absent: 0, tenants: 1, read: SPANS })
+  const which = ['--pipeline', 'traces/store', '--exporter', 'clickhouse']
+  const { code, out, err } = await weir('replay', 'pipeline', ...which, '--dry-run', '--json')
+  expect({ code, err }, out).toEqual({ code: 0, err: '' })
+  expect((JSON.parse(out) as RunAnswer).report?.counts).toMatchObject({
+    spans: SPANS,
+    present: SPANS,
+    absent: 0,
+    tenants: 1,
+    read: SPANS,
+  })
   for (const source of ['wal', 's3:s3']) {
     const started = performance.now()
-    const counts = await replayed(...STORE, '--source', source)
+    const counts = await replayed({ ...STORE, source })
     expect(counts).toMatchObject({ spans: SPANS, already_there: SPANS, added: 0 })
     const seconds = (performance.now() - started) / 1000
     if (SPANS > 100_000) process.stdout.write(`${source}: ${SPANS} spans in ${seconds.toFixed(1)} s\n`)
@@ -139,7 +180,7 @@ it('adds nothing to a table that has it all, from the WAL and from S3', { timeou
 it('gives stored calls the prices of now, and no row twice', { timeout: LONG_MS }, async () => {
   const before = await totals()
   await reload(configOf(2))
-  const counts = await replayed(...STORE, '--source', 's3:s3', '--reprice')
+  const counts = await replayed({ ...STORE, source: 's3:s3', reprice: true })
   expect(counts).toMatchObject({ spans: SPANS, added: 0 })
   expect(counts['repriced']).toBeGreaterThan(SPANS / 2)
   const after = await totals()
@@ -151,23 +192,15 @@ it(
   { timeout: LONG_MS },
   async () => {
     await reload(configOf(2, { late: true }))
-    const rate = String(Math.ceil(SPANS / 3))
-    const args = ['--pipeline', 'traces/late', '--source', 's3:s3', '--rate', rate]
-    const { out: id } = await weir('replay', 'pipeline', ...args, '--no-wait')
-    const look = async (): Promise<RunAnswer> => {
-      const answer = await fetch(`${daemon.endpoints.api}/v1/jobs/replay/runs/${id.trim()}`)
-      return ((await answer.json()) as { run: RunAnswer }).run
-    }
-    await until(async () => ((await look()).progress?.done ?? 0) > 0, LONG_MS)
+    const run = await ask({ pipeline: 'traces/late', source: 's3:s3', rate: Math.ceil(SPANS / 3) })
+    await until(async () => ((await look(run)).progress?.done ?? 0) > 0, LONG_MS)
     expect(daemon.killStore()).toBeTypeOf('number')
-    await until(async () => ['success', 'failure'].includes((await look()).status), LONG_MS)
-    expect(await look()).toMatchObject({ status: 'success' })
-    expect((await look()).report?.counts).toMatchObject({ spans: SPANS })
+    expect(await ended(run)).toMatchObject({ status: 'success', report: { counts: { spans: SPANS } } })
     const late = await totals('late_traces')
     expect(late).toEqual(await totals())
     expect(late).toMatchObject({ rows: SPANS, events: SPANS })
     // From the other source: there is nothing left to do.
-    expect(await replayed('--pipeline', 'traces/late', '--source', 'wal')).toMatchObject({ added: 0 })
+    expect(await replayed({ pipeline: 'traces/late', source: 'wal' })).toMatchObject({ added: 0 })
   },
 )
 
@@ -192,35 +225,25 @@ it('replaces a run by what the pipeline makes of it now', { timeout: LONG_MS }, 
   }
   await until(async () => (await prompts()).length === 2, LONG_MS)
   await reload(configOf(2, { masks: true, late: true }))
-  const counts = await replayed(...STORE, '--trace', 'feedfacefeedfacefeedfacefeedface', '--replace')
+  const counts = await replayed({ ...STORE, trace: 'feedfacefeedfacefeedfacefeedface', replace: true })
   expect(counts).toMatchObject({ spans: 2, replaced: 2, added: 0 })
   expect(await prompts()).toEqual(['write to [REDACTED_EMAIL]', 'hello'])
   expect((await totals()).rows).toBe(SPANS + 2)
 })
 
 it('says what is wrong with what it is asked', { timeout: LONG_MS }, async () => {
-  const ask = async (params: object): Promise<string> => {
-    const url = `${daemon.endpoints.api}/v1/jobs/replay/runs`
-    const headers = { 'content-type': 'application/json' }
-    const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ params }) })
-    const { run, detail } = (await answer.json()) as { run?: string; detail?: string }
-    if (run === undefined) return detail ?? ''
-    let error = ''
-    await until(async () => {
-      const shown = await (await fetch(`${url}/${run}`)).json()
-      error = (shown as { run: { error?: string } }).run.error ?? ''
-      return error !== ''
-    })
-    return error
-  }
-  expect(await ask({ pipeline: 'traces/none' })).toContain('there are: traces/store')
-  expect(await ask({ pipeline: 'traces/store' })).toContain('name one of clickhouse, s3')
-  const store = { pipeline: 'traces/store', exporter: 'clickhouse' }
-  expect(await ask({ ...store, source: '/etc' })).toContain('jobs.replay.directories')
-  expect(await ask({ ...store, source: 's3:none' })).toContain('there are: s3:s3')
-  expect(await ask({ pipeline: 'traces/store', exporter: 's3', replace: true })).toContain('cannot replace')
-  expect(await ask({ ...store, from: 'today' })).toContain('from')
-  expect(await ask({ ...store, replace: true, reprice: true })).toContain('reprice')
+  const wrong = (params: Asked): Promise<string | undefined> =>
+    ask(params).then(
+      async (run) => (await ended(run)).error,
+      (error: Error) => error.message,
+    )
+  expect(await wrong({ pipeline: 'traces/none' })).toContain('there are: traces/store')
+  expect(await wrong({ pipeline: 'traces/store' })).toContain('name one of clickhouse, s3')
+  expect(await wrong({ ...STORE, source: '/etc' })).toContain('jobs.replay.directories')
+  expect(await wrong({ ...STORE, source: 's3:none' })).toContain('there are: s3:s3')
+  expect(await wrong({ pipeline: 'traces/store', exporter: 's3', replace: true })).toContain('cannot replace')
+  expect(await wrong({ ...STORE, from: 'today' })).toContain('from')
+  expect(await wrong({ ...STORE, replace: true, reprice: true })).toContain('reprice')
   const { code, err } = await weir('replay', 'pipeline')
   expect(code).toBe(2)
   expect(err).toContain('--pipeline')

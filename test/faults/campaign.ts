@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Archived } from '../s3/archive-check.ts'
 import type { Reckoning } from './reckon.ts'
 
@@ -49,8 +49,10 @@ export class Campaign {
         `${file} is of another campaign, ${first}: give its variables to go on, or remove the file`,
       )
     }
-    // The last line may have been cut by what interrupted the campaign; each line ends with a newline.
-    for (const line of rest.slice(0, -1)) this.legs.push(JSON.parse(line) as Leg)
+    // Each line ends with a newline: what stands behind the last one was cut by the interruption.
+    const whole = rest.slice(0, -1)
+    for (const line of whole) this.legs.push(JSON.parse(line) as Leg)
+    writeFileSync(file, `${[first, ...whole].join('\n')}\n`)
   }
 
   /** Of one leg of one driver, whatever ran before it. */

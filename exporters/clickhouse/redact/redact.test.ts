@@ -10,6 +10,7 @@ import { config } from '../config.ts'
 import type { Connection } from '../connection.ts'
 import { openEmbedded } from '../embedded.ts'
 import { clickhouse } from '../factory.ts'
+import { settleMutations } from '../mutations.ts'
 import { targetOf } from '../target.ts'
 import { redactTable } from './redact.ts'
 
@@ -114,6 +115,7 @@ test('a cancel between delete and insert waits until the rows are back', async (
   const place = { connection: cancelling, target, isShared: false, ending: NEVER }
   await redactTable(place, request, renaming('third'), cancel.signal).catch(() => undefined)
   expect(cancel.signal.aborted).toBe(true)
+  await settleMutations(place, 'redact', NEVER)
   expect(await names()).toBe(`third,${SPANS}`)
 })
 

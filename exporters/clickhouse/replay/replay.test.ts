@@ -14,7 +14,10 @@ import {
 } from '../../../test/contract/exporter.ts'
 import { config } from '../config.ts'
 import { openEmbedded } from '../embedded.ts'
+import type { Connection } from '../connection.ts'
 import { clickhouse } from '../factory.ts'
+import { targetOf } from '../target.ts'
+import { ClickHouseReplay } from './replay.ts'
 
 /** What a table holds after replays into it: real ClickHouse, embedded. */
 
@@ -117,6 +120,38 @@ test('replaced spans are there once, as they are now; the others stay as they we
   expect(await masks()).toEqual([70, 70, 20])
   await exporter.replay?.settle(NEVER)
   expect(await tables()).toEqual([])
+})
+
+test('a cancel between delete and insert waits until the spans are back', async () => {
+  const batches = [archived(spans(20))]
+  await exporter.replay?.add(batches, 'first', NEVER)
+  const { connection, close } = await direct()
+  const cancel = new AbortController()
+  const cancelling: Connection = {
+    ...connection,
+    rows: (sql, params, signal) => connection.rows(sql, params, signal),
+    insert: (insert, signal) => connection.insert(insert, signal),
+    command: async (sql) => {
+      await connection.command(sql)
+      if (sql.includes(' DELETE ')) cancel.abort(new Error('cancelled'))
+    },
+  }
+  const sink = new ClickHouseReplay(() => ({
+    connection: cancelling,
+    target: targetOf(config.parse({ directory, database })),
+    isShared: false,
+    oldestMs: 0,
+    ending: NEVER,
+    insert: async (some, _token, signal) => {
+      signal.throwIfAborted()
+      for (const batch of some) await exporter.consume(batch, signal)
+    },
+  }))
+  await sink.replace(batches, 'second', cancel.signal).catch(() => undefined)
+  expect(cancel.signal.aborted).toBe(true)
+  await sink.settle(NEVER)
+  expect(await figures('count(), uniqExact(EventId)')).toEqual([20, 20])
+  await close()
 })
 
 test('what is past the age that the table keeps is not brought back, and what a kill left behind goes', async () => {

@@ -15,6 +15,8 @@ export interface ReplayPlace {
   readonly oldestMs: number
   /** Inserts the live spans under tokens that begin so, in turn with the other inserts. */
   readonly insert: (batches: readonly Batch[], token: string, signal: AbortSignal) => Promise<void>
+  /** Once spans are deleted nothing else keeps from putting them back: not a cancel, nor a deadline. */
+  readonly ending: AbortSignal
 }
 
 /** Each round that does not help is one kill in the very moment between token and rename (see `Inserts`). */
@@ -52,8 +54,10 @@ export class ClickHouseReplay implements ReplaySink {
   replace(batches: readonly Batch[], token: string, signal: AbortSignal): Promise<ReplayCount> {
     return this.#with(batches, signal, async (table, ids, fresh) => {
       const present = await table.count(signal)
-      if (present > 0) await table.deleteSpans(signal)
-      await this.#insert(fresh, table, ids, token, signal)
+      signal.throwIfAborted()
+      const { ending } = this.#open()
+      if (present > 0) await table.deleteSpans(ending)
+      await this.#insert(fresh, table, ids, token, ending)
       return present
     })
   }
