@@ -14,6 +14,7 @@ import { snapshotOf } from '../../pipeline/run-replay/snapshot.ts'
 import { loadRun } from '../../pipeline/runs/load.ts'
 import type { RunSteps } from '../../pipeline/runs/steps.ts'
 import type { ReplayConfig } from './replay-config.ts'
+import { requireRole } from './principal.ts'
 import { RunCache, tenantFor, type CacheServices } from './run-cache.ts'
 import { bodyOf, ok, type Call, type Reply, type Route } from './route.ts'
 
@@ -52,12 +53,8 @@ class ReplayDesk {
 
   async replay(call: Call): Promise<Reply> {
     const wanted = bodyOf(body, call.body)
-    if (wanted.mode !== 'full' && call.principal.role !== 'admin') {
-      throw reject(
-        'PERMISSION_DENIED',
-        `mode ${wanted.mode} asks models and tools again, which takes the role admin`,
-      )
-    }
+    // The others spend the daemon's keys and start its hooks, with what a tenant's own spans say.
+    if (wanted.mode !== 'full') requireRole(call.principal, { role: 'admin', scope: 'daemon' })
     if (this.#running >= this.#config.max_concurrent) {
       throw retry('OVERLOADED', `${this.#running} replays are running already`, 1000)
     }
