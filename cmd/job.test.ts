@@ -62,7 +62,7 @@ it('runs a job, tells how far it is, and what came of it', async () => {
 
   const bad = await weir('run', 'tidy', '--arg', 'tenant=acme', '--arg', 'bad=true', '--json')
   expect(bad.code).toBe(1)
-  expect(JSON.parse(bad.out)).toMatchObject({ run: '2', status: 'failure', by: 'admin' })
+  expect(JSON.parse(bad.out)).toMatchObject({ run: '2', status: 'failure', by: 'local' })
   expect(bad.out).not.toContain('\u001b')
   const dry = await weir('run', 'tidy', '--arg', 'tenant=acme', '--dry-run')
   expect(dry.out).toContain('run 3: success (dry run: nothing was changed)')

@@ -6,7 +6,7 @@ import { expectBalance } from './reckon.ts'
 import { daemonConfig, randomOf, say, seedOf } from './world.ts'
 
 /** `WEIR_FAULT_EVENTS=100000 npm run test:faults -- intake-toon`: the long one. */
-const EVENTS = Number(process.env['WEIR_FAULT_EVENTS'] ?? 2000)
+const EVENTS = Number(process.env['WEIR_FAULT_EVENTS'] ?? 2400)
 const KILLS = Number(process.env['WEIR_FAULT_ROUNDS'] ?? 2)
 const SEED = seedOf(process.env)
 const RUNS = 4
