@@ -1,17 +1,34 @@
-import { createServer, type AddressInfo } from 'node:net'
+import { randomInt } from 'node:crypto'
+import { createServer, type Server } from 'node:net'
 
-/** Loopback ports that were free a moment ago, for a process that is started with them (demo, bench, tests). */
+/** Below what systems give to outgoing connections (Linux from 32768, others from 49152), above what services use. */
+const FROM = 16_384
+const TO = 32_768
+const TRIES = 100
+
+/**
+ * Loopback ports that were free a moment ago, for a process that is started with them (demo, bench, tests). No connection
+ * of anybody takes one while that process is down.
+ */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer())
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once('error', reject)
-          server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port))
-        }),
-    ),
-  )
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
+  const servers = new Map<number, Server>()
+  for (let tries = 0; servers.size < count; tries++) {
+    const port = randomInt(FROM, TO)
+    if (servers.has(port)) continue
+    try {
+      servers.set(port, await bound(port))
+    } catch (error) {
+      if (tries >= TRIES) throw error
+    }
+  }
+  await Promise.all(Array.from(servers.values(), (server) => new Promise((resolve) => server.close(resolve))))
+  return [...servers.keys()]
+}
+
+function bound(port: number): Promise<Server> {
+  const server = createServer()
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, '127.0.0.1', () => resolve(server))
+  })
 }

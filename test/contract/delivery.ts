@@ -62,7 +62,7 @@ const STOP_MS = 5000
  * stored or dead-lettered, once where the exporter promises it, and the ledger balances.
  */
 export function deliveryContract(contract: DeliveryContract): void {
-  const total = Number(process.env['WEIR_CONTRACT_SPANS'] ?? contract.spans ?? 8000)
+  const total = Number(process.env['WEIR_CONTRACT_SPANS'] ?? contract.spans ?? 4000)
   const timeout = 120_000 * Math.max(1, total / 20_000)
   for (const weather of contract.weathers) {
     test(`${contract.name}: ${weather}: every span is stored or a dead letter`, { timeout }, ({ signal }) =>

@@ -9,6 +9,7 @@ import { NatsServer } from '../nats.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
 import { startSender, traceId, type LedgerSender } from '../support/ledger-sender.ts'
 import { startGrpc, type OtlpServer } from '../support/otlp-server.ts'
+import { until } from '../support/until.ts'
 import { randomOf, say, seedOf } from './world.ts'
 
 /** Kills between an exporter and its cursor: a file has each span once, an OTLP server each span, and one that hangs holds up nobody. */
@@ -82,7 +83,7 @@ async function killOne(daemon: Daemon, random: () => number): Promise<void> {
   while (daemon.killStore() === undefined) await delay(10)
 }
 
-test.for(['embedded', 'jetstream'])(
+test.concurrent.for(['embedded', 'jetstream'])(
   'kill -9 of the daemon and its store process, %s',
   { timeout: 120_000 + ROUNDS * 20_000 },
   async (driver, { onTestFinished }) => {
@@ -111,8 +112,8 @@ test.for(['embedded', 'jetstream'])(
     }
     await daemon.ready()
     await sender.finish()
-    await expect.poll(() => missing(inFiles(place), sender), { timeout: 60_000, interval: 200 }).toBe(0)
-    await expect.poll(() => missing(atServer(good), sender), { timeout: 60_000, interval: 200 }).toBe(0)
+    await until(() => missing(inFiles(place), sender) === 0, 60_000)
+    await until(() => missing(atServer(good), sender) === 0, 60_000)
     const spans = sender.acked.size * sender.spansPerRequest
     const doubled = (copies: Copies) => Array.from(copies.values()).reduce((sum, count) => sum + count - 1, 0)
     say(

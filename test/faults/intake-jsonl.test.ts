@@ -77,7 +77,7 @@ async function world(driver: string, { onTestFinished }: TestContext): Promise<[
   return [daemon, directory]
 }
 
-test.for(['embedded', 'jetstream'])(
+test.concurrent.for(['embedded', 'jetstream'])(
   'intake jsonl: kill -9 of the daemon during a tail over rotations, %s: every line stored, once',
   { timeout: 180_000 + KILLS * 30_000 + LINES },
   async (driver, context) => {

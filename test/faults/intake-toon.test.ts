@@ -71,7 +71,7 @@ async function killOften(sent: Sent, random: () => number): Promise<void> {
   }
 }
 
-test.for(['embedded', 'jetstream'])(
+test.concurrent.for(['embedded', 'jetstream'])(
   'kill -9 during a toon run, %s: every event that was acknowledged is stored, once',
   { timeout: 240_000 + EVENTS * 5 },
   async (driver, { onTestFinished }) => {

@@ -5,6 +5,7 @@ import type { CursorRecord } from '../../pipeline/wal/cursor-record.ts'
 import { listCursors } from '../../pipeline/wal/cursor-store.ts'
 import { imbalance, type Ledger } from '../../pipeline/wal/ledger.ts'
 import type { Daemon } from '../support/daemon.ts'
+import { until } from '../support/until.ts'
 import { traceId, type LedgerSender } from '../support/ledger-sender.ts'
 
 /** The oracle: what was acknowledged against what is stored, span by span, and against the durable ledger. */
@@ -77,7 +78,8 @@ export function expectExact({ ackedSpans, rows, lost, doubled }: Reckoning): voi
 /** The gauge of the running daemon: set at each advance of its store process, so `sent` shows that it was. */
 export async function expectBalance(daemon: Daemon): Promise<void> {
   const sum = async (name: string): Promise<number> => (await daemon.metrics()).sum(name)
-  await expect.poll(() => sum('otelcol_exporter_sent_spans')).toBeGreaterThan(0)
+  // Not `expect.poll`: it knows its test only while no other runs beside it.
+  await until(async () => (await sum('otelcol_exporter_sent_spans')) > 0)
   expect(await sum('weir_accounting_imbalance_spans')).toBe(0)
 }
 
