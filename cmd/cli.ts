@@ -1,5 +1,5 @@
 import { Fault, messageOf } from '../pipeline/fault.ts'
-import { hint, quoted } from '../config/suggest.ts'
+import { hint, quoted } from '../pipeline/input/suggest.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
 import { VERSION } from './version.ts'
 

@@ -1,12 +1,11 @@
 import type { ComponentConfig } from '../pipeline/config.ts'
 import type { ProcessorFactory, Registry } from '../pipeline/factory.ts'
 import { canonicalJson } from './canonical.ts'
-import { problemsOf } from './issues.ts'
-import { inputSchema } from './json-schema.ts'
-import type { Problem } from './problem.ts'
+import { problemsOf, type Problem } from '../pipeline/input/issues.ts'
+import { inputSchema } from '../pipeline/input/json-schema.ts'
 import { counterpartOf, isReserved, noOpKeyReason, noOpReason } from './reserved.ts'
 import { aKind, findFactory, idProblem, otherKind, SECTIONS, typeOf, type SectionName } from './sections.ts'
-import { hint, quoted } from './suggest.ts'
+import { hint, quoted } from '../pipeline/input/suggest.ts'
 
 export interface Parsed {
   /** Components that are fine. */

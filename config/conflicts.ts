@@ -1,8 +1,7 @@
 import type { ComponentConfig } from '../pipeline/config.ts'
 import type { Parsed } from './components.ts'
-import type { Path } from './node.ts'
-import { pathText } from './node.ts'
-import type { Problem } from './problem.ts'
+import type { Problem } from '../pipeline/input/issues.ts'
+import { pathText, type Path } from '../pipeline/input/path.ts'
 import type { SectionName } from './sections.ts'
 import type { ServiceInput } from './service.ts'
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { around, configOf } from '../test/support/config-files.ts'
 import { sampleRegistry } from '../test/support/sample-registry.ts'
 import { effectiveConfig } from './effective.ts'
-import { withoutUserinfo } from './redact.ts'
+import { withoutUserinfo } from '../pipeline/input/redact.ts'
 
 const BLOCK = `  store:
     endpoint: https://me:hunter2@db:9000/x

@@ -1,7 +1,7 @@
 import type { Registry } from '../pipeline/factory.ts'
 import { schemaOf } from './document-schema.ts'
-import { below, itemsOf, typeName, type JsonSchema } from './json-schema.ts'
-import { redact } from './redact.ts'
+import { below, itemsOf, typeName, type JsonSchema } from '../pipeline/input/json-schema.ts'
+import { redact } from '../pipeline/input/redact.ts'
 
 /** `Config.raw` with the defaults of the schemas, in the form a user would write; redacted unless asked otherwise. */
 export function effectiveConfig(raw: unknown, registry: Registry, mode: 'redacted' | 'unredacted'): unknown {

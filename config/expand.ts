@@ -4,7 +4,7 @@ import { configError, type ConfigError } from './problem.ts'
 import { readText } from './read.ts'
 import { parseReferences, type Part } from './references.ts'
 import { readYaml } from './yaml.ts'
-import type { Path } from './node.ts'
+import type { Path } from '../pipeline/input/path.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 

@@ -1,4 +1,11 @@
-import { alternatives, below, itemsOf, takesScalar, takesType, type JsonSchema } from './json-schema.ts'
+import {
+  alternatives,
+  below,
+  itemsOf,
+  takesScalar,
+  takesType,
+  type JsonSchema,
+} from '../pipeline/input/json-schema.ts'
 import type { Node, ScalarNode } from './node.ts'
 
 /** What JSON can hold. */

@@ -1,3 +1,5 @@
+import type { Path } from '../pipeline/input/path.ts'
+
 /** The document between YAML and schemas: plain kinds, each value knowing where it was written. */
 
 export interface Origin {
@@ -36,19 +38,6 @@ export interface Entry {
   /** Where the key stands. */
   readonly origin: Origin
   readonly node: Node
-}
-
-export type Path = readonly (string | number)[]
-
-/** `a.b["c.d"][0]`: how a path is printed. Ids such as `traces/ingest` stay bare. */
-export function pathText(path: Path): string {
-  let text = ''
-  for (const part of path) {
-    if (typeof part === 'number') text += `[${part}]`
-    else if (/^[^\s."[\]]+$/.test(part)) text += text === '' ? part : `.${part}`
-    else text += `[${JSON.stringify(part)}]`
-  }
-  return text
 }
 
 /** Where to point for `path`: the value or its key; for what is absent the nearest thing that contains it. */

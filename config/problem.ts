@@ -1,13 +1,5 @@
-import type { Origin, Path } from './node.ts'
-import { pathText } from './node.ts'
-
-/** Something wrong with the document, by path; `load.ts` finds where that was written. */
-export interface Problem {
-  readonly path: Path
-  /** What to point at: the key (unknown, not needed) or the value (default). */
-  readonly at?: 'key' | 'value'
-  readonly message: string
-}
+import { pathText, type Path } from '../pipeline/input/path.ts'
+import type { Origin } from './node.ts'
 
 /** Something wrong, with its place: what an operator reads. */
 export interface ConfigError extends Origin {

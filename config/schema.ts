@@ -1,5 +1,5 @@
 import type { Registry } from '../pipeline/factory.ts'
-import { inputSchema, type JsonSchema } from './json-schema.ts'
+import { inputSchema, type JsonSchema } from '../pipeline/input/json-schema.ts'
 import { SECTIONS, type FactoryInfo } from './sections.ts'
 import { serviceSchema } from './service.ts'
 

@@ -1,4 +1,4 @@
-import { alternatives, type JsonSchema } from './json-schema.ts'
+import { alternatives, type JsonSchema } from '../pipeline/input/json-schema.ts'
 
 /** One line of a reference table. */
 interface Row {

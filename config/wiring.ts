@@ -1,8 +1,8 @@
 import type { Parsed } from './components.ts'
-import type { Path } from './node.ts'
-import type { Problem } from './problem.ts'
+import type { Problem } from '../pipeline/input/issues.ts'
+import type { Path } from '../pipeline/input/path.ts'
 import { aKind, idProblem, SECTIONS, typeOf, type SectionName } from './sections.ts'
-import { hint, quoted } from './suggest.ts'
+import { hint, quoted } from '../pipeline/input/suggest.ts'
 
 /** What the pipelines name, read leniently so that wiring is judged even where a schema was broken. */
 export interface Graph {

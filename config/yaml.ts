@@ -2,7 +2,7 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLE
 import type { Alias, Node as YamlNode, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml'
 import type { Entry, ListNode, MapNode, Node, Origin, ScalarNode } from './node.ts'
 import { configError, type ConfigError } from './problem.ts'
-import { quoted } from './suggest.ts'
+import { quoted } from '../pipeline/input/suggest.ts'
 import { LIMITS, overLimit } from './yaml-limits.ts'
 
 const MAX_KEY = 1024

@@ -89,3 +89,15 @@ export function endpoint() {
     .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:/]*):\d{1,5}$/, 'must be host:port, e.g. 127.0.0.1:4317')
     .meta({ notation: 'host:port' })
 }
+
+/** The end of 63 bits of nanoseconds. */
+const LAST = '2262-04-11'
+const INSTANT = 'must be a UTC day such as 2026-08-01 or a time such as 2026-08-01T12:00:00Z'
+
+/** A day or an instant (RFC 3339) → Unix ms. */
+export function instant() {
+  return z
+    .union([z.iso.date(INSTANT), z.iso.datetime({ offset: true, error: INSTANT })])
+    .refine((text) => text >= '1970' && text < LAST, `must lie between 1970-01-01 and ${LAST}`)
+    .transform((text) => Date.parse(text))
+}

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { QueryResult } from '../../pipeline/component.ts'
 import { reject, retry } from '../../pipeline/fault.ts'
 import type { Host } from '../../pipeline/host.ts'
+import { checked } from '../../pipeline/input/issues.ts'
 import { NAMED_QUERIES, namedQuery } from './named-queries.ts'
 import type { Principal } from './principal.ts'
 import { ok, type Reply } from './route.ts'
@@ -51,20 +52,18 @@ export class QueryRoute {
   }
 
   async run(input: unknown, principal: Principal, signal: AbortSignal): Promise<Reply> {
-    const request = body.safeParse(input)
-    if (!request.success)
-      throw reject('QUERY_REFUSED', z.prettifyError(request.error).replace(/\s*\n\s*/g, ' '))
+    const request = checked(body, input, { code: 'QUERY_REFUSED' })
     if (this.#running >= this.#limits.max_concurrent) {
       throw retry('OVERLOADED', `${this.#running} queries are running already`, 1000)
     }
     this.#running++
     try {
-      const { result, sql, params } = await this.#query(request.data, principal, signal)
+      const { result, sql, params } = await this.#query(request, principal, signal)
       const { columns, rows, truncated, elapsedMs } = result
       return ok(
         { columns, rows, truncated, elapsed_ms: elapsedMs },
         {
-          object: request.data.named ?? 'sql',
+          object: request.named ?? 'sql',
           details: statementDetails({ sql, params, rows: rows.length }),
         },
       )
@@ -76,11 +75,11 @@ export class QueryRoute {
   async #query(request: QueryBody, principal: Principal, signal: AbortSignal) {
     const { sql, params } = resolve(request)
     const timeoutMs = Math.min(request.limits.timeout_ms ?? Infinity, this.#limits.timeout)
-    const checked = await guardSql(sql, params, (own, values) => this.#ask(own, values, signal))
+    const guarded = await guardSql(sql, params, (own, values) => this.#ask(own, values, signal))
     const tenant = tenantOf(principal)
     const result: QueryResult = await this.#host.query(
       {
-        sql: checked,
+        sql: guarded,
         params,
         ...(tenant === undefined ? {} : { tenant }),
         maxRows: Math.min(request.limits.max_rows ?? Infinity, this.#limits.max_rows),
@@ -89,7 +88,7 @@ export class QueryRoute {
       },
       signal,
     )
-    return { result, sql: checked, params }
+    return { result, sql: guarded, params }
   }
 
   async #ask(sql: string, params: QueryParams, signal: AbortSignal): Promise<QueryResult['rows']> {

@@ -1,22 +1,14 @@
 import { z } from 'zod'
 import { TENANT } from '../../pipeline/admission.ts'
 import type { Host } from '../../pipeline/host.ts'
+import { instant } from '../../pipeline/schema.ts'
 import { bodyOf, ok, type Call, type Reply, type Route } from './route.ts'
 
 const BUDGET_MS = 30_000
-/** The end of 63 bits of nanoseconds. */
-const LAST = '2262-04-11'
-
-const instant = z.iso
-  .date()
-  .or(z.iso.datetime({ offset: true }))
-  .refine((text) => text >= '1970' && text < LAST, `must lie between 1970-01-01 and ${LAST}`)
-  .transform((text) => Date.parse(text))
-
 const body = z
   .strictObject({
-    from: instant,
-    to: instant,
+    from: instant(),
+    to: instant(),
     tenant: z.string().regex(TENANT).optional(),
     exporter: z.string().min(1).optional(),
     dry_run: z.boolean().default(false),

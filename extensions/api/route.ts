@@ -1,6 +1,6 @@
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { AuditDetails } from '../../pipeline/audit/audit.ts'
-import { reject } from '../../pipeline/fault.ts'
+import { checked } from '../../pipeline/input/issues.ts'
 import type { Principal } from './principal.ts'
 
 export interface Call {
@@ -78,9 +78,7 @@ function decodedSegment(segment: string): string | undefined {
   }
 }
 
-/** The body as `schema` has it; REQUEST_INVALID names the field. */
+/** The body, or the query, as `schema` has it; REQUEST_INVALID names the field. */
 export function bodyOf<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
-  const result = schema.safeParse(body ?? {})
-  if (result.success) return result.data
-  throw reject('REQUEST_INVALID', z.prettifyError(result.error).replace(/\s*\n\s*/g, ' '))
+  return checked(schema, body ?? {})
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { TENANT } from '../../pipeline/admission.ts'
 import { jobConfig } from '../../pipeline/jobs/timing.ts'
-import { duration } from '../../pipeline/schema.ts'
+import { duration, instant } from '../../pipeline/schema.ts'
 
 export const config = jobConfig(
   {
@@ -23,16 +23,11 @@ export const config = jobConfig(
 
 export type Config = z.output<typeof config>
 
-const instant = z.iso
-  .date()
-  .or(z.iso.datetime({ offset: true }))
-  .transform((text) => Date.parse(text))
-
 export const params = z.strictObject({
   run: z.string().min(1).max(256).optional().describe('Only this run: a run id or a trace id, of any age.'),
   tenant: z.string().regex(TENANT).optional().describe('Only this tenant.'),
-  from: instant.optional().describe('Spans that started at or after this time; default: `window` ago.'),
-  to: instant.optional().describe('Spans that started before this time; default: `behind` ago.'),
+  from: instant().optional().describe('Spans that started at or after this time; default: `window` ago.'),
+  to: instant().optional().describe('Spans that started before this time; default: `behind` ago.'),
   force: z.boolean().default(false).describe('Also when no rule has changed since the last run.'),
 })
 

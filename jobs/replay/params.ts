@@ -1,14 +1,6 @@
 import { z } from 'zod'
 import { TENANT } from '../../pipeline/admission.ts'
-
-/** The end of 63 bits of nanoseconds. */
-const LAST = '2262-04-11'
-
-const instant = z.iso
-  .date()
-  .or(z.iso.datetime({ offset: true }))
-  .refine((text) => text >= '1970' && text < LAST, `must lie between 1970-01-01 and ${LAST}`)
-  .transform((text) => Date.parse(text))
+import { instant } from '../../pipeline/schema.ts'
 
 /** A verb's `--arg` brings texts. */
 const flag = z
@@ -31,8 +23,8 @@ export const params = z
       .string()
       .optional()
       .describe('Keys of the archive that begin so, instead of what the exporter writes.'),
-    from: instant.optional().describe('Spans that started then or later.'),
-    to: instant.optional().describe('Spans that started before.'),
+    from: instant().optional().describe('Spans that started then or later.'),
+    to: instant().optional().describe('Spans that started before.'),
     from_seq: seq.describe('First sequence of the WAL.'),
     to_seq: seq.describe('Last sequence of the WAL.'),
     tenant: z

@@ -1,5 +1,5 @@
-import { z } from 'zod'
 import { reject } from '../fault.ts'
+import { checked } from '../input/issues.ts'
 import type { StateStore } from '../state/state.ts'
 import type { JobEntry } from './catalogue.ts'
 import {
@@ -96,10 +96,7 @@ export class JobDesk {
   /** Gives the id of the run, which comes when those before it are done. */
   async ask(job: string, { params, dryRun, by }: RunRequest): Promise<string> {
     const entry = this.#entry(job)
-    const parsed = entry.factory.params.safeParse(params ?? {})
-    if (!parsed.success) {
-      throw reject('REQUEST_INVALID', `params: ${z.prettifyError(parsed.error).replace(/\s*\n\s*/g, ' ')}`)
-    }
+    checked(entry.factory.params, params ?? {}, { base: ['params'] })
     checkParams(params)
     const nowMs = this.#clock()
     const timing = new Timetable(entry.id, entry.config).text

@@ -35,7 +35,13 @@ describe('a run that somebody asks for', () => {
     expect(run).toMatchObject({ id, outcome: 'success', by: 'ann', report })
     await expect(rig.ask(entry)).rejects.toMatchObject({
       code: 'REQUEST_INVALID',
-      message: expect.stringContaining('tenant') as string,
+      message: 'params.tenant: is required',
+    })
+    const wrong = { params: { tenant: 7, tenat: 'acme' }, dryRun: true, by: 'ann' }
+    await expect(rig.desk(entry).ask('tidy', wrong)).rejects.toMatchObject({
+      code: 'REQUEST_INVALID',
+      message:
+        'params.tenant: must be a string, got a number (7); put it in quotes; params.tenat: unknown key "tenat"; did you mean "tenant"?',
     })
     const other = rig.desk(entry).ask('other', { params: {}, dryRun: false, by: 'ann' })
     await expect(other).rejects.toMatchObject({ code: 'NOT_FOUND' })

@@ -1,11 +1,46 @@
 import type { z } from 'zod'
-import { alternatives, below, itemsOf, keysOf, typeName, type JsonSchema } from './json-schema.ts'
-import type { Path } from './node.ts'
-import type { Problem } from './problem.ts'
+import { reject, type FaultCode } from '../fault.ts'
+import {
+  alternatives,
+  below,
+  inputSchema,
+  itemsOf,
+  keysOf,
+  typeName,
+  type JsonSchema,
+} from './json-schema.ts'
+import { pathText, type Path } from './path.ts'
 import { hasSecretName, printable } from './redact.ts'
 import { hint, quoted } from './suggest.ts'
 
 type Issue = z.core.$ZodIssue
+
+/** Something wrong with a value that a user wrote: in a config, or in a request. */
+export interface Problem {
+  readonly path: Path
+  /** What to point at: the key (unknown, not needed) or the value (default). */
+  readonly at?: 'key' | 'value'
+  readonly message: string
+}
+
+/** Those that one message names. */
+const MAX_NAMED = 5
+
+/** `value` as the schema has it; else a Fault of this code that names every field, what is wrong and what would be right. */
+export function checked<S extends z.ZodType>(
+  schema: S,
+  value: unknown,
+  { code = 'REQUEST_INVALID', base = [] }: { readonly code?: FaultCode; readonly base?: Path } = {},
+): z.output<S> {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const problems = problemsOf(result.error.issues, value, inputSchema(schema), base)
+  const named = problems
+    .slice(0, MAX_NAMED)
+    .map(({ path, message }) => (path.length === 0 ? message : `${pathText(path)}: ${message}`))
+  const more = problems.length > MAX_NAMED ? [`and ${problems.length - MAX_NAMED} more`] : []
+  throw reject(code, [...named, ...more].join('; '))
+}
 
 /** zod's issues about `value` as problems an operator can act on; `base` is where the value stands. */
 export function problemsOf(
