@@ -145,6 +145,13 @@ it('goes on where it was: the same time, the store that was not done, from that 
   expect(report.counts).toEqual({ spans: 20, changed: 3 })
   expect(asked).toHaveLength(3)
   expect(asked[2]).toEqual(asked[1])
+  const entries = audited.filter(({ details }) => details?.['exporter'] === 'b')
+  expect(entries).toMatchObject([
+    { outcome: 'begun' },
+    { outcome: 'failed', details: { begun: 3, code: 'INTERNAL' } },
+    { outcome: 'begun' },
+    { outcome: 'ok', details: { begun: 5, changed: 1 } },
+  ])
 })
 
 it('what was looked at before an interruption was not by the rules that came meanwhile', async () => {

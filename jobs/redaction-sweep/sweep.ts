@@ -1,5 +1,6 @@
+import type { AuditDetails } from '../../pipeline/audit/audit.ts'
 import { digestOf } from '../../pipeline/digest.ts'
-import { retry } from '../../pipeline/fault.ts'
+import { faultOf, retry } from '../../pipeline/fault.ts'
 import type { Job, JobContext, JobReport, StoredExporter, Task } from '../../pipeline/jobs/job.ts'
 import { theRedactor } from '../../pipeline/jobs/redactor.ts'
 import { forgetRun } from '../../pipeline/run-replay/cache.ts'
@@ -103,14 +104,23 @@ export class RedactionSweep implements Job {
         forgetRun(this.#context, { tenant, trace }, this.#context.clock()),
       progress: (done: number, total: number) => task.progress(done, total, 'spans'),
     }
-    const count = await redactable.redact(request, work, signal)
-    if (!task.dryRun) {
+    const end = async (outcome: 'ok' | 'failed', more: AuditDetails): Promise<void> => {
+      if (task.dryRun) return
       await this.#context.audit?.append({
         ...entry,
-        outcome: 'ok',
-        details: { ...details, begun: begun ?? 0, spans: count.spans, changed: count.changed },
+        outcome,
+        details: { ...details, begun: begun ?? 0, ...more },
       })
     }
+    let count: RedactCount
+    try {
+      count = await redactable.redact(request, work, signal)
+    } catch (error) {
+      // That it failed is worth less than why. Who goes on with it enters a beginning of its own.
+      await end('failed', { code: faultOf(error)?.code ?? 'INTERNAL' }).catch(() => undefined)
+      throw error
+    }
+    await end('ok', { spans: count.spans, changed: count.changed })
     return count
   }
 
