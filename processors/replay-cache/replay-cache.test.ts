@@ -177,8 +177,13 @@ describe('the key of a request', () => {
     expect(await keysOf(batchOf([{ ask: 'a', more: forged }], 'acme', 'cd'.repeat(16)))).toEqual([''])
     for (const change of [{ revoked_ms: NOW }, { expires_ms: NOW }, { type: 'analytics' as const }]) {
       consents = [agreement(change)]
-      expect(await keysOf(batchOf([{ ask: 'a' }]))).toEqual([''])
+      expect(await keysOf(batchOf([{ ask: 'a', more: forged }]))).toEqual([''])
     }
+    consents = [agreement()]
+    const twice = batchOf([{ ask: 'a', more: [...forged, ...forged] }])
+    const own = (await keysOf(batchOf([{ ask: 'a' }])))[0]
+    expect(await keysOf(twice)).toEqual([own])
+    expect(Buffer.from(twice.encode()).includes('f'.repeat(32))).toBe(false)
   })
 
   it('survives a change of the master key, and needs one', async () => {

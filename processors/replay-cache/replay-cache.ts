@@ -34,11 +34,11 @@ export class ReplayCache implements Processor {
     return Promise.resolve()
   }
 
-  /** Without a consent it costs a look-up per batch. Rejects with STATE_UNAVAILABLE (retry) when a key cannot be read now. */
+  /** Without a consent no span has a key, whoever wrote it. Rejects with STATE_UNAVAILABLE (retry) when a key cannot be read now. */
   process(batch: Batch): void | Promise<void> {
     const { tenant, receivedAtMs } = batch.meta
-    if (!isAgreedForSome(this.#context.identity, tenant, CACHING, receivedAtMs)) return
-    return this.#mark(batch)
+    if (isAgreedForSome(this.#context.identity, tenant, CACHING, receivedAtMs)) return this.#mark(batch)
+    for (let row = 0; row < batch.rows; row++) batch.remove(row, KEY)
   }
 
   async #mark(batch: Batch): Promise<void> {
@@ -53,9 +53,9 @@ export class ReplayCache implements Processor {
       const request = isAgreed(this.#context.identity, asked, receivedAtMs)
         ? requestOf(batchSpan(batch, row))
         : undefined
-      // What a sender wrote there is not ours.
-      if (request === undefined) batch.remove(row, KEY)
-      else batch.set(row, KEY, key.hash(canonicalRequest(request)))
+      // What a sender wrote there is not ours, nor a second one behind it.
+      batch.remove(row, KEY)
+      if (request !== undefined) batch.set(row, KEY, key.hash(canonicalRequest(request)))
     }
   }
 }
