@@ -121,7 +121,7 @@ function cells(step: ReplayedStep): readonly string[] {
     String(step.seq ?? step.step),
     step.kind,
     step.name,
-    step.agreement ?? 'not recorded',
+    step.agreement ?? 'not compared',
     step.from ?? '-',
     step.field ?? '-',
     clip(step.recorded ?? '-', 32),

@@ -13,7 +13,7 @@ export interface Concluding {
 /** What the steps come to. */
 export function conclude({ plan, steps, snapshot, unused }: Concluding): ReplayReport {
   const { run } = plan
-  const counts = countsOf(steps, unused)
+  const counts = countsOf(plan, steps, unused)
   const first = firstOf(steps)
   const report = {
     v: 1 as const,
@@ -46,7 +46,7 @@ export function conclude({ plan, steps, snapshot, unused }: Concluding): ReplayR
   return { ...report, notes: notesOf(plan, report), recommendations: recommendations(plan, report) }
 }
 
-function countsOf(steps: readonly ReplayedStep[], unused: number): Counts {
+function countsOf(plan: ReplayPlan, steps: readonly ReplayedStep[], unused: number): Counts {
   const of = (rung: ReplayedStep['agreement']): number =>
     steps.filter(({ agreement }) => agreement === rung).length
   return {
@@ -56,6 +56,9 @@ function countsOf(steps: readonly ReplayedStep[], unused: number): Counts {
     major: of('major'),
     missed: of('missed'),
     unrecorded: of(null),
+    moved: steps.filter(
+      ({ agreement, step }) => agreement === null && plan.run.steps[step - 1]?.output?.moved === true,
+    ).length,
     unused,
   }
 }
@@ -82,9 +85,26 @@ function notesOf(plan: ReplayPlan, report: Facts): readonly string[] {
     ...(plan.run.truncated ? ['the run is larger than what is read of one: its later part is missing'] : []),
     ...(plan.run.status === 'running' ? ['the run has not ended: there may be more of it'] : []),
     ...(counts.calls === 0 ? ['the run has no calls of models or tools'] : []),
-    ...(masked > 0 ? [`${masked} requests hold redacted values, and were sent so`] : []),
-    ...(counts.unrecorded > 0 ? [`${counts.unrecorded} calls have no recorded answer to compare with`] : []),
-    ...(counts.unused > 0 ? [`${counts.unused} kept answers belong to calls that are not stored`] : []),
+    ...(masked > 0
+      ? [
+          `${counted(masked, 'request holds', 'requests hold')} redacted values, and ${masked === 1 ? 'was' : 'were'} sent so`,
+        ]
+      : []),
+    ...(counts.unrecorded > counts.moved
+      ? [
+          `${counted(counts.unrecorded - counts.moved, 'call has', 'calls have')} no recorded answer to compare with`,
+        ]
+      : []),
+    ...(counts.moved > 0
+      ? [
+          `${counted(counts.moved, 'answer was', 'answers were')} moved out of the stored spans as artifacts, and not compared; weir trace ${report.trace_id} names them`,
+        ]
+      : []),
+    ...(counts.unused > 0
+      ? [
+          `${counted(counts.unused, 'kept answer belongs', 'kept answers belong')} to calls that are not stored`,
+        ]
+      : []),
     ...(cost.replayed === null
       ? ['what the models asked cost now is not known: they have no price here']
       : []),
@@ -130,6 +150,10 @@ function recommendations(plan: ReplayPlan, { counts, steps, snapshot, restored }
       : []),
     ...(counts.calls > 0 && counts.exact === counts.calls ? ['none: every call agreed'] : []),
   ]
+}
+
+function counted(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`
 }
 
 function sum(values: readonly number[]): number {

@@ -1,6 +1,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { otelStep } from '../runs/otel-steps.ts'
 import type { LlmRequest, RunSteps, Step } from '../runs/steps.ts'
+import type { StoredSpan } from '../runs/stored-span.ts'
 import { CacheSource } from './cache-source.ts'
 import type { KeptCall } from './cache.ts'
 import { answerOf } from './call-of.ts'
@@ -22,6 +24,33 @@ const BASE = {
   costUsd: '0.001',
   costStatus: 'computed',
 } as const
+
+const EMPTY_SPAN: StoredSpan = {
+  tenant: 'acme',
+  project: '',
+  traceId: 'ab'.repeat(16),
+  spanId: '01'.repeat(8),
+  parentId: '',
+  runId: 'r-1',
+  name: 'chat',
+  agent: '',
+  tool: '',
+  operation: 'chat',
+  modelCall: true,
+  provider: 'openai',
+  model: 'gpt-4o',
+  finishReason: '',
+  tokensIn: 1,
+  tokensOut: 1,
+  costUsd: '0',
+  costStatus: 'computed',
+  startNs: 0n,
+  durationNs: 1n,
+  status: 'ok',
+  statusMessage: '',
+  attributes: new Map(),
+  events: [],
+}
 
 interface Call {
   readonly ask: string
@@ -148,6 +177,40 @@ describe('a replay from the cache', () => {
 function other(step: Step): Step['output'] & object {
   return { value: { changed: step.output?.value ?? null } }
 }
+
+describe('what was moved to an artifact', () => {
+  const span = (attributes: Record<string, string>): StoredSpan => ({
+    ...EMPTY_SPAN,
+    attributes: new Map(Object.entries({ 'weir.replay.key': 'k', ...attributes })),
+  })
+  const whole = span({ 'gen_ai.input.messages': '["ask"]', 'gen_ai.output.messages': '["a long answer"]' })
+  const ref = {
+    'gen_ai.output.messages': '["a lo',
+    'gen_ai.output.messages.artifact.ref': 'artifact://acme/0',
+  }
+  const moved = span({ 'gen_ai.input.messages': '["ask"]', ...ref })
+
+  it('is not compared, and no divergence: the store holds its beginning only', async () => {
+    const kept = keptOf([otelStep(whole)!])
+    const steps = [otelStep(moved)!, { ...otelStep(whole)!, replayKey: 'other' }]
+    const report = await full(runOf(steps.slice(0, 1)), kept)
+    expect(report).toMatchObject({ first_divergence: null, counts: { calls: 1, unrecorded: 1, moved: 1 } })
+    expect(report.steps[0]?.cause).toBe('its answer was moved to an artifact, and is not compared')
+    expect(report.notes.join()).toContain('1 answer was moved out')
+    const both = await full(runOf(steps), [...kept, ...keptOf(steps.slice(1))])
+    expect(both).toMatchObject({ score: 1, counts: { exact: 1, moved: 1 } })
+  })
+
+  it('is no request that a model could be asked again', async () => {
+    const asked = span({ 'gen_ai.prompt.0.content': 'the beg', 'gen_ai.prompt.0.content.artifact.ref': 'a' })
+    const never: Source = { from: 'model', answer: () => expect.unreachable('asked') }
+    const run = runOf([otelStep(asked)!])
+    const plan = { run, kept: [], mode: 'hybrid', llm: never, tool: never } as const
+    const given = { endpoint: { endpoint: 'e', model: null }, restored: [], notes: [] }
+    const report = await replayRun({ ...plan, ...given }, new AbortController().signal)
+    expect(report.first_divergence?.cause).toContain('moved to an artifact')
+  })
+})
 
 describe('a replay with models', () => {
   it('judges by the calls of tools first, then by words', () => {

@@ -55,7 +55,7 @@ async function replayStep(
   const { step } = call
   const source = step.kind === 'tool' ? plan.tool : plan.llm
   const recorded = answerOf(step)
-  const reply = await source.answer(call, signal)
+  const reply = await replyOf(call, source, signal)
   const answer = 'answer' in reply ? reply.answer : undefined
   const isRecorded = recorded.value !== undefined || recorded.status === 'error'
   const agreement = answer === undefined || !isRecorded ? undefined : compared(plan, call, source, answer)
@@ -81,6 +81,14 @@ async function replayStep(
     },
     cost_usd: { recorded: step.costUsd, replayed: costOf(source, reply) },
   }
+}
+
+/** The beginning of a request that was moved out of its span is another request. */
+function replyOf(call: PlannedCall, source: Source, signal: AbortSignal): Promise<Reply> | Reply {
+  if (source.from !== 'cache' && call.step.input?.moved === true) {
+    return { missing: 'what was asked was moved to an artifact, and cannot be asked again' }
+  }
+  return source.answer(call, signal)
 }
 
 /** What comes from the cache costs nothing and takes no time. */
@@ -115,7 +123,11 @@ function causeOf(
   agreement: Agreement | undefined,
 ): string | null {
   if ('missing' in reply) return reply.missing
-  if (agreement === undefined) return 'its answer is not recorded'
+  if (agreement === undefined) {
+    return step.output?.moved === true
+      ? 'its answer was moved to an artifact, and is not compared'
+      : 'its answer is not recorded'
+  }
   if (agreement.rung === 'exact') return null
   if (plan.mode === 'full' || (plan.mode === 'hybrid' && step.kind === 'tool')) {
     return 'what is stored differs from what was kept when it came: it was changed, or redacted, since'

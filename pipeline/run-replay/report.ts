@@ -43,6 +43,8 @@ export interface Counts {
   readonly missed: number
   /** Calls of whose answer nothing is recorded: compared with nothing. */
   readonly unrecorded: number
+  /** Of these: whose recorded answer was moved out of its span as an artifact. */
+  readonly moved: number
   /** Kept answers that no call of the run asked for. */
   readonly unused: number
 }
@@ -60,7 +62,7 @@ export interface ReplayedStep {
   readonly kind: 'llm' | 'tool'
   readonly name: string
   readonly span_id: string
-  /** null: its answer is not recorded. */
+  /** null: its answer is not recorded, or was moved to an artifact. */
   readonly agreement: Rung | null
   readonly from: 'cache' | 'model' | 'hook' | null
   readonly field: string | null

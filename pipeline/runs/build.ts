@@ -82,7 +82,9 @@ function cameTo(steps: readonly Step[], root: StoredSpan | undefined): RunOutput
   }
   const returned = root === undefined || root.modelCall ? undefined : outputOf(root)
   const ofRoot =
-    root && returned !== undefined ? { from: 'root' as const, ...recorded(root, returned) } : undefined
+    root && returned !== undefined
+      ? { from: 'root' as const, ...recorded(root, returned, 'output') }
+      : undefined
   return last('output') ?? ofRoot ?? last('llm')
 }
 

@@ -1,7 +1,8 @@
+import { ARTIFACT } from '../artifact.ts'
 import { valueOf } from './canonical.ts'
-import { conversation, listOf } from './messages.ts'
+import { conversation, DETAILS, listOf } from './messages.ts'
 import { requestParams } from './params.ts'
-import { firstOf, type SpanTexts } from './span-texts.ts'
+import { firstOf, type EventTexts, type SpanTexts } from './span-texts.ts'
 import type { LlmRequest } from './steps.ts'
 
 /**
@@ -110,6 +111,46 @@ function asked(span: SpanTexts): { readonly messages?: unknown; readonly system?
     listOf(span, 'llm.prompts.', 'prompt.') ??
     valueFrom(span, INPUT)
   return { ...(messages !== undefined && { messages }), ...(system !== undefined && { system }) }
+}
+
+const ANSWERS: ReadonlySet<string> = new Set([...TOOL_RESULT, 'gen_ai.output.messages'])
+const ANSWER_FAMILIES = ['gen_ai.completion.', 'llm.output_messages.', 'ai.response.'] as const
+const ANSWER_EVENTS: ReadonlySet<string> = new Set(['gen_ai.choice', 'gen_ai.content.completion'])
+const REQUESTS: ReadonlySet<string> = new Set([
+  ...TOOL_ARGS,
+  ...SYSTEM,
+  ...TOOLS,
+  'gen_ai.input.messages',
+  'toon.meta',
+])
+const REQUEST_FAMILIES = [
+  'gen_ai.prompt.',
+  'llm.input_messages.',
+  'llm.prompts.',
+  'llm.tools.',
+  'gen_ai.request.',
+] as const
+
+/**
+ * Whether something of what was asked, or answered, was moved out of the span as an artifact: what stands in its place is its
+ * beginning. Also where another attribute says the same.
+ */
+export function isMoved(span: SpanTexts, way: 'input' | 'output'): boolean {
+  const [keys, families] = way === 'input' ? [REQUESTS, REQUEST_FAMILIES] : [ANSWERS, ANSWER_FAMILIES]
+  const isOf = (key: string): boolean => keys.has(key) || families.some((family) => key.startsWith(family))
+  return (
+    movedKeys(span).some(isOf) ||
+    span.events.some((event) => {
+      const isAnswer = ANSWER_EVENTS.has(event.name)
+      const isMessage = event.name.startsWith('gen_ai.') && event.name !== DETAILS
+      return movedKeys(event).some((key) => (isMessage ? isAnswer === (way === 'output') : isOf(key)))
+    })
+  )
+}
+
+function movedKeys({ attributes }: Pick<EventTexts, 'attributes'>): readonly string[] {
+  const suffixed = [...attributes.keys()].filter((key) => key.endsWith(ARTIFACT.ref))
+  return suffixed.map((key) => key.slice(0, -ARTIFACT.ref.length))
 }
 
 /** The AI SDK writes the parts of an answer one by one. */

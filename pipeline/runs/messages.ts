@@ -13,7 +13,7 @@ const INPUT = 'gen_ai.input.messages'
 const OUTPUT = 'gen_ai.output.messages'
 const SYSTEM = 'gen_ai.system_instructions'
 /** Since 1.37 the same attributes may stand on this event, so that the span stays small. */
-const DETAILS = 'gen_ai.client.inference.operation.details'
+export const DETAILS = 'gen_ai.client.inference.operation.details'
 
 /** Before 1.37: event → role. */
 const ROLES: ReadonlyMap<string, string> = new Map([

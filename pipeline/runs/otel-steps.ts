@@ -30,5 +30,5 @@ export function given(
   span: StoredSpan,
   value: unknown,
 ): { readonly input?: Recorded; readonly output?: Recorded } {
-  return value === undefined ? {} : { [key]: recorded(span, value) }
+  return value === undefined ? {} : { [key]: recorded(span, value, key) }
 }

@@ -1,4 +1,5 @@
 import { ARTIFACT } from '../artifact.ts'
+import { isMoved } from './content.ts'
 import type { Recorded, Step } from './steps.ts'
 import type { StoredSpan } from './stored-span.ts'
 
@@ -8,12 +9,13 @@ const HASH = 'weir.redaction.hash'
 /** Written before redaction, by the processor `replay_cache`. */
 export const REPLAY_KEY = 'weir.replay.key'
 
-export function recorded(span: StoredSpan, value: unknown): Recorded {
+/** `way`: whether it is what was asked, or what came of it. */
+export function recorded(span: StoredSpan, value: unknown, way: 'input' | 'output'): Recorded {
   const redactionHash = span.attributes.get(HASH)
   return {
     value,
     ...(redactionHash !== undefined && { redactionHash }),
-    ...(span.attributes.has(MOVED_PAYLOAD) && { moved: true }),
+    ...((span.attributes.has(MOVED_PAYLOAD) || isMoved(span, way)) && { moved: true }),
   }
 }
 

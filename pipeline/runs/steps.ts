@@ -68,7 +68,7 @@ export interface Recorded {
   readonly value: unknown
   /** Keyed hash over what was taken out of its span: equal hashes had equal originals. Of one tenant only. */
   readonly redactionHash?: string
-  /** It was moved out of its span as an artifact: `value` is its beginning, as text. */
+  /** It, or some of it, was moved out of its span as an artifact: what stands here is its beginning, as text. */
   readonly moved?: true
 }
 

@@ -82,7 +82,7 @@ function asked(request: StoredSpan): Pick<Step, 'input' | 'requestSpanId' | 'seq
     requestSpanId: request.spanId,
     ...(seq !== undefined && { seq }),
     ...replayKeyOf(request),
-    input: recorded(request, params ?? {}),
+    input: recorded(request, params ?? {}, 'input'),
   }
 }
 
