@@ -47,7 +47,13 @@ test('bytes to a file, as they were', async () => {
   expect(readFileSync(file).equals(bytes)).toBe(true)
   await weir(['get', ref, '-o', file])
   expect(readdirSync(home)).toEqual(['picture.png'])
-  await expect(weir(['get', ref, '-o', join(home, 'no', 'where')])).rejects.toThrow(/cannot write/)
+  const nowhere = join(home, 'no', 'where')
+  await expect(weir(['get', ref, '-o', nowhere])).rejects.toMatchObject({
+    code: 'REQUEST_INVALID',
+    message: `--output ${nowhere}: its directory does not exist`,
+  })
+  await expect(weir(['get', ref, '-o', home])).rejects.toThrow(/that is a directory/)
+  expect(readdirSync(home)).toEqual(['picture.png'])
 })
 
 test('a text to stdout; on a terminal it moves nothing', async () => {

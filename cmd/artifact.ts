@@ -3,11 +3,13 @@ import { rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { LIST_TYPE, MAP_TYPE, parseArtifactRef, type ArtifactName } from '../pipeline/artifact.ts'
-import { messageOf, reject } from '../pipeline/fault.ts'
+import { reject } from '../pipeline/fault.ts'
 import { safeJson } from '../pipeline/telemetry/safe-text.ts'
 import { ARRAY_VALUE, KEY_VALUE_LIST } from '../proto/otlp/schema.ts'
 import { toJson } from '../proto/otlp/to-json.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP, type ApiClient, type Download } from './client.ts'
+import { unwritable } from './file.ts'
+import { counted } from './table.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
 
 export const verb: Verb = {
@@ -76,7 +78,7 @@ async function get(
   else {
     const file = output ?? name.sha256
     await write(file, bytes)
-    io.err(`${bytes.length} bytes (${found.mediaType}) in ${file}`)
+    io.err(`${counted(bytes.length, 'byte')} (${found.mediaType}) in ${file}`)
   }
   return 0
 }
@@ -100,6 +102,6 @@ async function write(file: string, bytes: Uint8Array): Promise<void> {
     await rename(aside, file)
   } catch (error) {
     await rm(aside, { force: true })
-    throw new UsageError(`cannot write ${file}: ${messageOf(error)}`)
+    throw unwritable('--output', file, error)
   }
 }

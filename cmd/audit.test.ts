@@ -59,6 +59,10 @@ describe('weir audit', () => {
     const file = join(home, 'export.jsonl')
     expect((await weir('audit', 'export', '--out', file, '--config', config)).code).toBe(0)
     expect(await weir('audit', 'verify', '--file', file)).toMatchObject({ code: 0 })
+    expect(await weir('audit', 'export', '--out', file, '--config', config)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('there is such a file already'),
+    })
     const text = await readFile(file, 'utf8')
     const lines = text.split('\n')
     const alterations: [string, string, RegExp][] = [

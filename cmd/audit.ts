@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { createReadStream, readFileSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { verifyTranscript, type Page } from '../pipeline/audit/transcript.ts'
 import type { Verdict } from '../pipeline/audit/verify.ts'
 import { messageOf, reject } from '../pipeline/fault.ts'
 import { safeJson, safeText } from '../pipeline/telemetry/safe-text.ts'
+import { unwritable } from './file.ts'
 import { PORT_FLAGS, PORT_HELP, withPort, type Ask } from './identity/port.ts'
 import { printRows, type Row } from './identity/print.ts'
 import { past } from './identity/when.ts'
@@ -191,7 +192,7 @@ function print(verdict: Verdict, { json }: Values, io: Io): number {
 async function exportLog({ ask, values, io }: Order): Promise<number> {
   if (values.out === undefined) throw new UsageError('export needs --out FILE')
   const file = await open(values.out, 'wx', 0o600).catch((error: unknown) => {
-    throw reject('REQUEST_INVALID', `--out ${values.out}: ${messageOf(error)}`)
+    throw unwritable('--out', values.out ?? '', error)
   })
   try {
     let after: number | undefined
@@ -211,6 +212,10 @@ async function exportLog({ ask, values, io }: Order): Promise<number> {
       }
       after = last
     }
+  } catch (error) {
+    // Half of a log is none, and would be in the way of the next try.
+    await rm(values.out, { force: true })
+    throw error
   } finally {
     await file.close()
   }

@@ -41,6 +41,14 @@ describe('weir', () => {
     expect((await weir(['help', name])).out).toBe(answer.out)
   })
 
+  it('prints the help of the one thing that was asked for', async () => {
+    const { out } = await weir(['replay', 'run', '--help'])
+    expect(out).toContain('Usage: weir replay run')
+    expect(out).not.toContain('Usage: weir replay pipeline')
+    expect(await weir(['help', 'replay', 'run'])).toMatchObject({ code: 0, out })
+    expect((await weir(['replay', '--help'])).out).toContain('Usage: weir replay pipeline')
+  })
+
   it('knows what was meant, and what a later version brings', async () => {
     expect(await weir(['valdate'])).toEqual({
       code: 2,

@@ -116,13 +116,13 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   const wanted = name === 'help' ? (rest[0] ?? '') : name
   const entry = VERBS.find((candidate) => candidate.name === wanted)
   if (entry === undefined) return refuse(io, `weir: ${unknownVerb(wanted)}\nRun "weir --help" for the verbs.`)
-  return runVerb(entry, name === 'help' ? ['--help'] : rest, io)
+  return runVerb(entry, name === 'help' ? [...rest.slice(1), '--help'] : rest, io)
 }
 
 async function runVerb(entry: VerbEntry, argv: readonly string[], io: Io): Promise<number> {
   try {
     const { verb } = await entry.load()
-    if (asksForHelp(argv)) return print(io, verb.help)
+    if (asksForHelp(argv)) return print(io, helpOf(verb, argv[0] ?? ''))
     return await verb.run(argv, io)
   } catch (error) {
     if (isUsage(error)) {
@@ -134,6 +134,10 @@ async function runVerb(entry: VerbEntry, argv: readonly string[], io: Io): Promi
     io.err(describe(error, io))
     return 1
   }
+}
+
+function helpOf({ help, helps = {} }: Verb, what: string): string {
+  return (Object.hasOwn(helps, what) ? helps[what] : undefined) ?? help
 }
 
 /** `--help` anywhere before a bare `--`. */

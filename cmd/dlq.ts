@@ -3,6 +3,7 @@ import { printOne, printRows, type Row } from './identity/print.ts'
 import { safeJson } from '../pipeline/telemetry/safe-text.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP, type ApiClient } from './client.ts'
 import { past } from './identity/when.ts'
+import { counted } from './table.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
 
 export const verb: Verb = {
@@ -96,7 +97,9 @@ const ACTIONS: Readonly<Record<string, (order: Order) => Promise<number>>> = {
       return 0
     }
     printRows(answer.dead_letters, COLUMNS, { name: 'dead_letters', json: false }, io)
-    io.out(`${answer.letters} letters of ${answer.spans} spans, ${answer.dead_letters.length} shown\n`)
+    io.out(
+      `${counted(answer.letters, 'letter')} of ${counted(answer.spans, 'span')}, ${answer.dead_letters.length} shown\n`,
+    )
     return 0
   },
   async show({ client, values, ids, io }) {
@@ -135,7 +138,7 @@ async function move({ client, values, ids, io }: Order, action: string, done: st
 }
 
 function report({ letters, spans, failed, left }: Moved, done: string, io: Io): void {
-  io.out(`${letters} letters of ${spans} spans ${done}\n`)
+  io.out(`${counted(letters, 'letter')} of ${counted(spans, 'span')} ${done}\n`)
   if (failed.length === 0) return
   printRows(failed, ['id', 'reason'], { name: 'failed', json: false }, io)
   io.err(`${failed.length + left} could not be\n`)

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { safeJson, safeText } from '../pipeline/telemetry/safe-text.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP, type ApiClient, type QueryAnswer } from './client.ts'
-import { cellOf, isNumeric, table } from './table.ts'
+import { cellOf, counted, isNumeric, table } from './table.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
 
 export const verb: Verb = {
@@ -78,12 +78,12 @@ function print(answer: QueryAnswer, flags: { json: boolean; csv: boolean }, io: 
   if (flags.json) io.out(`${jsonOf(answer)}\n`)
   else if (flags.csv) io.out(csvOf(answer, io.tty))
   else io.out(tableOf(answer))
-  if (answer.truncated) io.err(`the answer was cut after ${answer.rows.length} rows\n`)
+  if (answer.truncated) io.err(`the answer was cut after ${counted(answer.rows.length, 'row')}\n`)
 }
 
 function tableOf({ columns, rows }: QueryAnswer): string {
   const heads = columns.map(({ name, type }) => ({ title: name, right: isNumeric(type) }))
-  const words = rows.length === 1 ? '1 row' : `${rows.length} rows`
+  const words = counted(rows.length, 'row')
   return `${table(
     heads,
     rows.map((row) => row.map(cellOf)),

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { safeJson } from '../pipeline/telemetry/safe-text.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP } from './client.ts'
 import { awaitRun } from './job-wait.ts'
+import { counted } from './table.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
 
 export const verb: Verb = {
@@ -54,7 +55,7 @@ async function run(argv: readonly string[], io: Io): Promise<number> {
 }
 
 function told(counts: Readonly<Record<string, number>>, dryRun: boolean): string {
-  const of = `of ${counts['spans'] ?? 0} spans`
+  const of = `of ${counted(counts['spans'] ?? 0, 'span')}`
   return dryRun
     ? `${counts['would_change'] ?? 0} ${of} would change\n`
     : `${counts['changed'] ?? 0} ${of} changed\n`

@@ -6,6 +6,7 @@ export const verb: Verb = {
   name: 'replay',
   summary: 'Make what was recorded happen again: a run, or a delivery.',
   help: `${RUN_HELP}\n${PIPELINE_HELP}`,
+  helps: { run: RUN_HELP, pipeline: PIPELINE_HELP },
   run,
 }
 

@@ -109,7 +109,9 @@ test('a fixture holds inputs and outputs up to the error, or to the success', as
   })
   expect(fixture.steps).toHaveLength(3)
   expect(fixture.steps[0]?.key).toBe(fixture.steps[1]?.key)
-  await expect(weir(['fixture', 'broken', '--out', file])).rejects.toThrow(/EEXIST/)
+  await expect(weir(['fixture', 'broken', '--out', file])).rejects.toThrow(
+    `--out ${file}: there is such a file already: remove it, or name another`,
+  )
   const success = JSON.parse((await weir(['fixture', 'one'])).out) as Record<string, unknown>
   expect(success).toMatchObject({
     of: 'success',
@@ -146,6 +148,7 @@ test('what was moved out of an event is shown by its beginning', async () => {
 })
 
 test('runs are listed and shown, to whom they belong', async () => {
+  await expect(weir(['ls', '--status', 'fialed'])).rejects.toThrow(/none of running, completed, failed/)
   const listed = await weir(['ls', '--since', '99999d', '--status', 'failed'])
   expect(listed.out).toMatch(/broken +acme +planner +failed/)
   expect(listed.out).not.toContain('three')

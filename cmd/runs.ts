@@ -1,9 +1,10 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { parse } from 'yaml'
 import { messageOf, reject } from '../pipeline/fault.ts'
 import { safeJson } from '../pipeline/telemetry/safe-text.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP, type ApiClient } from './client.ts'
+import { writeNew } from './file.ts'
 import { diffReport, hasDifference, type DiffAnswer } from './runs/diff-report.ts'
 import { listRuns } from './runs/list.ts'
 import { showRun, type RunAnswer } from './runs/show.ts'
@@ -28,6 +29,7 @@ test: up to the error that ended it, or to its success.
   --error, --success which case (default: by how the run ended)
   --out FILE         instead of standard output; a file that exists is not overwritten
   --since DURATION   by start: 30m, 24h, 7d (default 24h)
+  --status STATUS    running, completed, failed or abandoned
   --json             data instead of a table
 ${CLIENT_HELP}
 
@@ -102,7 +104,7 @@ const ACTIONS: Readonly<Record<string, (order: Order) => Promise<number>>> = {
     const fixture = await client.get(pathOf(id, '/fixture', values.tenant, of))
     const text = `${JSON.stringify(fixture, null, 2).split('\n').map(safeJson).join('\n')}\n`
     if (values.out === undefined) io.out(text)
-    else await write(values.out, text)
+    else await writeNew('--out', values.out, text)
     return 0
   },
 }
@@ -127,14 +129,6 @@ async function profileOf(text: string): Promise<unknown> {
     return parse(await readFile(text, 'utf8'))
   } catch (error) {
     throw reject('REQUEST_INVALID', `--profile ${text}: ${messageOf(error)}`, { cause: error })
-  }
-}
-
-async function write(file: string, text: string): Promise<void> {
-  try {
-    await writeFile(file, text, { flag: 'wx' })
-  } catch (error) {
-    throw reject('CONFLICT', `--out ${file}: ${messageOf(error)}`, { cause: error })
   }
 }
 

@@ -69,3 +69,8 @@ export function pad(text: string, width: number, right = false): string {
   const space = ' '.repeat(Math.max(0, width - displayWidth(text)))
   return right ? `${space}${text}` : `${text}${space}`
 }
+
+/** `1 call`, `2 calls`. */
+export function counted(count: number, one: string): string {
+  return `${count} ${one}${count === 1 ? '' : 's'}`
+}

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { safeJson, safeText } from '../pipeline/telemetry/safe-text.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP, type QueryAnswer } from './client.ts'
-import { cellOf, clip, displayWidth, pad } from './table.ts'
+import { cellOf, clip, counted, displayWidth, pad } from './table.ts'
 import { artifactLines, ARTIFACTS_SQL, artifactsOf } from './trace-artifacts.ts'
 import { traceTree, type TraceSpan, type TreeLine } from './trace-tree.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
@@ -51,7 +51,7 @@ async function run(argv: readonly string[], io: Io): Promise<number> {
   }
   if (values.json) io.out(`${safeJson(JSON.stringify({ spans: rows.map(({ fields }) => shown(fields)) }))}\n`)
   else for (const trace of tracesOf(rows)) io.out(show(trace, io))
-  if (answer.truncated) io.err(`the trace was cut after ${rows.length} spans\n`)
+  if (answer.truncated) io.err(`the trace was cut after ${counted(rows.length, 'span')}\n`)
   return 0
 }
 
@@ -136,10 +136,10 @@ function headline(rows: readonly Row[], { fromNs, lengthNs }: Extent): string {
     `tenant ${first['TenantId'] ?? ''}`,
     new Date(Number(fromNs / 1_000_000n)).toISOString(),
     millis(lengthNs),
-    rows.length === 1 ? '1 span' : `${rows.length} spans`,
+    counted(rows.length, 'span'),
     `$${dollars(rows.reduce((sum, { fields }) => sum + picoDollars(fields['Usd'] ?? '0'), 0n))}`,
     ...(unpriced > 0 ? [`${unpriced} unpriced`] : []),
-    ...(errors > 0 ? [errors === 1 ? '1 error' : `${errors} errors`] : []),
+    ...(errors > 0 ? [counted(errors, 'error')] : []),
   ]
   return safeText(parts.join('  ·  '))
 }

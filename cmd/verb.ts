@@ -5,6 +5,8 @@ export interface Verb {
   readonly summary: string
   /** The text of `weir <verb> --help`: usage, flags with defaults, examples. */
   readonly help: string
+  /** By its first argument, where what it does are several things: the text of `weir <verb> <thing> --help`. */
+  readonly helps?: Readonly<Record<string, string>>
   /** Returns the exit code: 0 ok, 1 failed, 2 usage. Throws Fault for an operator's error (printed, exit 1). */
   run(argv: readonly string[], io: Io): Promise<number>
 }

@@ -1,11 +1,11 @@
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import { messageOf, reject } from '../../pipeline/fault.ts'
 import { replayPage } from '../../pipeline/run-replay/html.ts'
 import { MODES, type ReplayedStep, type ReplayReport } from '../../pipeline/run-replay/report.ts'
 import { safeJson, safeText } from '../../pipeline/telemetry/safe-text.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP } from '../client.ts'
-import { clip, table } from '../table.ts'
+import { unwritable } from '../file.ts'
+import { clip, counted, table } from '../table.ts'
 import { UsageError, type Io } from '../verb.ts'
 
 export const RUN_HELP = `Usage: weir replay run RUN [--mode full|hybrid|verification] [--llm NAME] [--model M] [--html FILE] [--json]
@@ -81,7 +81,7 @@ async function writePage(file: string, report: ReplayReport): Promise<void> {
   try {
     await writeFile(file, replayPage(report))
   } catch (error) {
-    throw reject('REQUEST_INVALID', `--html ${file} cannot be written: ${messageOf(error)}`, { cause: error })
+    throw unwritable('--html', file, error)
   }
 }
 
@@ -99,7 +99,7 @@ const COLUMNS = [
 function tableOf(report: ReplayReport, all: boolean): string {
   const { score, counts, cost, latency_ms: latency, first_divergence: first } = report
   const head = [
-    `score ${score.toFixed(4)} over ${counts.calls} calls: ${counts.exact} exact, ${counts.minor} minor, ${counts.major} major, ${counts.missed} missed`,
+    `score ${score.toFixed(4)} over ${counted(counts.calls, 'call')}: ${counts.exact} exact, ${counts.minor} minor, ${counts.major} major, ${counts.missed} missed`,
     `cost ${usd(cost.recorded)} → ${usd(cost.replayed)}, latency ${ms(latency.recorded)} → ${ms(latency.replayed)}`,
     ...(first === null
       ? []

@@ -1,5 +1,5 @@
 import { safeText } from '../../pipeline/telemetry/safe-text.ts'
-import { clip, table } from '../table.ts'
+import { clip, counted, table } from '../table.ts'
 import type { Io } from '../verb.ts'
 
 /** The answer of `/v1/diff`, as far as it is printed. */
@@ -75,7 +75,7 @@ export function diffReport(answer: DiffAnswer, all: boolean, io: Io): string {
 function heading({ a, b, actions, outcome, spread }: DiffAnswer): string {
   const heads = [a, b].map(({ run_id, status, steps, truncated }, index) => {
     return safeText(
-      `${'ab'[index]}  ${run_id}  ${status}  ${steps} steps${truncated ? ' (cut: too long)' : ''}`,
+      `${'ab'[index]}  ${run_id}  ${status}  ${counted(steps, 'step')}${truncated ? ' (cut: too long)' : ''}`,
     )
   })
   const found = `${actions.same} the same, ${actions.partial} with other arguments`

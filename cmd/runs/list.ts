@@ -19,11 +19,16 @@ FROM agent_runs WHERE Started >= now() - toIntervalSecond({since:UInt32})
   AND ({tenant:String} = '' OR TenantId = {tenant:String})
 ORDER BY Started DESC, RunId LIMIT {limit:UInt32}`
 
+const STATUSES: readonly string[] = ['running', 'completed', 'failed', 'abandoned']
+
 const UNIT_S: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 }
 
 /** The latest first. */
 export async function listRuns(client: ApiClient, filter: Filter, io: Io): Promise<number> {
   const { agent = '', status = '', tenant = '' } = filter
+  if (status !== '' && !STATUSES.includes(status)) {
+    throw new UsageError(`--status ${status} is none of ${STATUSES.join(', ')}`)
+  }
   const params = { since: secondsOf(filter.since), agent, status, tenant, limit: countOf(filter.limit) }
   const { columns, rows } = await client.query({ sql: SQL, params })
   if (filter.json) {

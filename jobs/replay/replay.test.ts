@@ -293,6 +293,12 @@ test('the archive for what the WAL has no more, the WAL for the rest, and no spa
   const { counts, notes } = await run({})
   expect(counts).toMatchObject({ spans: 60, read: 60, added: 60 })
   expect(notes).toEqual([])
+  expect((await run({ run: 'NOSUCH' })).notes).toEqual([
+    'nothing matched: of the spans that were read, 60 in all, none is of this time, tenant, run and trace',
+  ])
+  expect((await run({ source: 'wal', from_seq: 7 })).notes.join()).toContain(
+    'nothing matched: the source holds',
+  )
   expect(sink.names).toEqual(upTo(60))
   archives = []
   sink = new SetSink()

@@ -149,8 +149,18 @@ export function reportOf(figures: Figures, options: ReportOptions): JobReport {
     notes: [
       ...options.notes,
       ...(traces?.isFull === true ? [`there are more traces than ${MAX_TRACES}`] : []),
+      ...(figures.selected === 0 && figures.notes.length === 0 ? [nothing(figures)] : []),
       ...figures.notes,
     ],
     details: { tenants: figures.tenants },
   }
+}
+
+function nothing({ read, left }: Figures): string {
+  const gone = Object.entries(left).filter(([reason]) => reason !== 'skipped')
+  if (gone.length > 0) {
+    return `nothing was left to deliver: ${gone.map(([reason, count]) => `${count} ${reason}`).join(', ')}`
+  }
+  if (read === 0) return 'nothing matched: the source holds no span in this range'
+  return `nothing matched: of the spans that were read, ${read} in all, none is of this time, tenant, run and trace`
 }
