@@ -1,154 +1,109 @@
-import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import {
-  ServerInterceptingCall,
-  type Metadata,
-  type ServerInterceptor,
-  type ServerInterceptingCallInterface,
-} from '@grpc/grpc-js'
-import type { Entry, Head } from '../../pipeline/admission.ts'
+  constants,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type { Entry } from '../../pipeline/admission.ts'
 import { reject, retry } from '../../pipeline/fault.ts'
 import type { ByteGate } from '../../pipeline/intake.ts'
 import { encodingOf, tooLarge } from '../../pipeline/net/inflate.ts'
-import { clientCertificate } from '../../pipeline/net/tls.ts'
-import { wireStatus } from '../../pipeline/status.ts'
 import { Passage } from '../../pipeline/net/passage.ts'
+import { GRPC, wireStatus } from '../../pipeline/status.ts'
+import type { Deadlines } from './deadlines.ts'
 import type { Body } from './deliver.ts'
-import { doubledHeaders } from './grpc-doubled.ts'
-import { GrpcFrames } from './grpc-frames.ts'
-import { grpcStatus } from './grpc-status.ts'
-
-/**
- * What grpc-js keeps private and we need: the stream, to refuse a message before it is buffered; the encoding, to
- * inflate under our own limits after the digest was verified (grpc-js would inflate first); and what takes messages out
- * of the frames, to hear of a message's length before it has arrived and to copy its bytes once.
- * `otlp-lifecycle.test.ts` fails when an upgrade moves them.
- */
-export interface BaseCall extends ServerInterceptingCallInterface {
-  readonly stream: ServerHttp2Stream
-  incomingEncoding: string
-  decoder: { write(data: Buffer): Buffer[] }
-}
+import { GrpcHead } from './grpc-head.ts'
+import { GrpcMessage } from './grpc-message.ts'
+import {
+  DEADLINE_EXCEEDED,
+  framed,
+  OK_TRAILERS,
+  RESPONSE_HEADERS,
+  statusHeaders,
+  type StatusFacts,
+  timeoutMs,
+} from './grpc-status.ts'
 
 export interface GrpcCallDeps {
   readonly limit: number
   readonly gate: ByteGate
   readonly next: Entry
-  /** Hears of each call, before its admission. */
-  readonly onCall: (session: ServerHttp2Session, stream: ServerHttp2Stream) => void
+  readonly deadlines: Deadlines
+  /** The request is there, whole. */
+  readonly onRequest: (call: GrpcCall) => void
+  /** Once per call, after its end. */
+  readonly onClose: (session: ServerHttp2Session, stream: ServerHttp2Stream) => void
 }
 
 const BODY_TIMEOUT_MS = 30_000
 
-/** Admits, meters and hands over the calls of one method; other methods pass untouched. */
-export function grpcCalls(deps: GrpcCallDeps, path: string): ServerInterceptor {
-  return (method, call) => {
-    if (method.path !== path) return new ServerInterceptingCall(call)
-    return new MeteredCall(call as BaseCall, new GrpcCall(call as BaseCall, method.path, deps))
-  }
-}
-
-type Listener = Parameters<ServerInterceptingCallInterface['start']>[0]
-
-/**
- * The call as the handler of grpc-js sees it. Straight to the call beneath, where the machinery for interceptors in
- * general takes several objects and closures per call.
- */
-class MeteredCall extends ServerInterceptingCall {
-  readonly #call: BaseCall
-  readonly #state: GrpcCall
-
-  constructor(call: BaseCall, state: GrpcCall) {
-    super(call)
-    this.#call = call
-    this.#state = state
-  }
-
-  override start(listener: Listener): void {
-    const state = this.#state
-    this.#call.start({
-      onReceiveMetadata: (metadata) =>
-        void state.admit(metadata).then((go) => go && listener.onReceiveMetadata(metadata)),
-      onReceiveMessage: (message: Buffer) => listener.onReceiveMessage(state.received(message)),
-      onReceiveHalfClose: () => {
-        if (!state.finished) listener.onReceiveHalfClose()
-      },
-      onCancel: () => {
-        state.finish()
-        listener.onCancel()
-      },
-    })
-  }
-
-  /** The status follows at once, in the same turn: nothing is to be learnt from the message having been written. */
-  override sendMessage(message: Buffer, sent: () => void): void {
-    this.#call.sendMessage(message, () => {})
-    sent()
-  }
-
-  override sendStatus(status: Parameters<ServerInterceptingCallInterface['sendStatus']>[0]): void {
-    this.#call.sendStatus(status)
-  }
-}
-
-/** One call: what the handler gets as its request. */
+/** One unary call over its HTTP/2 stream: admitted by its head, read, handed over, answered. */
 export class GrpcCall {
-  readonly #call: BaseCall
+  readonly session: ServerHttp2Session
+  readonly passage: Passage
+  readonly #stream: ServerHttp2Stream
   readonly #deps: GrpcCallDeps
-  readonly #path: string
-  readonly #encoding: string
+  readonly #encoding: string | undefined
   readonly #abort = idle.pop() ?? new AbortController()
-  #passage: Passage | undefined
-  #message: Buffer | undefined
-  readonly #frames: GrpcFrames
-  #settled = false
-  #finished = false
-  #bodyTimer: NodeJS.Timeout | undefined
+  readonly #message: GrpcMessage
+  /** The sender's own deadline. */
+  readonly #deadlineMs: number
+  #bodyDeadlineMs = Number.POSITIVE_INFINITY
+  #isSettled = false
+  #isAnswered = false
 
-  constructor(call: BaseCall, path: string, deps: GrpcCallDeps) {
-    this.#call = call
+  constructor(
+    session: ServerHttp2Session,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    raw: readonly string[],
+    deps: GrpcCallDeps,
+  ) {
+    this.session = session
+    this.#stream = stream
     this.#deps = deps
-    this.#path = path
-    this.#encoding = call.incomingEncoding
-    call.incomingEncoding = 'identity'
-    this.#frames = new GrpcFrames((length) => this.#reserve(length))
-    call.decoder = this.#frames
-    if (this.session) deps.onCall(this.session, call.stream)
+    this.passage = new Passage(new GrpcHead(session, headers[':path'] ?? '', raw), deps.gate)
+    this.#encoding = textOf(headers['grpc-encoding'])
+    this.#message = new GrpcMessage((length) => this.#reserve(length))
+    const timeout = headers['grpc-timeout']
+    this.#deadlineMs = timeout === undefined ? Number.POSITIVE_INFINITY : deadlineOf(textOf(timeout) ?? '')
+    stream.on('error', ignore)
+    stream.on('close', () => this.#close())
   }
 
-  get session(): ServerHttp2Session | undefined {
-    return this.#call.stream.session as ServerHttp2Session | undefined
-  }
-
-  get passage(): Passage {
-    if (this.#passage === undefined) throw new Error('the call was not admitted')
-    return this.#passage
-  }
-
-  /** False: refused, and answered. grpc-js reads nothing of the body before `proceed`. */
-  async admit(metadata: Metadata): Promise<boolean> {
-    const passage = new Passage(new GrpcHead(this.#call, this.#path, metadata), this.#deps.gate)
-    this.#passage = passage
-    try {
-      await passage.admit(this.#deps.next)
-    } catch (error) {
-      this.#fail(error)
-      return false
+  /** Nothing of the body is read before the head was admitted. */
+  async start(): Promise<void> {
+    if (Number.isNaN(this.#deadlineMs)) {
+      this.#refuseEarly(NO_TIMEOUT)
+      return
     }
-    this.#bodyTimer = setTimeout(() => {
-      this.#fail(retry('CANCELLED', `the request body did not arrive within ${BODY_TIMEOUT_MS} ms`))
-    }, BODY_TIMEOUT_MS)
-    return true
+    if (this.#deadlineMs !== Number.POSITIVE_INFINITY) this.#deps.deadlines.add(this)
+    try {
+      await this.passage.admit(this.#deps.next)
+    } catch (error) {
+      this.#refuseEarly(wireStatus(error))
+      return
+    }
+    if (this.#isAnswered || this.#stream.destroyed) return
+    this.#bodyDeadlineMs = performance.now() + BODY_TIMEOUT_MS
+    this.#deps.deadlines.add(this)
+    this.#stream.on('data', (data: Buffer) => this.#message.push(data))
+    this.#stream.on('end', () => this.#received())
   }
 
-  received(message: Buffer): this {
-    clearTimeout(this.#bodyTimer)
-    this.#message = message
-    return this
+  get expiresAtMs(): number {
+    return Math.min(this.#bodyDeadlineMs, this.#deadlineMs)
   }
 
+  expire(): void {
+    const isLate = this.#deadlineMs <= this.#bodyDeadlineMs
+    this.#refuseEarly(isLate ? DEADLINE_EXCEEDED : wireStatus(bodyTimeout()))
+  }
+
+  /** Throws ENCODING_UNSUPPORTED. */
   body(): Body {
-    const bytes = this.#message ?? Buffer.alloc(0)
-    const encoding = this.#frames.compressed ? encodingOf(this.#encoding) : 'identity'
+    const bytes = this.#message.whole ?? EMPTY
+    const encoding = this.#message.compressed ? encodingOf(this.#encoding) : 'identity'
     if (encoding === undefined) {
       throw reject('ENCODING_UNSUPPORTED', `grpc-encoding "${this.#encoding}" is not supported; use gzip`)
     }
@@ -156,26 +111,56 @@ export class GrpcCall {
   }
 
   /** Aborted when the sender gives up. */
-  signal(): AbortSignal {
+  get signal(): AbortSignal {
     return this.#abort.signal
   }
 
   /** The pipeline has answered: there is nothing left to abort. */
   settle(): void {
-    this.#settled = true
+    this.#isSettled = true
   }
 
-  get finished(): boolean {
-    return this.#finished
+  answer(message: Buffer): void {
+    if (!this.#mayAnswer()) return
+    const stream = this.#stream
+    stream.on('wantTrailers', () => stream.sendTrailers(OK_TRAILERS))
+    stream.respond(RESPONSE_HEADERS, WITH_TRAILERS)
+    stream.end(framed(message))
   }
 
-  /** grpc-js calls this once per call, whatever its end. */
-  finish(): void {
-    this.#finished = true
-    clearTimeout(this.#bodyTimer)
-    if (this.#settled) reuse(this.#abort)
+  refuse(status: StatusFacts): void {
+    if (this.#mayAnswer()) this.#stream.respond(statusHeaders(status), LAST)
+  }
+
+  /** Answers before the message was read, and tells the sender to stop sending it (RFC 9113 section 8.1). */
+  #refuseEarly(status: StatusFacts): void {
+    this.refuse(status)
+    this.#stream.resume()
+    this.#stream.close(constants.NGHTTP2_NO_ERROR)
+  }
+
+  #mayAnswer(): boolean {
+    if (this.#isAnswered || this.#stream.destroyed || this.#stream.closed) return false
+    this.#isAnswered = true
+    return true
+  }
+
+  /** The sender has ended its side. */
+  #received(): void {
+    if (this.#isAnswered) return
+    this.#bodyDeadlineMs = Number.POSITIVE_INFINITY
+    if (this.#deadlineMs === Number.POSITIVE_INFINITY) this.#deps.deadlines.delete(this)
+    if (this.#message.whole !== undefined && !this.#message.isFollowed) this.#deps.onRequest(this)
+    // gRPC status codes, "Request cardinality violation".
+    else this.refuse({ grpc: GRPC.UNIMPLEMENTED, message: 'this method takes exactly one message' })
+  }
+
+  #close(): void {
+    this.#deps.deadlines.delete(this)
+    if (this.#isSettled) reuse(this.#abort)
     else this.#abort.abort(retry('CANCELLED', 'the sender gave up'))
-    this.#passage?.finish()
+    this.passage.finish()
+    this.#deps.onClose(this.session, this.#stream)
   }
 
   /** False: refused, and answered. */
@@ -185,16 +170,31 @@ export class GrpcCall {
       this.passage.take(length)
       return true
     } catch (error) {
-      this.#fail(error)
+      this.#refuseEarly(wireStatus(error))
       return false
     }
   }
+}
 
-  /** Answers before the message was read, and tells the sender to stop sending it (RFC 9113 section 8.1). */
-  #fail(error: unknown): void {
-    this.#call.sendStatus(grpcStatus(wireStatus(error)))
-    this.#call.stream.close(constants.NGHTTP2_NO_ERROR)
-  }
+const EMPTY = Buffer.alloc(0)
+const WITH_TRAILERS = { waitForTrailers: true } as const
+const LAST = { endStream: true } as const
+const NO_TIMEOUT = { grpc: GRPC.INTERNAL, message: 'grpc-timeout is not up to 8 digits and a unit' } as const
+
+/** Whatever breaks a stream also closes it. */
+function ignore(): void {}
+
+function textOf(value: string | readonly string[] | undefined): string | undefined {
+  return typeof value === 'string' ? value : value?.[0]
+}
+
+/** On the clock of `performance.now()`; NaN: the header is no time. */
+function deadlineOf(header: string): number {
+  return performance.now() + (timeoutMs(header) ?? Number.NaN)
+}
+
+function bodyTimeout(): Error {
+  return retry('CANCELLED', `the request body did not arrive within ${BODY_TIMEOUT_MS} ms`)
 }
 
 /** Controllers whose call was answered before its sender gave up: making one costs more than the rest of a call's state. */
@@ -203,42 +203,4 @@ const MAX_IDLE = 256
 
 function reuse(controller: AbortController): void {
   if (idle.length < MAX_IDLE && !controller.signal.aborted) idle.push(controller)
-}
-
-/** `ip:port` of a connection, looked up once: node:http2's socket proxy is slow, and gone when the connection is. */
-const peers = new WeakMap<object, string>()
-
-function peerOf(call: BaseCall): string {
-  const { session } = call.stream
-  if (session === undefined) return call.getPeer()
-  const peer = peers.get(session) ?? call.getPeer()
-  peers.set(session, peer)
-  return peer
-}
-
-/** Facts of a call. */
-class GrpcHead implements Head {
-  readonly transport = 'grpc'
-  readonly method = 'POST'
-  readonly path: string
-  readonly tls: boolean
-  readonly clientCertificate?: NonNullable<Head['clientCertificate']>
-  readonly peer: string
-  readonly #metadata: Metadata
-  readonly #doubled: ReadonlyMap<string, readonly string[]> | undefined
-
-  constructor(call: BaseCall, path: string, metadata: Metadata) {
-    this.peer = peerOf(call)
-    this.#metadata = metadata
-    this.#doubled = doubledHeaders(call.stream)
-    this.path = path
-    const { session } = call.stream
-    this.tls = session?.encrypted === true
-    const certificate = this.tls && session ? clientCertificate(session.socket) : undefined
-    if (certificate) this.clientCertificate = certificate
-  }
-
-  header(name: string): readonly string[] {
-    return this.#doubled?.get(name) ?? this.#metadata.get(name).map(String)
-  }
 }

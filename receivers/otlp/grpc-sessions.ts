@@ -24,10 +24,12 @@ export class GrpcSessions {
     const calls = this.#open.get(session) ?? this.#addSession(session)
     calls.add(call)
     if (this.#ending) this.#announce(session, this.#ending)
-    call.once('close', () => {
-      calls.delete(call)
-      this.#onChange()
-    })
+  }
+
+  /** The call has ended. */
+  delete(session: ServerHttp2Session, call: ServerHttp2Stream): void {
+    this.#open.get(session)?.delete(call)
+    this.#onChange()
   }
 
   /** Calls of a connection that have not ended. */
@@ -36,8 +38,8 @@ export class GrpcSessions {
   }
 
   /** What an answer on this connection must wait for. */
-  heard(session: ServerHttp2Session | undefined): Promise<void> | undefined {
-    return session && this.#heard.get(session)
+  heard(session: ServerHttp2Session): Promise<void> | undefined {
+    return this.#heard.get(session)
   }
 
   /** No more calls are on the wire or under way, as far as the deadline allows. */

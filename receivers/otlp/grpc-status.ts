@@ -1,13 +1,56 @@
-import { Metadata, type status } from '@grpc/grpc-js'
+import { status } from '@grpc/grpc-js'
+import type { OutgoingHttpHeaders } from 'node:http2'
 import type { WireStatus } from '../../pipeline/status.ts'
 import { richStatus } from './reply.ts'
 
-/** RetryInfo stands in the details exactly when a retry may help: without it RESOURCE_EXHAUSTED is final. */
-export function grpcStatus(wire: WireStatus): { code: status; details: string; metadata: Metadata } {
-  const metadata = new Metadata()
-  if (wire.retryAfterMs !== undefined) {
-    metadata.set('grpc-status-details-bin', richStatus(wire, wire.retryAfterMs))
+/** gRPC over HTTP/2, "Responses": headers, the message, trailers. */
+export const RESPONSE_HEADERS: OutgoingHttpHeaders = {
+  ':status': 200,
+  'content-type': 'application/grpc+proto',
+  'grpc-accept-encoding': 'identity,deflate,gzip',
+}
+export const OK_TRAILERS: OutgoingHttpHeaders = { 'grpc-status': '0' }
+
+/** An answer of trailers alone. RetryInfo stands in the details exactly when a retry may help: without it RESOURCE_EXHAUSTED is final. */
+export function statusHeaders({ grpc, message, retryAfterMs }: StatusFacts): OutgoingHttpHeaders {
+  return {
+    ...RESPONSE_HEADERS,
+    'grpc-status': String(grpc),
+    'grpc-message': encodeURI(message.toWellFormed()),
+    ...(retryAfterMs !== undefined && {
+      'grpc-status-details-bin': richStatus({ grpc, message }, retryAfterMs).toString('base64'),
+    }),
   }
-  // oxlint-disable-next-line typescript/no-unsafe-enum-assignment -- both are the numbers of the gRPC specification
-  return { code: wire.grpc, details: wire.message, metadata }
+}
+
+export type StatusFacts = Pick<WireStatus, 'grpc' | 'message' | 'retryAfterMs'>
+
+/** A message as it stands in the data of a call: flags, length, bytes. */
+export function framed(message: Buffer): Buffer {
+  if (message.length === 0) return EMPTY
+  const prefix = Buffer.alloc(5)
+  prefix.writeUInt32BE(message.length, 1)
+  return Buffer.concat([prefix, message])
+}
+
+const EMPTY = Buffer.alloc(5)
+
+/** `grpc-timeout` in milliseconds: up to 8 digits and a unit. Undefined: it is not one. */
+export function timeoutMs(header: string): number | undefined {
+  const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(header) ?? []
+  return digits === undefined || unit === undefined ? undefined : Number(digits) * (UNIT_MS[unit] ?? 0)
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 0.001,
+  n: 0.000_001,
+}
+
+export const DEADLINE_EXCEEDED: StatusFacts = {
+  grpc: status.DEADLINE_EXCEEDED,
+  message: 'Deadline exceeded',
 }

@@ -1,16 +1,17 @@
 import { fileURLToPath } from 'node:url'
 import {
+  type sendUnaryData,
   Server,
   ServerCredentials,
+  type ServerUnaryCall,
   type ServiceDefinition,
   status,
   type UntypedHandleCall,
 } from '@grpc/grpc-js'
-import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import type { Duplex } from 'node:stream'
 import type { Socket } from 'node:net'
-import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { ServerHttp2Session } from 'node:http2'
 import type { Entry } from '../../pipeline/admission.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import type { Listening } from '../../pipeline/net/listeners.ts'
@@ -19,12 +20,12 @@ import { TlsFront } from '../../pipeline/net/tls.ts'
 import { GRPC, wireStatus } from '../../pipeline/status.ts'
 import type { GrpcConfig } from './config.ts'
 import { Delivery } from './deliver.ts'
-import { grpcCalls, type GrpcCall } from './grpc-call.ts'
-import { hearDoubledHeaders } from './grpc-doubled.ts'
-import { GRACE_MS, GrpcSessions } from './grpc-sessions.ts'
+import { Deadlines } from './deadlines.ts'
+import { GrpcCall, type GrpcCallDeps } from './grpc-call.ts'
 import { PingPolicy } from './grpc-ping.ts'
+import { GRACE_MS, GrpcSessions } from './grpc-sessions.ts'
+import { takeStreams, type TakeStream } from './grpc-streams.ts'
 import type { Protocol } from './otlp.ts'
-import { grpcStatus } from './grpc-status.ts'
 import { exportResponse } from './reply.ts'
 import { OncePerSender } from './once-per-sender.ts'
 
@@ -42,7 +43,7 @@ const OTHER_SIGNALS = [
   '/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export',
 ]
 
-/** OTLP/gRPC: the server is grpc-js, the bytes pass through it undecoded, the sockets come from the listener pool. */
+/** OTLP/gRPC: the connections are grpc-js', their export calls are taken past it, the sockets come from the listener pool. */
 export class GrpcProtocol implements Protocol {
   readonly #config: GrpcConfig
   readonly #context: Context
@@ -52,6 +53,7 @@ export class GrpcProtocol implements Protocol {
   readonly #unimplemented: OncePerSender
   readonly #sockets = new Set<Socket>()
   readonly #sessions = new GrpcSessions()
+  readonly #deadlines = new Deadlines()
   #server: Server | undefined
   #tls: TlsFront | undefined
   #listening: Listening | undefined
@@ -67,12 +69,11 @@ export class GrpcProtocol implements Protocol {
   }
 
   async start(): Promise<string> {
-    const traces = exportPath()
-    const server = new Server(this.#options(traces))
+    const server = new Server(this.#options())
     this.#server = server
-    this.#addServices(server, traces)
+    this.#refuseOthers(server)
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
-    hearDoubledHeaders(server)
+    takeStreams(server, exportPath(), this.#taker())
     const inject = (socket: Duplex) => injector.injectConnection(socket)
     if (this.#config.tls) {
       this.#tls = new TlsFront(this.#config.tls, ['h2'], this.#context.log)
@@ -110,24 +111,33 @@ export class GrpcProtocol implements Protocol {
     await within(deadline, GRACE_MS, closed)
     server.forceShutdown()
     for (const socket of this.#sockets) socket.destroy()
+    this.#deadlines.stop()
   }
 
-  #options(traces: string) {
-    const { server_parameters: server, enforcement_policy: policy } = this.#config.keepalive
+  /** What takes the streams of export calls. */
+  #taker(): TakeStream {
+    const { enforcement_policy: policy } = this.#config.keepalive
     const underWay = (session: ServerHttp2Session) => this.#sessions.underWay(session)
     const pings = policy && new PingPolicy(policy.min_time, policy.permit_without_stream, underWay)
-    const deps = {
+    const deps: GrpcCallDeps = {
       limit: this.#limit,
       gate: this.#context.intake,
       next: this.#next,
-      onCall: (session: ServerHttp2Session, stream: ServerHttp2Stream) => {
-        this.#sessions.add(session, stream)
-        pings?.watch(session)
-      },
+      deadlines: this.#deadlines,
+      onRequest: (call) => void this.#answer(call),
+      onClose: (session, stream) => this.#sessions.delete(session, stream),
     }
+    return (stream, headers, raw) => {
+      const session = stream.session as ServerHttp2Session
+      this.#sessions.add(session, stream)
+      pings?.watch(session)
+      void new GrpcCall(session, stream, headers, raw, deps).start()
+    }
+  }
+
+  #options() {
+    const { server_parameters: server } = this.#config.keepalive
     return {
-      // Of what grpc-js sees, i.e. of the message as sent; the inflated limit is kept by Delivery.
-      'grpc.max_receive_message_length': this.#limit,
       'grpc.max_concurrent_streams': this.#config.max_concurrent_streams,
       'grpc-node.max_session_memory': SESSION_MIB,
       'grpc.keepalive_time_ms': server.time,
@@ -138,32 +148,26 @@ export class GrpcProtocol implements Protocol {
         'grpc.max_connection_age_grace_ms': server.max_connection_age_grace,
       }),
       'grpc.enable_channelz': 0,
-      interceptors: [grpcCalls(deps, traces)],
     }
   }
 
-  #addServices(server: Server, traces: string): void {
+  #refuseOthers(server: Server): void {
     const identity = (bytes: Buffer) => bytes
-    server.register(traces, this.#export as UntypedHandleCall, identity, identity, 'unary')
     for (const path of OTHER_SIGNALS) {
       server.register(path, this.#refuse as UntypedHandleCall, identity, identity, 'unary')
     }
   }
 
-  readonly #export = (unary: ServerUnaryCall<GrpcCall, Buffer>, reply: sendUnaryData<Buffer>): void => {
-    void this.#answer(unary.request, reply)
-  }
-
-  async #answer(call: GrpcCall, reply: sendUnaryData<Buffer>): Promise<void> {
+  async #answer(call: GrpcCall): Promise<void> {
     try {
-      const outcome = await this.#delivery.deliver(call.passage, call.body(), call.signal())
+      const outcome = await this.#delivery.deliver(call.passage, call.body(), call.signal)
       await this.#settle(call)
-      reply(null, exportResponse(outcome, 'protobuf'))
+      call.answer(exportResponse(outcome, 'protobuf'))
     } catch (error) {
       await this.#settle(call)
       const wire = wireStatus(error)
       if (wire.grpc === GRPC.INTERNAL) this.#context.log.error({ err: error }, 'request failed')
-      reply(grpcStatus(wire))
+      call.refuse(wire)
     }
   }
 

@@ -7,14 +7,7 @@ import { request as requestTls } from 'node:https'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import {
-  credentials,
-  Server,
-  ServerCredentials,
-  ServerInterceptingCall,
-  type sendUnaryData,
-  type ServerInterceptor,
-} from '@grpc/grpc-js'
+import { credentials } from '@grpc/grpc-js'
 import { OTLPTraceExporter as GrpcExporter } from '@opentelemetry/exporter-trace-otlp-grpc'
 import { OTLPTraceExporter as HttpExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { OTLPTraceExporter as ProtoExporter } from '@opentelemetry/exporter-trace-otlp-proto'
@@ -27,7 +20,6 @@ import { ListenerPool } from '../../pipeline/net/listener-pool.ts'
 import { ask, RawGrpcClient, tracesRequest } from '../../test/contract/otlp-clients.ts'
 import { receiverContext, TestEntry } from '../../test/contract/receiver.ts'
 import { otlp } from './factory.ts'
-import type { BaseCall } from './grpc-call.ts'
 import type { OtlpReceiver } from './otlp.ts'
 
 const cleanups: (() => Promise<void> | void)[] = []
@@ -488,34 +480,5 @@ describe.skipIf(!hasOpenssl)('TLS and mTLS (needs the openssl command)', () => {
       ['URI:spiffe://acme/agent'],
     ])
     expect(entry.heads[0]?.clientCertificate?.raw.length).toBeGreaterThan(100)
-  })
-})
-
-describe('what the receiver needs of grpc-js beyond its public interface', () => {
-  it('is still there: the stream, the encoding and the decoder of a call', async () => {
-    const seen: unknown[] = []
-    const look: ServerInterceptor = (_, call) => {
-      const { stream, incomingEncoding, decoder } = call as unknown as BaseCall
-      seen.push(typeof stream.close, incomingEncoding, typeof decoder.write)
-      return new ServerInterceptingCall(call)
-    }
-    const server = new Server({ interceptors: [look] })
-    const identity = (bytes: Buffer) => bytes
-    server.register(
-      '/a.B/C',
-      (_: unknown, reply: sendUnaryData<Buffer>) => reply(null, Buffer.alloc(0)),
-      identity,
-      identity,
-      'unary',
-    )
-    const pool = new ListenerPool()
-    const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
-    const { port } = await pool.listen('127.0.0.1:0', (socket) => injector.injectConnection(socket))
-    const client = RawGrpcClient.gzip(`127.0.0.1:${port}`)
-    expect((await client.export(Buffer.alloc(1), { path: '/a.B/C' })).code).toBe(0)
-    expect(seen).toEqual(['function', 'gzip', 'function'])
-    client.close()
-    server.forceShutdown()
-    await pool.close()
   })
 })

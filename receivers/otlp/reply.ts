@@ -30,7 +30,7 @@ export function statusBody(status: WireStatus, format: Format): Buffer {
 }
 
 /** google.rpc.Status with RetryInfo, for `grpc-status-details-bin`. */
-export function richStatus(status: WireStatus, retryMs: number): Buffer {
+export function richStatus(status: Pick<WireStatus, 'grpc' | 'message'>, retryMs: number): Buffer {
   return encodeStatus({ code: status.grpc, message: status.message, details: [{ retryMs }] })
 }
 

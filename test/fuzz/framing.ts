@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { faultOf } from '../../pipeline/fault.ts'
 import { inflate } from '../../pipeline/net/inflate.ts'
-import { GrpcFrames } from '../../receivers/otlp/grpc-frames.ts'
+import { GrpcMessage } from '../../receivers/otlp/grpc-message.ts'
 import { sampled } from './otlp.ts'
 import type { Target } from './target.ts'
 
@@ -41,30 +41,34 @@ export const gzip: Target = {
   },
 }
 
-/** Length-prefixed gRPC messages, cut anywhere: what comes out is what went in, or nothing after a refusal. */
-export const grpcFrames: Target = {
-  name: 'grpc-frames',
+/** A length-prefixed gRPC message and what follows it, cut anywhere: what comes out is what went in, or nothing. */
+export const grpcMessage: Target = {
+  name: 'grpc-message',
   seeds: (seed) =>
     sampled(seed, 50).map((body, n) => {
       const prefix = Buffer.alloc(5)
       prefix[0] = n % 2
       prefix.writeUInt32BE(body.length, 1)
-      return Buffer.concat([prefix, body, prefix, body])
+      return Buffer.concat(n % 3 === 0 ? [prefix, body, prefix] : [prefix, body])
     }),
   run(input, random) {
     let refused = false
-    const frames = new GrpcFrames((length) => {
+    const message = new GrpcMessage((length) => {
       refused ||= length > LIMIT
       return !refused
     })
-    const messages: Buffer[] = []
     for (let at = 0; at < input.length;) {
       const end = at + 1 + random(400)
-      messages.push(...frames.write(Buffer.from(input.subarray(at, end))))
+      message.push(Buffer.from(input.subarray(at, end)))
       at = end
     }
-    const whole = Buffer.concat(messages)
-    if (whole.compare(input, 0, whole.length) !== 0) throw new Error('the messages are not what was sent')
-    return !refused
+    const { whole } = message
+    const declared = input.length < 5 ? undefined : Buffer.from(input).readUInt32BE(1)
+    const isWhole = declared !== undefined && declared <= LIMIT && input.length >= 5 + declared
+    if ((whole !== undefined) !== isWhole) throw new Error(`whole: ${whole !== undefined}, not ${isWhole}`)
+    if (whole === undefined) return false
+    if (whole.compare(input, 5, 5 + whole.length) !== 0) throw new Error('the message is not what was sent')
+    if (message.isFollowed !== input.length > 5 + whole.length) throw new Error('what follows was not seen')
+    return true
   },
 }

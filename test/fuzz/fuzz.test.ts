@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { grpcFrames, gzip } from './framing.ts'
+import { grpcMessage, gzip } from './framing.ts'
 import { jsonl } from './jsonl.ts'
 import { otlpJson, otlpProtobuf } from './otlp.ts'
 import { fuzz, type Target } from './target.ts'
@@ -21,7 +21,7 @@ const TARGETS: readonly Target[] = [
   otlpProtobuf,
   otlpJson,
   gzip,
-  grpcFrames,
+  grpcMessage,
   jsonl,
   toonJson,
   toonNdjson,

@@ -1,0 +1,66 @@
+/** gRPC length-prefixed message: one byte of flags (1: compressed), four of length, big-endian. */
+const PREFIX_BYTES = 5
+
+/**
+ * The one message of a unary call, taken out of its data. Its length is reserved when its prefix has come, and its bytes
+ * are copied once, to where they stay.
+ */
+export class GrpcMessage {
+  readonly #reserve: (length: number) => boolean
+  /** Only where the prefix itself came in pieces. */
+  #prefix: Buffer | undefined
+  #prefixBytes = 0
+  #bytes: Buffer | undefined
+  #filled = 0
+  #refused = false
+  #compressed = false
+  #isFollowed = false
+
+  /** `reserve` hears of the message's length before its bytes are kept; on false all that follows is dropped. */
+  constructor(reserve: (length: number) => boolean) {
+    this.#reserve = reserve
+  }
+
+  get compressed(): boolean {
+    return this.#compressed
+  }
+
+  /** Undefined: not whole yet. */
+  get whole(): Buffer | undefined {
+    return this.#filled === this.#bytes?.length ? this.#bytes : undefined
+  }
+
+  /** More came than one message. */
+  get isFollowed(): boolean {
+    return this.#isFollowed
+  }
+
+  push(data: Buffer): void {
+    if (this.#refused) return
+    const at = this.#bytes === undefined ? this.#open(data) : 0
+    if (this.#bytes === undefined) return
+    const copied = data.copy(this.#bytes, this.#filled, at)
+    this.#filled += copied
+    if (at + copied < data.length) this.#isFollowed = true
+  }
+
+  /** How much of the data belongs to the prefix. */
+  #open(data: Buffer): number {
+    if (this.#prefixBytes === 0 && data.length >= PREFIX_BYTES) {
+      this.#begin(data)
+      return PREFIX_BYTES
+    }
+    this.#prefix ??= Buffer.alloc(PREFIX_BYTES)
+    const taken = data.copy(this.#prefix, this.#prefixBytes)
+    this.#prefixBytes += taken
+    if (this.#prefixBytes === PREFIX_BYTES) this.#begin(this.#prefix)
+    return taken
+  }
+
+  #begin(prefix: Buffer): void {
+    const length = prefix.readUInt32BE(1)
+    this.#compressed = prefix[0] === 1
+    this.#refused = !this.#reserve(length)
+    if (!this.#refused) this.#bytes = Buffer.allocUnsafe(length)
+  }
+}
