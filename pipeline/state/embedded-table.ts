@@ -1,5 +1,6 @@
 import { reject } from '../fault.ts'
 import { openEnv, type Env, type Table } from './lmdb.ts'
+import { openShared, type Share } from './lmdb-share.ts'
 import type { StateChange, StateEntry, StateKey } from './state.ts'
 
 /**
@@ -35,8 +36,14 @@ export class EmbeddedTable {
   readonly #entries: Table<string>
   readonly #changes: Table<number>
   readonly #meta: Table<string>
+  readonly #share: Share
 
-  constructor(directory: string) {
+  static open(directory: string): Promise<EmbeddedTable> {
+    return openShared(directory, (share) => new EmbeddedTable(directory, share))
+  }
+
+  private constructor(directory: string, share: Share) {
+    this.#share = share
     this.#env = openEnv({
       directory,
       mapBytes: MAP_BYTES,
@@ -69,7 +76,7 @@ export class EmbeddedTable {
   }
 
   async close(): Promise<void> {
-    await this.#env.close()
+    await this.#share.close(() => this.#env.close())
   }
 
   /** Forgets the snapshot of this turn: the next read sees what other processes have written. */
@@ -116,11 +123,13 @@ export class EmbeddedTable {
   /** Stores `writes` in one transaction if nothing was written since `revision`; false when another process was first. */
   async write(writes: readonly Write[], revision: number): Promise<boolean> {
     const last = writes.at(-1)?.revision ?? revision
-    return this.#meta.ifVersion('revision', revision, () => {
-      for (const write of writes) this.#put(write)
-      this.#prune(last)
-      void this.#meta.put('revision', EMPTY, last)
-    })
+    return this.#share.write(() =>
+      this.#meta.ifVersion('revision', revision, () => {
+        for (const write of writes) this.#put(write)
+        this.#prune(last)
+        void this.#meta.put('revision', EMPTY, last)
+      }),
+    )
   }
 
   /** Removes what lies below `prefix`, and its changes with it: part by part, so that nobody waits for long. */
@@ -132,12 +141,14 @@ export class EmbeddedTable {
         .filter(({ key }) => key.startsWith(start))
         .map(({ key, version }) => ({ key, revision: version ?? 0 }))
       if (part.length === 0) return
-      await this.#meta.ifVersion('revision', this.revision, () => {
-        for (const { key, revision } of part) {
-          void this.#entries.remove(key)
-          void this.#changes.remove(revision)
-        }
-      })
+      await this.#share.write(() =>
+        this.#meta.ifVersion('revision', this.revision, () => {
+          for (const { key, revision } of part) {
+            void this.#entries.remove(key)
+            void this.#changes.remove(revision)
+          }
+        }),
+      )
     }
   }
 

@@ -37,7 +37,7 @@ export class EmbeddedState implements StateStore {
   }
 
   async open(): Promise<void> {
-    this.#table ??= new EmbeddedTable(this.#directory)
+    this.#table ??= await EmbeddedTable.open(this.#directory)
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import { reject } from '../fault.ts'
 
 /**
  * What LMDB does not check before it maps the file: reading a page past the end of a truncated file kills the process
- * with SIGBUS. So the header is read here first.
+ * with SIGBUS. So the header is read here first, while nobody else writes (`openShared`).
  *
  * Meta page (64-bit, lmdb-js data version 2), little-endian, pages 0 and 1:
  *   24 magic u32 · 28 version u32 · 48 page size u32 · 144 last page u64 · 152 transaction u64

@@ -1,5 +1,6 @@
 import { retry, reject } from '../fault.ts'
 import { openEnv, type Env, type Table } from '../state/lmdb.ts'
+import { openShared, type Share } from '../state/lmdb-share.ts'
 import type { WalInfo, WalMessage } from './driver.ts'
 import { readIndex, readRecord, writeIndex, type IndexEntry } from './embedded-record.ts'
 
@@ -46,9 +47,15 @@ export class EmbeddedLog {
   readonly #index: Table<number>
   readonly #heads: Table<string>
   readonly #maxBytes: number
+  readonly #share: Share
 
-  constructor(options: LogOptions) {
+  static open(options: LogOptions): Promise<EmbeddedLog> {
+    return openShared(options.directory, (share) => new EmbeddedLog(options, share))
+  }
+
+  private constructor(options: LogOptions, share: Share) {
     this.#maxBytes = options.maxBytes
+    this.#share = share
     this.#env = openEnv({
       directory: options.directory,
       mapBytes: mapBytes(options.maxBytes),
@@ -78,7 +85,7 @@ export class EmbeddedLog {
   }
 
   async close(): Promise<void> {
-    await this.#env.close()
+    await this.#share.close(() => this.#env.close())
   }
 
   get lastSeq(): number {
@@ -94,7 +101,11 @@ export class EmbeddedLog {
    * Writes `entries` under consecutive sequences in one transaction; resolves with the first one once it is synced.
    * The records are read until then.
    */
-  async append(entries: readonly LogEntry[]): Promise<number> {
+  append(entries: readonly LogEntry[]): Promise<number> {
+    return this.#share.write(() => this.#append(entries))
+  }
+
+  async #append(entries: readonly LogEntry[]): Promise<number> {
     for (;;) {
       this.#env.resetReadTxn()
       const { tail, version } = this.#tail()
@@ -121,7 +132,16 @@ export class EmbeddedLog {
    * Removes at most `limit` messages with from ≤ sequence ≤ `upTo` (of one tenant, if given) in one transaction.
    * Resolves with the sequence to continue at, or undefined when nothing is left.
    */
-  async remove(from: number, upTo: number, limit: RemoveLimit, tenant?: string): Promise<number | undefined> {
+  remove(from: number, upTo: number, limit: RemoveLimit, tenant?: string): Promise<number | undefined> {
+    return this.#share.write(() => this.#remove(from, upTo, limit, tenant))
+  }
+
+  async #remove(
+    from: number,
+    upTo: number,
+    limit: RemoveLimit,
+    tenant?: string,
+  ): Promise<number | undefined> {
     for (;;) {
       this.#env.readerCheck() // a killed reader's snapshot pins pages for ever otherwise
       this.#env.resetReadTxn()

@@ -57,7 +57,7 @@ export class EmbeddedWal implements WalDriver {
   }
 
   async open(): Promise<void> {
-    this.#log ??= new EmbeddedLog(this.#options)
+    this.#log ??= await EmbeddedLog.open(this.#options)
   }
 
   async close(): Promise<void> {

@@ -40,6 +40,15 @@ const deeds = {
     await Promise.all(Array.from({ length: 16 }, writer))
   },
 
+  /** Opens and closes the log for ever; says how often it has. */
+  async reopen() {
+    for (let opened = 1; ; opened++) {
+      const wal = await openWal()
+      await wal.close()
+      say({ opened })
+    }
+  },
+
   /** Says the sequence of each message as it comes. */
   async read() {
     const wal = await openWal()

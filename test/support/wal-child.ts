@@ -15,7 +15,7 @@ export class Child<Line> {
   #closed = false
   #wake: (() => void) | undefined
 
-  constructor(what: 'append' | 'read' | 'pin' | 'put' | 'lease', options: unknown) {
+  constructor(what: 'append' | 'reopen' | 'read' | 'pin' | 'put' | 'lease', options: unknown) {
     const script = join(import.meta.dirname, 'wal-child.mjs')
     this.#process = spawn(process.execPath, [script, dist, what, JSON.stringify(options)], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -37,6 +37,15 @@ export class Child<Line> {
       if (this.#closed) throw new Error(`the child ended early: ${this.#errors}`)
       await new Promise<void>((resolve) => (this.#wake = resolve))
     }
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid
+  }
+
+  /** SIGSTOP: it is there and answers nobody. */
+  stop(): void {
+    this.#process.kill('SIGSTOP')
   }
 
   /** kill -9; afterwards `lines` holds all it said. */
