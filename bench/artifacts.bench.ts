@@ -15,6 +15,8 @@ import { Sink } from '../proto/wire.ts'
 import { decoded } from './decoded.ts'
 import { standardRequest } from './shape.ts'
 
+const artifactsMaker = await artifacts.load()
+
 /**
  * What `artifacts` costs: CPU time per span that has nothing to move, on the standard shape, and MB/s moved to a
  * directory, each file made durable: `node dist/bench/artifacts.bench.js` after a build.
@@ -50,7 +52,7 @@ function largeBatch(): Batch {
 }
 
 async function clean(): Promise<void> {
-  const processor = artifacts.create(artifacts.config.parse({ directory: join(home, 'none') }), context)
+  const processor = artifactsMaker.create(artifacts.config.parse({ directory: join(home, 'none') }), context)
   const batches = Array.from({ length: 20 }, (_, seed) => decoded(standardRequest(seed + 1, SPANS)))
   const times: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
@@ -65,7 +67,7 @@ async function clean(): Promise<void> {
 
 async function moved(name: string, settings: object): Promise<void> {
   const options = artifacts.config.parse({ directory: join(home, name), ...settings })
-  const processor = artifacts.create(options, context)
+  const processor = artifactsMaker.create(options, context)
   await processor.start?.()
   const batches = Array.from({ length: VALUES }, largeBatch)
   const cpu = process.cpuUsage()

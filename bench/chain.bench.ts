@@ -12,6 +12,11 @@ import { validators } from '../processors/validators/factory.ts'
 import { decoded } from './decoded.ts'
 import { standardRequest } from './shape.ts'
 
+const costMaker = await cost.load()
+const samplingMaker = await sampling.load()
+const sanitizerMaker = await sanitizer.load()
+const validatorsMaker = await validators.load()
+
 /**
  * CPU time per clean span, and spans/s per core, of each judging processor alone and of all in their order, on the
  * standard shape: `node dist/bench/chain.bench.js` after a build; medians of interleaved rounds. Decoding is not in it.
@@ -28,10 +33,10 @@ const context = {
 const salt = new Secret('x'.repeat(32))
 
 const PROCESSORS: Readonly<Record<string, Processor>> = {
-  sanitizer: sanitizer.create({ ...sanitizer.config.parse({ log_interval: 0 }), salt }, context),
-  validators: validators.create(validators.config.parse({}), context),
-  cost: cost.create(cost.config.parse({}), context),
-  'sampling (head, 10 %)': sampling.create(sampling.config.parse({ sampling_percentage: 10 }), context),
+  sanitizer: sanitizerMaker.create({ ...sanitizer.config.parse({ log_interval: 0 }), salt }, context),
+  validators: validatorsMaker.create(validators.config.parse({}), context),
+  cost: costMaker.create(cost.config.parse({}), context),
+  'sampling (head, 10 %)': samplingMaker.create(sampling.config.parse({ sampling_percentage: 10 }), context),
 }
 const CHAINS: Readonly<Record<string, readonly Processor[]>> = {
   ...Object.fromEntries(Object.entries(PROCESSORS).map(([name, processor]) => [name, [processor]])),

@@ -13,6 +13,8 @@ import type { Context } from '../pipeline/factory.ts'
 import { factsOf } from '../pipeline/genai/facts-of.ts'
 import { standardRequest } from './shape.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 /**
  * Rows/s and CPU-seconds per million rows of the way into embedded ClickHouse, on the standard shape:
  * scan, facts, transcode alone, and whole inserts with their merges. `node dist/bench/clickhouse.bench.js [rows per insert] [inserts]`.
@@ -79,7 +81,7 @@ function transcode(requests: readonly Uint8Array[]): void {
 async function insert(requests: readonly Uint8Array[]): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'weir-bench-'))
   const context = { id: 'clickhouse', kind: 'exporter', log: pino({ level: 'silent' }) } as unknown as Context
-  const exporter = clickhouse.create(config.parse({ directory, memory: { max: '6GiB' } }), context)
+  const exporter = clickhouseMaker.create(config.parse({ directory, memory: { max: '6GiB' } }), context)
   const signal = new AbortController().signal
   try {
     await exporter.start?.()

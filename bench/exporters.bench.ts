@@ -15,6 +15,10 @@ import type { Context } from '../pipeline/factory.ts'
 import { decoded } from './decoded.ts'
 import { standardRequest } from './shape.ts'
 
+const fileMaker = await file.load()
+const otlpMaker = await otlp.load()
+const s3Maker = await s3.load()
+
 /**
  * Spans/s, CPU-seconds per million spans and bytes per span of one exporter at a time, on the standard shape, 8192 spans
  * per delivery. The HTTP server that takes OTLP or objects is in the same process and counts bytes only.
@@ -88,7 +92,7 @@ async function run(): Promise<void> {
     { format: 'proto', compression: 'gzip' },
   ]) {
     const path = join(folder, Object.values(options).join('-') || 'json')
-    const exporter = file.create(fileConfig.parse({ path, ...options }), context)
+    const exporter = fileMaker.create(fileConfig.parse({ path, ...options }), context)
     await measure(`file ${Object.values(options).join(' ') || 'json'}`, exporter, () => statSync(path).size)
     rmSync(path)
   }
@@ -98,7 +102,10 @@ async function run(): Promise<void> {
     { encoding: 'json', compression: 'gzip' },
   ]) {
     const { server, url, bytes } = await counting()
-    const exporter = otlp.create(otlpConfig.parse({ endpoint: url, protocol: 'http', ...options }), context)
+    const exporter = otlpMaker.create(
+      otlpConfig.parse({ endpoint: url, protocol: 'http', ...options }),
+      context,
+    )
     await measure(`otlp http ${Object.values(options).join(' ')}`, exporter, bytes)
     server.close()
     server.closeAllConnections()
@@ -110,7 +117,7 @@ async function run(): Promise<void> {
       const place = { endpoint: url, s3_bucket: 'bench', s3_force_path_style: true }
       const keys = { access_key_id: 'bench', secret_access_key: 'bench' }
       const options = s3Config.parse({ marshaler, s3uploader: { ...place, ...keys, compression } })
-      await measure(`s3 ${marshaler} ${compression}`, s3.create(options, context), bytes)
+      await measure(`s3 ${marshaler} ${compression}`, s3Maker.create(options, context), bytes)
       server.close()
       server.closeAllConnections()
     }

@@ -16,6 +16,8 @@ import { NO_USAGE } from '../pipeline/usage/usage.ts'
 import { jsonl } from '../receivers/jsonl/factory.ts'
 import { machine } from './report.ts'
 
+const jsonlMaker = await jsonl.load()
+
 /**
  * Lines of 1 KB from one file into the embedded WAL, checkpoints included: `node dist/bench/jsonl.bench.js [lines]`.
  * CPU counts all threads of the process, so that lines per CPU second are lines per core.
@@ -111,10 +113,8 @@ async function run(format: string, make: (n: number) => object): Promise<string>
     usage: NO_USAGE,
   }
   const walContext = { ...base, id: 'wal', kind: 'connector', role: 'intake', onAppended() {} } as const
-  const connector = wal.create(
-    wal.config.parse({ driver: 'embedded', directory: join(root, 'wal') }),
-    walContext,
-  )
+  const walConfig = wal.config.parse({ driver: 'embedded', directory: join(root, 'wal') })
+  const connector = (await wal.load(walConfig, 'intake')).create(walConfig, walContext)
   await connector.start?.()
   const taken = { rows: 0 }
   const next = entry(
@@ -133,7 +133,11 @@ async function run(format: string, make: (n: number) => object): Promise<string>
     start_at: 'beginning',
     mapping: { trace_id: 'id', name: 'event', time: 'ts', duration: 'took', status: 'outcome' },
   }
-  const receiver = jsonl.create(jsonl.config.parse(options), { ...base, id: 'jsonl', kind: 'receiver' }, next)
+  const receiver = jsonlMaker.create(
+    jsonl.config.parse(options),
+    { ...base, id: 'jsonl', kind: 'receiver' },
+    next,
+  )
   const cpu = process.cpuUsage()
   const begun = performance.now()
   await receiver.start?.()

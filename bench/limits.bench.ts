@@ -11,6 +11,8 @@ import { NO_USAGE } from '../pipeline/usage/usage.ts'
 import { limits } from '../processors/limits/factory.ts'
 import { standardRequest } from './shape.ts'
 
+const limitsMaker = await limits.load()
+
 /**
  * What limits cost a request: admission, the judgement of its spans, and the account when it is answered, with every
  * limit set. `node dist/bench/limits.bench.js` after a build; medians over rounds.
@@ -38,7 +40,7 @@ function processorOf() {
     usage: NO_USAGE,
     identity: NOBODY_KNOWN,
   } as unknown as Context
-  return limits.create(limits.config.parse({ tenants: { acme: ALL } }), context)
+  return limitsMaker.create(limits.config.parse({ tenants: { acme: ALL } }), context)
 }
 
 /** ns per request. */

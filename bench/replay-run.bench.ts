@@ -21,6 +21,8 @@ import { config } from '../processors/replay-cache/config.ts'
 import { ReplayCache } from '../processors/replay-cache/replay-cache.ts'
 import { writeRequest, type SpanFields } from '../proto/otlp/write.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 /**
  * What keys cost a batch, and a `full` replay of a run of 100 events: read from embedded ClickHouse, its answers opened
  * from the state store. `node dist/bench/replay-run.bench.js` after a build.
@@ -118,7 +120,10 @@ await keeper.begin({
   save: () => Promise.resolve(),
 } as unknown as FollowerTerm)
 await timed('keeping their answers', () => keeper.take([{ batch: stored, seq: 1, walMs: Date.now() }], 1))
-const exporter = clickhouse.create(clickhouse.config.parse({ directory: join(home, 'clickhouse') }), context)
+const exporter = clickhouseMaker.create(
+  clickhouse.config.parse({ directory: join(home, 'clickhouse') }),
+  context,
+)
 await exporter.start?.()
 await exporter.consume(stored, SIGNAL)
 const ask = exporter.queryable

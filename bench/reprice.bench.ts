@@ -11,6 +11,8 @@ import { config as costConfig } from '../processors/cost/config.ts'
 import { CostProcessor } from '../processors/cost/cost.ts'
 import { exporterContext } from '../test/contract/exporter.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 /**
  * New prices over stored calls, embedded: `node dist/bench/reprice.bench.js [ROWS]` after a build (default 1,000,000 in
  * two days, one span in two a model call's, every call of a different size, prompts of 600 bytes). Every cost changes.
@@ -31,7 +33,10 @@ const FILL = `INSERT INTO weir.otel_traces
 
 async function run(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'weir-reprice-bench-'))
-  const exporter = clickhouse.create(clickhouseConfig.parse({ directory }), exporterContext('clickhouse'))
+  const exporter = clickhouseMaker.create(
+    clickhouseConfig.parse({ directory }),
+    exporterContext('clickhouse'),
+  )
   await exporter.start?.()
   const connection = await openEmbedded({
     directory,

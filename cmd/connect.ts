@@ -33,7 +33,7 @@ const STOP_MS = 5000
  */
 export async function probeAll(config: Config, registry: Registry): Promise<Connection[]> {
   const log = createLogger({ level: 'warn', encoding: 'console', resource: {} })
-  const state = createStateStore(stateConfig(config), log)
+  const state = await createStateStore(stateConfig(config), log)
   const services: Services = {
     registry,
     log,
@@ -58,7 +58,7 @@ export async function probeAll(config: Config, registry: Registry): Promise<Conn
   return results
 }
 
-type Sink = readonly [name: string, create: () => Component]
+type Sink = readonly [name: string, create: () => Promise<Component>]
 
 /** The connectors and exporters that some pipeline names. */
 function sinks(config: Config, services: Services): Sink[] {
@@ -73,19 +73,22 @@ function sinks(config: Config, services: Services): Sink[] {
       onAppended: () => undefined,
     }
     const factory = factoryOf(services.registry.connectors, component)
-    return [`connectors.${component.id}`, () => factory.create(component.value, context)]
+    return [
+      `connectors.${component.id}`,
+      async () => (await factory.load(component.value, 'intake')).create(component.value, context),
+    ]
   })
   const exporters = used(config.exporters).map((component): Sink => {
     const factory = factoryOf(services.registry.exporters, component)
     const context = contextFor(services, 'exporter', component.id)
-    return [`exporters.${component.id}`, () => factory.create(component.value, context)]
+    return [`exporters.${component.id}`, async () => (await factory.load()).create(component.value, context)]
   })
   return [...connectors, ...exporters]
 }
 
-async function attemptCreated(name: string, create: () => Component): Promise<Connection> {
+async function attemptCreated(name: string, create: () => Promise<Component>): Promise<Connection> {
   try {
-    return await attempt(name, create())
+    return await attempt(name, await create())
   } catch (error) {
     return failure(name, error)
   }

@@ -8,6 +8,8 @@ import { apiOnChdb, type ApiOnChdb } from '../test/support/api-on-chdb.ts'
 import { Script, toonBatches } from '../test/support/run-rig.ts'
 import { verb } from './runs.ts'
 
+const artifactsMaker = await artifacts.load()
+
 const ADMIN = 'admin-token-c4nary-0123'
 const ACME = 'reader-token-c4nary-456'
 const home = mkdtempSync(join(tmpdir(), 'weir-runs-verb-'))
@@ -125,7 +127,7 @@ test('a fixture holds inputs and outputs up to the error, or to the success', as
 })
 
 test('what was moved out of an event is shown by its beginning', async () => {
-  const processor = artifacts.create(
+  const processor = artifactsMaker.create(
     artifacts.config.parse({ directory: join(home, 'artifacts'), envelope: false, min_bytes: '4KiB' }),
     exporterContext('artifacts'),
   )

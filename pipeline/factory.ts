@@ -60,6 +60,7 @@ export interface Context {
   readonly behind?: { readonly connector: string; readonly pipeline: string }
 }
 
+/** What a component is called and how it is configured. Its code is apart, in what `load` gives. */
 interface Described<S extends z.ZodType> {
   /** As written in YAML, lower_snake_case. */
   readonly type: string
@@ -71,37 +72,59 @@ interface Described<S extends z.ZodType> {
   readonly config: S
 }
 
-export interface ReceiverFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+interface Loadable<Maker> {
+  /** Imports what it is made of: a process loads the code of those components only that its config names. */
+  load(): Promise<Maker>
+}
+
+interface ReceiverMaker<S extends z.ZodType> {
   create(config: z.output<S>, context: Context, next: Entry): Receiver
 }
 
-export interface ProcessorFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+export type ReceiverFactory<S extends z.ZodType = z.ZodType> = Described<S> & Loadable<ReceiverMaker<S>>
+
+interface ProcessorMaker<S extends z.ZodType> {
+  create(config: z.output<S>, context: Context): Processor
+}
+
+export interface ProcessorFactory<S extends z.ZodType = z.ZodType>
+  extends Described<S>, Loadable<ProcessorMaker<S>> {
   /** With this config it reads the WAL ahead (`Processor.ahead`), so that it can only stand behind one, and once per pipeline. */
   readsAhead?(config: z.output<S>): boolean
   /** It takes out what must not rest anywhere (`Processor.redacts`): an instance in the store process redacts again what is stored. */
   readonly redacts?: boolean
-  /**
-   * Before a WAL: what it does with what its pipeline has stored there, in the store process, in one daemon at a time.
-   * `receivers`: the pipeline's, as `BatchMeta.source` begins with them. No I/O. Undefined: nothing.
-   */
-  afterwards?(
+  /** Before a WAL: what it does with what its pipeline has stored there, in the store process, in one daemon at a time. */
+  loadAfterwards?(): Promise<AfterwardsMaker<S>>
+  /** What it has stored outside of the spans, for the API: made in the main process, wherever the processor stands. */
+  loadShelf?(): Promise<ShelfMaker<S>>
+}
+
+interface AfterwardsMaker<S extends z.ZodType> {
+  /** `receivers`: the pipeline's, as `BatchMeta.source` begins with them. No I/O. Undefined: nothing. */
+  create(
     config: z.output<S>,
     context: Context,
     log: StoredLog,
     receivers: readonly string[],
   ): LogWorker | undefined
-  /** What it has stored outside of the spans, for the API: made in the main process, wherever the processor stands. No I/O. */
-  shelf?(config: z.output<S>, context: Context): ArtifactShelf & Component
-  create(config: z.output<S>, context: Context): Processor
 }
 
-export interface ExporterFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+interface ShelfMaker<S extends z.ZodType> {
+  /** No I/O. */
+  create(config: z.output<S>, context: Context): ArtifactShelf & Component
+}
+
+interface ExporterMaker<S extends z.ZodType> {
   create(config: z.output<S>, context: Context): Exporter
 }
 
-export interface ExtensionFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+export type ExporterFactory<S extends z.ZodType = z.ZodType> = Described<S> & Loadable<ExporterMaker<S>>
+
+interface ExtensionMaker<S extends z.ZodType> {
   create(config: z.output<S>, context: Context, host: Host): Extension
 }
+
+export type ExtensionFactory<S extends z.ZodType = z.ZodType> = Described<S> & Loadable<ExtensionMaker<S>>
 
 /** One exporter of a store pipeline, with the processors before it: what a cursor drives. */
 export interface StoreChain {
@@ -145,8 +168,14 @@ export interface Connector extends Component {
   degraded?(): readonly string[]
 }
 
-export interface ConnectorFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+interface ConnectorMaker<S extends z.ZodType> {
+  /** `config` and `context.role` as for `load`. */
   create(config: z.output<S>, context: ConnectorContext): Connector
+}
+
+export interface ConnectorFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+  /** As `Loadable.load`: what it is made of depends on its driver and on the side that this process plays. */
+  load(config: z.output<S>, role: ConnectorContext['role']): Promise<ConnectorMaker<S>>
 }
 
 export interface ConnectorContext extends Context {
@@ -158,13 +187,16 @@ export interface ConnectorContext extends Context {
   readonly holder?: string
 }
 
+interface JobMaker<S extends z.ZodType> {
+  create(config: z.output<S>, context: JobContext): Job
+}
+
 /** Its `config` is made by `jobConfig` (pipeline/jobs/timing.ts): the keys that all jobs have, and its own. */
-export interface JobFactory<S extends z.ZodType = z.ZodType> extends Described<S> {
+export interface JobFactory<S extends z.ZodType = z.ZodType> extends Described<S>, Loadable<JobMaker<S>> {
   /** What a run that somebody asks for may be told; by schedule it is `{}`. */
   readonly params: z.ZodType
   /** Can be asked for without an entry under `jobs:`; then its config is that of `{}`. */
   readonly onDemand?: boolean
-  create(config: z.output<S>, context: JobContext): Job
 }
 
 /** The lists that `cmd` gives to config and build: everything that is built in. */

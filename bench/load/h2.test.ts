@@ -7,6 +7,8 @@ import { receiverContext, TestEntry } from '../../test/contract/receiver.ts'
 import { standardRequest } from '../shape.ts'
 import { GrpcConnection } from './h2.ts'
 
+const otlpMaker = await otlp.load()
+
 // The generator speaks HTTP/2 in bare frames: what it calls acknowledged must be what the daemon acknowledged.
 
 let end: (() => Promise<void>) | undefined
@@ -15,7 +17,7 @@ afterEach(() => end?.())
 async function started(entry: TestEntry): Promise<GrpcConnection> {
   const { context } = receiverContext('otlp')
   const config = otlp.config.parse({ protocols: { grpc: { endpoint: '127.0.0.1:0' } } })
-  const receiver = otlp.create(config, context, entry) as OtlpReceiver
+  const receiver = otlpMaker.create(config, context, entry) as OtlpReceiver
   await receiver.start()
   const connection = new GrpcConnection(receiver.addresses.get('grpc') ?? '')
   end = async () => {

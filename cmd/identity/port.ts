@@ -59,7 +59,7 @@ export async function withPort(
 async function offline(config: Config, work: (ask: Ask) => Promise<void>): Promise<void> {
   const log = createLogger({ level: 'warn', encoding: 'console', resource: {} })
   const stored = stateConfig(config)
-  const state = createStateStore(stored, log)
+  const state = await createStateStore(stored, log)
   await state.open()
   const identity = new IdentityCache(state, log)
   const vault = createVault(stored)

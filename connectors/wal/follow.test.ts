@@ -48,8 +48,9 @@ async function place() {
       onAppended: () => undefined,
       holder,
     }
-    const settings = { driver: 'embedded', directory: join(directory, 'wal'), start_at: 'earliest' }
-    const connector = wal.create(config.parse(settings), context)
+    const options = { driver: 'embedded', directory: join(directory, 'wal'), start_at: 'earliest' }
+    const settings = config.parse(options)
+    const connector = (await wal.load(settings, role)).create(settings, context)
     await connector.start?.()
     ends.push(async () => connector.stop?.(AbortSignal.timeout(5000)))
     return connector

@@ -1,7 +1,6 @@
 import type { Lookback } from '../../pipeline/admission.ts'
 import { faultOf, reject, retry } from '../../pipeline/fault.ts'
 import type { Connector, ConnectorContext } from '../../pipeline/factory.ts'
-import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
 import { lookbackOf } from '../../pipeline/wal/lookback.ts'
 import { CursorSightings } from '../../pipeline/wal/cursor-seen.ts'
@@ -27,9 +26,9 @@ export class IntakeSide implements Connector {
   readonly #backlog: Backlog
   readonly #context: ConnectorContext
 
-  constructor(config: WalConfig, context: ConnectorContext) {
+  constructor(config: WalConfig, context: ConnectorContext, driver: WalDriver) {
     this.#context = context
-    this.#driver = createWalDriver(config, context)
+    this.#driver = driver
     this.lookback = lookbackOf(this.#driver)
     this.#backlog = new Backlog(config, context, this.#driver)
     this.#gauges = new LogGauges(this.#driver, context, (info, signal) => this.#backlog.look(info, signal))

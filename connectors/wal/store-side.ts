@@ -7,7 +7,6 @@ import type { Retainable } from '../../pipeline/retention.ts'
 import { acquireLease } from '../../pipeline/state/lease.ts'
 import { registerCursor } from '../../pipeline/wal/cursor-store.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
-import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
 import { ChainReader, type Acquire, type ReaderOptions } from '../../pipeline/wal/reader.ts'
 import { LogFollower } from '../../pipeline/wal/follower.ts'
@@ -42,12 +41,11 @@ export class StoreSide implements Connector {
   readonly #gauges: LogGauges
   #cursors: readonly string[] = []
 
-  constructor(config: WalConfig, context: ConnectorContext) {
+  constructor(config: WalConfig, context: ConnectorContext, driver: WalDriver) {
     const { id: connector, state, log, meter, clock } = context
     this.#config = config
     this.#context = context
-    this.#driver = createWalDriver(config, context)
-    const driver = this.#driver
+    this.#driver = driver
     this.#writer = new WalWriter({
       connector,
       driver,

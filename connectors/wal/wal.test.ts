@@ -61,7 +61,8 @@ async function side(role: 'intake' | 'store', { state, settings }: Place, more: 
     role,
     onAppended: () => undefined,
   }
-  const connector: Connector = wal.create(config.parse({ ...settings, ...more }), context)
+  const parsed = config.parse({ ...settings, ...more })
+  const connector: Connector = (await wal.load(parsed, role)).create(parsed, context)
   await connector.start?.()
   ends.push(async () => connector.stop?.(AbortSignal.timeout(5000)))
   return { connector, meter, clock, pressure: context.pressure }

@@ -4,6 +4,8 @@ import { exporterContext, testBatch, testDelivery } from '../../test/contract/ex
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 const NEVER = new AbortController().signal
 let server: TestServer
 
@@ -94,7 +96,7 @@ test.each([
     for (const sql of collectorTables(database, indexes)) await run(sql)
     await run(insert(database, 'aa'))
     const [before = []] = await direct(ROWS(database))
-    const exporter = clickhouse.create(
+    const exporter = clickhouseMaker.create(
       config.parse({ endpoint: server.url, database, timeout: '10s' }),
       exporterContext('clickhouse'),
     )

@@ -7,6 +7,8 @@ import { config } from './config.ts'
 import { renderDdl, type DdlOptions } from './ddl.ts'
 import { clickhouse } from './factory.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 const NEVER = new AbortController().signal
 
 /** A cluster of one shard, which is this server: chdb runs its own shards without a connection. */
@@ -55,7 +57,7 @@ const direct = async (sql: string) =>
 
 function make(database: string): Exporter {
   const options = { endpoint: server.url, database, create_schema: false, timeout: '10s' }
-  const exporter = clickhouse.create(config.parse(options), exporterContext('clickhouse'))
+  const exporter = clickhouseMaker.create(config.parse(options), exporterContext('clickhouse'))
   started.push(exporter)
   return exporter
 }

@@ -5,6 +5,8 @@ import { exporterContext } from '../../test/contract/exporter.ts'
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 let server: TestServer
 let second: TestServer
 let databases = 0
@@ -47,7 +49,7 @@ deliveryContract({
     server.intercept = ({ sql, body }) => (isInsert(sql) ? interception(judge, body) : undefined)
     return Promise.resolve({
       make: () =>
-        clickhouse.create(
+        clickhouseMaker.create(
           config.parse({ endpoint: server.url, database, timeout: '1s' }),
           exporterContext('clickhouse'),
         ),
@@ -74,7 +76,7 @@ deliveryContract({
     second.intercept = intercept
     return Promise.resolve({
       make: () =>
-        clickhouse.create(
+        clickhouseMaker.create(
           config.parse({ endpoints: [server.url, second.url], database, timeout: '1s' }),
           exporterContext('clickhouse'),
         ),

@@ -7,6 +7,8 @@ import { exporterContext, exporterContract } from '../../test/contract/exporter.
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 // One data directory per process; a database per case.
 const directory = mkdtempSync(join(tmpdir(), 'weir-exporter-'))
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -18,7 +20,10 @@ exporterContract({
   exactlyOnce: true,
   make: () => {
     const database = `weir_${++databases}`
-    const exporter = clickhouse.create(config.parse({ directory, database }), exporterContext('clickhouse'))
+    const exporter = clickhouseMaker.create(
+      config.parse({ directory, database }),
+      exporterContext('clickhouse'),
+    )
     const query = { params: {}, maxRows: 1000, maxBytes: 1 << 20, timeoutMs: 10_000 }
     return Promise.resolve({
       exporter,
@@ -36,7 +41,7 @@ exporterContract({
 
 const settings = async (durability: string) => {
   const database = `weir_${durability}`
-  const exporter = clickhouse.create(
+  const exporter = clickhouseMaker.create(
     config.parse({ directory, database, durability, ttl: '720h' }),
     exporterContext('clickhouse'),
   )

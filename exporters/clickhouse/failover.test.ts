@@ -7,6 +7,8 @@ import { exporterContext, testBatch, testDelivery } from '../../test/contract/ex
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 const NEVER = new AbortController().signal
 let a: TestServer
 let b: TestServer
@@ -37,7 +39,7 @@ afterAll(async () => {
 function make(more: Record<string, unknown> = {}, meter = createMeter()): Exporter {
   const options = { endpoints: [a.url, b.url], database: 'spans', timeout: '10s', ...more }
   const context = { ...exporterContext('clickhouse'), meter }
-  const exporter = clickhouse.create(config.parse(options), context)
+  const exporter = clickhouseMaker.create(config.parse(options), context)
   started.push(exporter)
   return exporter
 }

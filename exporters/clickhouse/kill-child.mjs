@@ -10,7 +10,8 @@ const { config } = await load('exporters/clickhouse/config.js')
 const { decodeJsonBatch } = await load('pipeline/batch/otlp-batch.js')
 
 const log = { info: () => undefined, warn: () => undefined }
-const exporter = clickhouse.create(config.parse({ directory }), { id: 'clickhouse', kind: 'exporter', log })
+const maker = await clickhouse.load()
+const exporter = maker.create(config.parse({ directory }), { id: 'clickhouse', kind: 'exporter', log })
 await exporter.start()
 const signal = new AbortController().signal
 

@@ -7,12 +7,14 @@ import { exporterContext, testBatch } from '../../test/contract/exporter.ts'
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 const NEVER = new AbortController().signal
 const directory = mkdtempSync(join(tmpdir(), 'weir-query-'))
 let exporter: Exporter
 
 beforeAll(async () => {
-  exporter = clickhouse.create(config.parse({ directory }), exporterContext('clickhouse'))
+  exporter = clickhouseMaker.create(config.parse({ directory }), exporterContext('clickhouse'))
   await exporter.start?.()
   const traceId = (n: number) => n.toString(16).padStart(32, '0')
   const call = { attributes: [{ key: 'gen_ai.operation.name', value: { stringValue: 'chat' } }] }

@@ -7,6 +7,8 @@ import { until } from '../../test/support/until.ts'
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 const NEVER = new AbortController().signal
 let server: TestServer
 const started: Exporter[] = []
@@ -23,7 +25,7 @@ afterAll(() => server.close())
 
 function make(database: string, more: Record<string, unknown> = {}): Exporter {
   const parsed = config.parse({ endpoint: server.url, database, timeout: '10s', ...more })
-  const exporter = clickhouse.create(parsed, exporterContext('clickhouse'))
+  const exporter = clickhouseMaker.create(parsed, exporterContext('clickhouse'))
   started.push(exporter)
   return exporter
 }

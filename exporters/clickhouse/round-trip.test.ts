@@ -19,13 +19,15 @@ import {
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 const NEVER = new AbortController().signal
 const directory = mkdtempSync(join(tmpdir(), 'weir-round-trip-'))
 let exporter: Exporter
 let nextSeq = 1
 
 beforeAll(async () => {
-  exporter = clickhouse.create(config.parse({ directory }), exporterContext('clickhouse'))
+  exporter = clickhouseMaker.create(config.parse({ directory }), exporterContext('clickhouse'))
   await exporter.start?.()
 })
 
@@ -324,7 +326,7 @@ const ns = (ms: number) => String(BigInt(ms) * 1_000_000n)
 const HOUR_MS = 3_600_000
 
 test('a span past the TTL on arrival is dropped as expired', async () => {
-  const aged = clickhouse.create(
+  const aged = clickhouseMaker.create(
     config.parse({ directory, database: 'weir_ttl', ttl: '8760h' }),
     exporterContext('clickhouse/ttl'),
   )

@@ -9,6 +9,8 @@ import { migrate } from './migrate.ts'
 import { openServer } from './server.ts'
 import { targetOf } from './target.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 const NEVER = new AbortController().signal
 let server: TestServer
 const started: Exporter[] = []
@@ -27,7 +29,7 @@ afterAll(() => server.close())
 
 function make(more: Record<string, unknown> = {}): Exporter {
   const options = { endpoint: server.url, database: `db_${++databases}`, timeout: '10s', ...more }
-  const exporter = clickhouse.create(config.parse(options), exporterContext('clickhouse'))
+  const exporter = clickhouseMaker.create(config.parse(options), exporterContext('clickhouse'))
   started.push(exporter)
   return exporter
 }

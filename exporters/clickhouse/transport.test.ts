@@ -13,6 +13,8 @@ import { Certificates, hasOpenssl } from '../../test/support/certificates.ts'
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 const NEVER = new AbortController().signal
 const folder = mkdtempSync(join(tmpdir(), 'weir-clickhouse-tls-'))
 const files = new Certificates(folder)
@@ -33,7 +35,7 @@ async function using<T>(
   work: (exporter: Exporter) => Promise<T>,
 ): Promise<T> {
   const parsed = config.parse({ endpoint: server.url, database: 'transport', timeout: '10s', ...options })
-  const exporter = clickhouse.create(parsed, exporterContext('clickhouse'))
+  const exporter = clickhouseMaker.create(parsed, exporterContext('clickhouse'))
   await exporter.start?.()
   try {
     return await work(exporter)

@@ -5,6 +5,8 @@ import { CloudWatch } from '../../test/support/cloudwatch.ts'
 import { cloudwatch } from './factory.ts'
 import { config } from './config.ts'
 
+const cloudwatchMaker = await cloudwatch.load()
+
 async function destination(judge: Judge): Promise<Destination> {
   const server = await CloudWatch.start(() => RECEIVED_AT_MS)
   server.rule = async ({ operation, body }) => {
@@ -19,7 +21,7 @@ async function destination(judge: Judge): Promise<Destination> {
   // The SDK's own repeats would hide the weather from the WAL reader.
   const options = config.parse({ ...server.access, retry_mode: 'nop', timeout: '400ms' })
   return {
-    make: () => cloudwatch.create(options, exporterContext('cloudwatch')),
+    make: () => cloudwatchMaker.create(options, exporterContext('cloudwatch')),
     stored: () => Promise.resolve(server.all().map(({ message }) => idOf(message))),
     close: () => server.close(),
   }

@@ -13,6 +13,8 @@ import { CloudWatch } from '../../test/support/cloudwatch.ts'
 import { config } from './config.ts'
 import { cloudwatch } from './factory.ts'
 
+const cloudwatchMaker = await cloudwatch.load()
+
 const NEVER = new AbortController().signal
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
@@ -29,7 +31,7 @@ async function server(): Promise<CloudWatch> {
 
 async function exporterTo({ access }: CloudWatch, more: object = {}): Promise<Exporter> {
   const options = config.parse({ ...access, retry_mode: 'nop', timeout: '2s', ...more })
-  const exporter = cloudwatch.create(options, exporterContext('cloudwatch'))
+  const exporter = cloudwatchMaker.create(options, exporterContext('cloudwatch'))
   await exporter.start?.()
   undo.push(() => exporter.stop?.(NEVER))
   return exporter

@@ -1,5 +1,4 @@
 import type { ExporterFactory } from '../../pipeline/factory.ts'
-import { CloudWatchExporter } from './cloudwatch.ts'
 import { config } from './config.ts'
 
 export const cloudwatch: ExporterFactory<typeof config> = {
@@ -8,5 +7,8 @@ export const cloudwatch: ExporterFactory<typeof config> = {
   summary:
     'Writes spans to Amazon CloudWatch Logs, as JSON for Logs Insights and metrics of cost, tokens and latency.',
   config,
-  create: (options, context) => new CloudWatchExporter(options, context),
+  async load() {
+    const { CloudWatchExporter } = await import('./cloudwatch.ts')
+    return { create: (options, context) => new CloudWatchExporter(options, context) }
+  },
 }

@@ -4,6 +4,8 @@ import { startElasticsearch, type BulkRuling } from '../../test/support/elastics
 import { config } from './config.ts'
 import { elasticsearch } from './factory.ts'
 
+const elasticsearchMaker = await elasticsearch.load()
+
 async function destination(judge: Judge) {
   const spanIds = new Map<string, string>()
   const cluster = await startElasticsearch({
@@ -20,7 +22,7 @@ async function destination(judge: Judge) {
   })
   const options = { endpoint: cluster.url, timeout: '400ms', batch: { max_spans: 700 } }
   return {
-    make: () => elasticsearch.create(config.parse(options), exporterContext('elasticsearch')),
+    make: () => elasticsearchMaker.create(config.parse(options), exporterContext('elasticsearch')),
     stored: () =>
       Promise.resolve(
         Array.from(cluster.documents.values(), (source) => (source['span'] as { id: string }).id),

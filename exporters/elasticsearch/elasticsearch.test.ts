@@ -10,6 +10,8 @@ import {
 import { config } from './config.ts'
 import { elasticsearch } from './factory.ts'
 
+const elasticsearchMaker = await elasticsearch.load()
+
 const NEVER = new AbortController().signal
 const undo: (() => Promise<unknown> | void)[] = []
 afterEach(async () => {
@@ -23,7 +25,7 @@ async function cluster(options: ClusterOptions = {}): Promise<TestCluster> {
 }
 
 async function exporterTo(more: object): Promise<Exporter> {
-  const exporter = elasticsearch.create(
+  const exporter = elasticsearchMaker.create(
     config.parse({ timeout: '2s', ...more }),
     exporterContext('elasticsearch'),
   )

@@ -11,6 +11,8 @@ import { checkpointPath } from './checkpoint.ts'
 import { config } from './config.ts'
 import { file } from './factory.ts'
 
+const fileMaker = await file.load()
+
 const SPAN_ID = /"spanId":"([0-9a-f]{16})"/g
 
 function idsIn(folder: string): string[] {
@@ -54,7 +56,8 @@ deliveryContract({
     const folder = mkdtempSync(join(tmpdir(), 'weir-file-'))
     const path = join(folder, 'traces.jsonl.gz')
     return Promise.resolve({
-      make: () => flaky(file.create(config.parse({ path, ...more }), exporterContext('file')), path, judge),
+      make: () =>
+        flaky(fileMaker.create(config.parse({ path, ...more }), exporterContext('file')), path, judge),
       stored: () => Promise.resolve(idsIn(folder)),
       close: () => Promise.resolve(rmSync(folder, { recursive: true })),
     })
@@ -68,7 +71,7 @@ exporterContract({
     const folder = mkdtempSync(join(tmpdir(), 'weir-file-'))
     const path = join(folder, 'traces.jsonl.gz')
     return Promise.resolve({
-      exporter: file.create(config.parse({ path, ...more }), exporterContext('file')),
+      exporter: fileMaker.create(config.parse({ path, ...more }), exporterContext('file')),
       stored: () => Promise.resolve(idsIn(folder)),
       close: () => Promise.resolve(rmSync(folder, { recursive: true })),
     })

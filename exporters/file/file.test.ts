@@ -23,6 +23,8 @@ import { sharedData } from '../../test/genai/spans.ts'
 import { config } from './config.ts'
 import { file } from './factory.ts'
 
+const fileMaker = await file.load()
+
 const NEVER = new AbortController().signal
 const DAY_MS = 86_400_000
 let folder: string
@@ -42,7 +44,10 @@ afterEach(async () => {
 })
 
 async function exporter(more: object = {}): Promise<Exporter> {
-  const made = file.create(config.parse({ path, ...more }), { ...exporterContext('file'), clock: () => now })
+  const made = fileMaker.create(config.parse({ path, ...more }), {
+    ...exporterContext('file'),
+    clock: () => now,
+  })
   await made.start?.()
   started.push(made)
   return made

@@ -14,7 +14,8 @@ const meter = { counter: () => nothing, gauge: () => nothing, histogram: () => n
 const log = { info: () => undefined, warn: () => undefined }
 // Rotates about every third range; `max_backups: 0` keeps all.
 const options = config.parse({ path, rotation: { max_megabytes: 0.03, max_backups: 0 } })
-const exporter = file.create(options, { id: 'file', kind: 'exporter', log, meter, clock: Date.now })
+const maker = await file.load()
+const exporter = maker.create(options, { id: 'file', kind: 'exporter', log, meter, clock: Date.now })
 await exporter.start()
 
 const ROWS = 50

@@ -1,11 +1,13 @@
 import type { ExporterFactory } from '../../pipeline/factory.ts'
 import { config } from './config.ts'
-import { OtlpExporter } from './otlp.ts'
 
 export const otlp: ExporterFactory<typeof config> = {
   type: 'otlp',
   aliases: ['otlp_grpc', 'otlp_http', 'otlphttp'],
   summary: 'Sends spans on by OTLP, over gRPC or HTTP, to one server or several.',
   config,
-  create: (options, context) => new OtlpExporter(options, context),
+  async load() {
+    const { OtlpExporter } = await import('./otlp.ts')
+    return { create: (options, context) => new OtlpExporter(options, context) }
+  },
 }

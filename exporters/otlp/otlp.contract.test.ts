@@ -13,6 +13,8 @@ import {
 import { config } from './config.ts'
 import { otlp } from './factory.ts'
 
+const otlpMaker = await otlp.load()
+
 const KINDS = {
   grpc: { start: startGrpc, refusal: { code: 14 }, rejection: { code: 3, message: 'a bad span' } },
   http: { start: startHttp, refusal: { code: 503 }, rejection: { code: 400, message: 'a bad span' } },
@@ -49,7 +51,7 @@ async function destination(kind: keyof typeof KINDS, judge: Judge, encoding: str
     batch: { max_spans: 600 },
   }
   return {
-    make: () => otlp.create(config.parse(options), exporterContext('otlp')),
+    make: () => otlpMaker.create(config.parse(options), exporterContext('otlp')),
     stored: () => Promise.resolve(stored),
     close: () => server.close(),
   }

@@ -17,6 +17,8 @@ import {
 import { config } from './config.ts'
 import { otlp } from './factory.ts'
 
+const otlpMaker = await otlp.load()
+
 const NEVER = new AbortController().signal
 const OK = { ok: true } as const
 const started: Exporter[] = []
@@ -35,7 +37,7 @@ async function server(kind: 'grpc' | 'http', handler: Handler, tls?: ServerTlsFi
 
 async function exporterTo(endpoint: string | string[], more: object = {}, id = 'otlp'): Promise<Exporter> {
   const options = { endpoint, tls: { insecure: true }, timeout: '2s', ...more }
-  const exporter = otlp.create(config.parse(options), exporterContext(id))
+  const exporter = otlpMaker.create(config.parse(options), exporterContext(id))
   await exporter.start?.()
   started.push(exporter)
   return exporter
@@ -185,7 +187,7 @@ test('a server that asks to be left alone for years is asked again within the ho
   let now = 1_000_000
   const { address, seen } = await server('http', () => ({ code: 503, retryAfter: '999999999' }))
   const options = { endpoint: address, protocol: 'http', timeout: '2s' }
-  const exporter = otlp.create(config.parse(options), { ...exporterContext('otlp'), clock: () => now })
+  const exporter = otlpMaker.create(config.parse(options), { ...exporterContext('otlp'), clock: () => now })
   await exporter.start?.()
   started.push(exporter)
   const error = await exporter.consume(spans(1), NEVER).catch((thrown: unknown) => thrown)

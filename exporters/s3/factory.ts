@@ -1,6 +1,5 @@
 import type { ExporterFactory } from '../../pipeline/factory.ts'
 import { config } from './config.ts'
-import { S3Exporter } from './s3.ts'
 
 export const s3: ExporterFactory<typeof config> = {
   type: 's3',
@@ -8,5 +7,8 @@ export const s3: ExporterFactory<typeof config> = {
   summary:
     'Archives spans in S3 or what speaks like it, each exactly once, as OTLP or Parquet, by tenant and time.',
   config,
-  create: (options, context) => new S3Exporter(options, context),
+  async load() {
+    const { S3Exporter } = await import('./s3.ts')
+    return { create: (options, context) => new S3Exporter(options, context) }
+  },
 }

@@ -15,6 +15,8 @@ import { S3Server } from '../../test/support/s3-server.ts'
 import { config } from './config.ts'
 import { s3 } from './factory.ts'
 
+const s3Maker = await s3.load()
+
 /** What goes in comes back from the bucket, read by others than who wrote it: equal, attribute for attribute. */
 
 const NEVER = new AbortController().signal
@@ -35,7 +37,7 @@ async function stored(
 ): Promise<[string, Buffer][]> {
   const s3_prefix = `round/${++turn}`
   const s3uploader = { ...server.place, s3_prefix, s3_partition_format: 'year=%Y', ...more }
-  const exporter = s3.create(config.parse({ marshaler, s3uploader }), exporterContext('s3'))
+  const exporter = s3Maker.create(config.parse({ marshaler, s3uploader }), exporterContext('s3'))
   await exporter.start?.()
   await exporter.deliver?.(testDelivery(batches), NEVER)
   await exporter.stop?.(NEVER)

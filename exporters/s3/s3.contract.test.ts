@@ -9,6 +9,8 @@ import { config } from './config.ts'
 import { s3 } from './factory.ts'
 import type { Manifest } from './manifest.ts'
 
+const s3Maker = await s3.load()
+
 const ANSWERS: Readonly<Record<string, S3Answer>> = {
   take: 'take',
   refuse: { status: 503, code: 'SlowDown' },
@@ -27,7 +29,7 @@ async function destination(marshaler: string, judge: Judge): Promise<Destination
   const s3uploader = { ...server.place, retry_mode: 'nop', s3_prefix: 'archive' }
   const options = config.parse({ s3uploader, marshaler, timeout: '1s', batch: { max_wait: '0s' } })
   return {
-    make: () => s3.create(options, exporterContext('s3')),
+    make: () => s3Maker.create(options, exporterContext('s3')),
     stored: async () => {
       const objects = await server.objects()
       expectListed(objects)

@@ -21,6 +21,8 @@ import { s3 } from './factory.ts'
 import type { Manifest } from './manifest.ts'
 import { MAX_PARTITIONS } from './partition.ts'
 
+const s3Maker = await s3.load()
+
 const NEVER = new AbortController().signal
 const HOUR_MS = 3_600_000
 let server: S3Server
@@ -37,7 +39,7 @@ afterEach(async () => {
 
 async function exporter(uploader: object = {}, more: object = {}): Promise<Exporter> {
   const s3uploader = { ...server.place, retry_mode: 'nop', ...uploader }
-  const made = s3.create(config.parse({ s3uploader, timeout: '2s', ...more }), exporterContext('s3'))
+  const made = s3Maker.create(config.parse({ s3uploader, timeout: '2s', ...more }), exporterContext('s3'))
   await made.start?.()
   started.push(made)
   return made

@@ -7,9 +7,12 @@ export const state: ExtensionFactory<typeof config> = {
   type: 'state',
   summary: 'Where cursors, frozen ranges, leases and identity are kept.',
   config,
-  create: (_options, context) => ({
-    async probe() {
-      await context.state.get(stateKey('probe'))
-    },
-  }),
+  load: () =>
+    Promise.resolve({
+      create: (_options, context) => ({
+        async probe() {
+          await context.state.get(stateKey('probe'))
+        },
+      }),
+    }),
 }

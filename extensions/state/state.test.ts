@@ -31,7 +31,7 @@ it.each([
 
 it('makes the store it describes', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'weir-state-ext-'))
-  const store = createStateStore(config.parse({ directory }), pino({ level: 'silent' }))
+  const store = await createStateStore(config.parse({ directory }), pino({ level: 'silent' }))
   await store.open()
   expect(await store.create(stateKey('a'), Buffer.from('b'))).toBeGreaterThan(0)
   await store.close()

@@ -21,6 +21,10 @@ import { exporterContext, RECEIVED_AT_MS as BEGIN, testBatch } from '../../test/
 import { config, params } from './config.ts'
 import { consentExpiry } from './factory.ts'
 
+const clickhouseMaker = await clickhouse.load()
+const consentExpiryMaker = await consentExpiry.load()
+const sanitizerMaker = await sanitizer.load()
+
 /** Real state, ClickHouse and sanitizer, over which days pass. */
 
 const NEVER = new AbortController().signal
@@ -41,7 +45,7 @@ let globex: string
 
 beforeAll(async () => {
   const settings = clickhouseConfig.parse({ directory: join(home, 'ch') })
-  exporter = clickhouse.create(settings, exporterContext('clickhouse'))
+  exporter = clickhouseMaker.create(settings, exporterContext('clickhouse'))
   await exporter.start?.()
   state = new EmbeddedState(join(home, 'state'))
   await state.open()
@@ -70,7 +74,7 @@ async function redactorOf(options: object): Promise<StoredRedactor> {
     log_interval: '0s',
     ...options,
   })
-  const made = sanitizer.create(settings, exporterContext('sanitizer'))
+  const made = sanitizerMaker.create(settings, exporterContext('sanitizer'))
   await made.start?.()
   return {
     id: 'sanitizer',
@@ -107,7 +111,7 @@ async function run(given: Partial<Task> = {}, more: Partial<JobContext> = {}): P
     clock: () => nowMs,
     ...given,
   }
-  return await consentExpiry.create(config.parse({}), context).run(task, NEVER)
+  return await consentExpiryMaker.create(config.parse({}), context).run(task, NEVER)
 }
 
 const traceOf = (tenant: string, id: string): string => traceIdOf(tenant, id).toString('hex')

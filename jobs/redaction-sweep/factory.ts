@@ -1,6 +1,5 @@
 import type { JobFactory } from '../../pipeline/factory.ts'
 import { config, params } from './config.ts'
-import { RedactionSweep } from './sweep.ts'
 
 export const redactionSweep: JobFactory<typeof config> = {
   type: 'redaction_sweep',
@@ -8,5 +7,8 @@ export const redactionSweep: JobFactory<typeof config> = {
   config,
   params,
   onDemand: true,
-  create: (settings, context) => new RedactionSweep(settings, context),
+  async load() {
+    const { RedactionSweep } = await import('./sweep.ts')
+    return { create: (settings, context) => new RedactionSweep(settings, context) }
+  },
 }

@@ -11,6 +11,8 @@ import { stateKey } from '../../pipeline/state/state.ts'
 import { config, params } from './config.ts'
 import { redactionSweep } from './factory.ts'
 
+const redactionSweepMaker = await redactionSweep.load()
+
 const NOW = Date.UTC(2026, 10, 21, 12)
 const HOUR = 3_600_000
 const TRACE = 'ab'.repeat(16)
@@ -69,7 +71,7 @@ function job(options: object = {}, dies: () => boolean = () => false) {
       redactors: () => rules.map((each) => ({ ...each, redact: () => Promise.resolve() })),
     },
   } as unknown as JobContext
-  return redactionSweep.create(config.parse(options), context)
+  return redactionSweepMaker.create(config.parse(options), context)
 }
 
 let checkpoint: unknown

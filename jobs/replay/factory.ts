@@ -1,7 +1,6 @@
 import type { JobFactory } from '../../pipeline/factory.ts'
 import { config } from './config.ts'
 import { params } from './params.ts'
-import { ReplayJob } from './replay.ts'
 
 export const replay: JobFactory<typeof config> = {
   type: 'replay',
@@ -10,5 +9,8 @@ export const replay: JobFactory<typeof config> = {
   config,
   params,
   onDemand: true,
-  create: (options, context) => new ReplayJob(options, context),
+  async load() {
+    const { ReplayJob } = await import('./replay.ts')
+    return { create: (options, context) => new ReplayJob(options, context) }
+  },
 }

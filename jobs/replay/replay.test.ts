@@ -27,6 +27,9 @@ import { config } from './config.ts'
 import { params } from './params.ts'
 import { ReplayJob } from './replay.ts'
 
+const fileMaker = await file.load()
+const s3Maker = await s3.load()
+
 /** What a replay reads, and gives to a store: real archives and a log in memory, a store that is a set. */
 
 const NEVER = new AbortController().signal
@@ -144,7 +147,7 @@ function context(): JobContext {
     exporter,
     log: stored(),
     feeders: [{ connector: 'wal', cursor: 'traces/store/set' }],
-    processors: () => [],
+    processors: () => Promise.resolve([]),
     reprice: () => Promise.reject(new Error('not asked for')),
   }
   return {
@@ -200,7 +203,7 @@ async function archiveOf(id: string, exporter: Exporter): Promise<Exporter> {
 const s3At = (prefix: string, more: object = {}): Promise<Exporter> =>
   archiveOf(
     's3',
-    s3.create(
+    s3Maker.create(
       s3Config.parse({
         marshaler: 'otlp_proto',
         ...more,
@@ -312,7 +315,10 @@ test.each(['json', 'proto'])(
   async (format) => {
     const path = join(folder, `own-${format}`, 'traces.jsonl.gz')
     const settings = { path, format, compression: 'gzip', rotation: { max_megabytes: 0.0001 } }
-    const exporter = await archiveOf('file', file.create(fileConfig.parse(settings), exporterContext('file')))
+    const exporter = await archiveOf(
+      'file',
+      fileMaker.create(fileConfig.parse(settings), exporterContext('file')),
+    )
     for (let i = 0; i < 4; i++)
       await exporter.deliver?.(
         testDelivery([testBatch(spans(10, i * 10))], { from: i + 1, token: `f${i}` }),

@@ -117,7 +117,7 @@ class Run {
   }
 
   async #pass(source: 'log' | 'archive', log: Plan['log'], signal: AbortSignal): Promise<void> {
-    const processors = this.#route.processors(source)
+    const processors = await this.#route.processors(source)
     const started: Processor[] = []
     try {
       for (const processor of processors) {

@@ -1,11 +1,13 @@
 import type { JobFactory } from '../../pipeline/factory.ts'
 import { config, params } from './config.ts'
-import { RetentionJob } from './retention.ts'
 
 export const retention: JobFactory<typeof config> = {
   type: 'retention',
   summary: 'Deletes what is over its time, in every store.',
   config,
   params,
-  create: (options, context) => new RetentionJob(options, context),
+  async load() {
+    const { RetentionJob } = await import('./retention.ts')
+    return { create: (options, context) => new RetentionJob(options, context) }
+  },
 }

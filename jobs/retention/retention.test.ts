@@ -26,6 +26,10 @@ import { S3Server } from '../../test/support/s3-server.ts'
 import { config, params } from './config.ts'
 import { RetentionJob } from './retention.ts'
 
+const clickhouseMaker = await clickhouse.load()
+const fileMaker = await file.load()
+const s3Maker = await s3.load()
+
 /** Every real store, 400 days, and three tenants that keep their data for different times. */
 
 const NEVER = new AbortController().signal
@@ -61,16 +65,16 @@ let letters: DeadLetters
 beforeAll(async () => {
   bucket = await S3Server.start()
   await state.open()
-  const ch = clickhouse.create(
+  const ch = clickhouseMaker.create(
     clickhouseConfig.parse({ directory: join(home, 'ch') }),
     exporterContext('clickhouse'),
   )
-  const archive = s3.create(
+  const archive = s3Maker.create(
     s3Config.parse({ s3uploader: { ...bucket.place, s3_prefix: 'a' }, marshaler: 'otlp_proto' }),
     exporterContext('s3'),
   )
   mkdirSync(join(home, 'files'))
-  const lines = file.create(
+  const lines = fileMaker.create(
     fileConfig.parse({ path: join(home, 'files', 'traces.jsonl'), rotation: { max_backups: 0 } }),
     exporterContext('file'),
   )

@@ -30,13 +30,16 @@ export const EMPTY_INTAKE: IntakeGraph = {
   shelves: [],
 }
 
-/** Builds without any I/O; components whose key is already running in `current` are taken over. */
+/**
+ * Loads the code of what is new and builds it, without any other I/O; components whose key is already running in
+ * `current` are taken over.
+ */
 export function buildIntake(
   config: Config,
   services: Services,
   host: Host,
   current: IntakeGraph,
-): IntakeGraph {
+): Promise<IntakeGraph> {
   const builder = new IntakeBuilder(config, services, host, current)
   return builder.build()
 }
@@ -60,24 +63,24 @@ class IntakeBuilder {
     this.#running = new Map(current.nodes.map((node) => [node.key, node]))
   }
 
-  build(): IntakeGraph {
+  async build(): Promise<IntakeGraph> {
     const pipelines = [...this.#config.service.pipelines.values()].filter(
       (p) => !isStorePipeline(this.#config, p),
     )
     const targets = new Map<string, Entry[]>()
     for (const pipeline of pipelines) {
-      const target = this.#pipeline(pipeline)
+      const target = await this.#pipeline(pipeline)
       for (const id of pipeline.receivers) targets.set(id, [...(targets.get(id) ?? []), target])
     }
     const entries = new Map([...targets].map(([id, list]) => [id, joinEntries(list)]))
     for (const pipeline of pipelines) {
       for (const id of pipeline.receivers)
-        this.#receiver(id, pipeline, entries.get(id)?.authenticated === true)
+        await this.#receiver(id, pipeline, entries.get(id)?.authenticated === true)
     }
     for (const pipeline of this.#config.service.pipelines.values()) {
-      for (const id of pipeline.processors) this.#shelf(id, pipeline)
+      for (const id of pipeline.processors) await this.#shelf(id, pipeline)
     }
-    for (const id of this.#config.service.extensions) this.#extension(id)
+    for (const id of this.#config.service.extensions) await this.#extension(id)
     return {
       nodes: [...this.#nodes.values()],
       entries,
@@ -87,9 +90,13 @@ class IntakeBuilder {
     }
   }
 
-  #pipeline(pipeline: PipelineConfig): Entry {
-    const processors = pipeline.processors.map((id, index) => this.#processor(pipeline, id, index))
-    const sinks = pipeline.exporters.map((id) => this.#sink(id, pipeline))
+  async #pipeline(pipeline: PipelineConfig): Promise<Entry> {
+    const processors: Processor[] = []
+    for (const id of pipeline.processors) {
+      processors.push(await this.#processor(pipeline, id, processors.length))
+    }
+    const sinks: Consumer[] = []
+    for (const id of pipeline.exporters) sinks.push(await this.#sink(id, pipeline))
     const authenticated = pipeline.processors.some((id) => this.#config.processors.get(id)?.type === 'auth')
     const lookbacks = pipeline.exporters.map((id) => this.#connectors.get(id)?.lookback)
     return entry(processors, chain(processors, fanOut(sinks)), {
@@ -98,49 +105,55 @@ class IntakeBuilder {
     })
   }
 
-  #processor(pipeline: PipelineConfig, id: string, index: number): Processor {
+  async #processor(pipeline: PipelineConfig, id: string, index: number): Promise<Processor> {
     const component = componentOf(this.#config.processors, id, pipeline.id)
-    const node = this.#node(
+    const node = await this.#node(
       `processor:${id}`,
       `pipeline:${pipeline.id}`,
       RANK.processor,
       `${pipeline.id}#${index}:${component.key}`,
-      () =>
-        factoryOf(this.#services.registry.processors, component).create(
-          component.value,
-          contextFor(this.#services, 'processor', id),
-        ),
+      factoryOf(this.#services.registry.processors, component),
+      (maker) => maker.create(component.value, contextFor(this.#services, 'processor', id)),
     )
     return observeProcessor(node.component as Processor, id, this.#services.meter)
   }
 
-  #sink(id: string, pipeline: PipelineConfig): Consumer {
+  async #sink(id: string, pipeline: PipelineConfig): Promise<Consumer> {
     const connector = this.#config.connectors.get(id)
     if (connector === undefined) {
       const component = componentOf(this.#config.exporters, id, pipeline.id)
-      const node = this.#node(`exporter:${id}`, `pipeline:${pipeline.id}`, RANK.exporter, component.key, () =>
-        factoryOf(this.#services.registry.exporters, component).create(
-          component.value,
-          contextFor(this.#services, 'exporter', id),
-        ),
+      const node = await this.#node(
+        `exporter:${id}`,
+        `pipeline:${pipeline.id}`,
+        RANK.exporter,
+        component.key,
+        factoryOf(this.#services.registry.exporters, component),
+        (maker) => maker.create(component.value, contextFor(this.#services, 'exporter', id)),
       )
       return observeExporter(node.component as Exporter, id, this.#services.meter, {
         bisected: false,
         tracing: this.#services.tracing,
       })
     }
-    const node = this.#node(`connector:${id}`, `pipeline:${pipeline.id}`, RANK.connector, connector.key, () =>
-      factoryOf(this.#services.registry.connectors, connector).create(connector.value, {
-        ...contextFor(this.#services, 'connector', id),
-        role: 'intake',
-        onAppended: () => this.#services.onAppended(id),
-      }),
+    const factory = factoryOf(this.#services.registry.connectors, connector)
+    const node = await this.#node(
+      `connector:${id}`,
+      `pipeline:${pipeline.id}`,
+      RANK.connector,
+      connector.key,
+      { load: () => factory.load(connector.value, 'intake') },
+      (maker) =>
+        maker.create(connector.value, {
+          ...contextFor(this.#services, 'connector', id),
+          role: 'intake',
+          onAppended: () => this.#services.onAppended(id),
+        }),
     )
     this.#connectors.set(id, node.component as Connector)
     return (node.component as Connector).intake
   }
 
-  #receiver(id: string, pipeline: PipelineConfig, authenticated: boolean): void {
+  async #receiver(id: string, pipeline: PipelineConfig, authenticated: boolean): Promise<void> {
     if (this.#switches.has(id)) return
     const component = componentOf(this.#config.receivers, id, 'service.pipelines')
     // Where it may listen depends on whether senders are asked who they are, and it looks only when it starts.
@@ -149,44 +162,63 @@ class IntakeBuilder {
     const kept = this.#running.has(key) ? this.#current.switches.get(id) : undefined
     const target = kept ?? new EntrySwitch()
     this.#switches.set(id, target)
-    this.#node(`receiver:${id}`, `pipeline:${pipeline.id}`, RANK.receiver, configKey, () =>
-      factoryOf(this.#services.registry.receivers, component).create(
-        component.value,
-        contextFor(this.#services, 'receiver', id),
-        observeReceiver(target, id, this.#services.meter, { tracing: this.#services.tracing }),
-      ),
+    await this.#node(
+      `receiver:${id}`,
+      `pipeline:${pipeline.id}`,
+      RANK.receiver,
+      configKey,
+      factoryOf(this.#services.registry.receivers, component),
+      (maker) =>
+        maker.create(
+          component.value,
+          contextFor(this.#services, 'receiver', id),
+          observeReceiver(target, id, this.#services.meter, { tracing: this.#services.tracing }),
+        ),
     )
   }
 
   /** Not on the data's path, as extensions are not: one per processor, in whichever pipelines it stands. */
-  #shelf(id: string, pipeline: PipelineConfig): void {
+  async #shelf(id: string, pipeline: PipelineConfig): Promise<void> {
     const component = componentOf(this.#config.processors, id, pipeline.id)
     const factory = factoryOf(this.#services.registry.processors, component)
-    const make = factory.shelf?.bind(factory)
-    if (make === undefined || this.#shelves.some((each) => each.id === id)) return
-    const node = this.#node(`shelf:${id}`, 'extensions', RANK.extension, component.key, () =>
-      make(component.value, contextFor(this.#services, 'processor', id)),
+    const load = factory.loadShelf?.bind(factory)
+    if (load === undefined || this.#shelves.some((each) => each.id === id)) return
+    const node = await this.#node(
+      `shelf:${id}`,
+      'extensions',
+      RANK.extension,
+      component.key,
+      { load },
+      (maker) => maker.create(component.value, contextFor(this.#services, 'processor', id)),
     )
     this.#shelves.push(node.component as ArtifactShelf & Component)
   }
 
-  #extension(id: string): void {
+  async #extension(id: string): Promise<void> {
     const component = componentOf(this.#config.extensions, id, 'service.extensions')
     // The state store is opened before anything else and belongs to the process (design section 7).
     if (component.type === 'state') return
-    this.#node(`extension:${id}`, 'extensions', RANK.extension, component.key, () =>
-      factoryOf(this.#services.registry.extensions, component).create(
-        component.value,
-        contextFor(this.#services, 'extension', id),
-        this.#host,
-      ),
+    await this.#node(
+      `extension:${id}`,
+      'extensions',
+      RANK.extension,
+      component.key,
+      factoryOf(this.#services.registry.extensions, component),
+      (maker) => maker.create(component.value, contextFor(this.#services, 'extension', id), this.#host),
     )
   }
 
-  #node(name: string, group: string, rank: number, configKey: string, create: () => Node['component']): Node {
+  async #node<Maker>(
+    name: string,
+    group: string,
+    rank: number,
+    configKey: string,
+    factory: { load(): Promise<Maker> },
+    create: (maker: Maker) => Node['component'],
+  ): Promise<Node> {
     const key = `${name}:${configKey}`
     const node = this.#nodes.get(key) ??
-      this.#running.get(key) ?? { name, group, key, rank, component: create() }
+      this.#running.get(key) ?? { name, group, key, rank, component: create(await factory.load()) }
     this.#nodes.set(key, node)
     return node
   }

@@ -89,7 +89,7 @@ export class Daemon implements Host {
     const { services } = this.#setup
     this.#config = config
     warnOfLonelyState(config, services.log)
-    const graph = buildIntake(config, services, this, this.#intake.graph)
+    const graph = await buildIntake(config, services, this, this.#intake.graph)
     await this.#metrics.change(config.service.telemetry.metrics)
     await this.#intake.startSinks(graph)
     if (this.#stopped !== undefined) throw stopping()
@@ -148,7 +148,7 @@ export class Daemon implements Host {
   async #change(before: Config, config: Config): Promise<readonly string[]> {
     const { services } = this.#setup
     refuseRestartOnly(before, config)
-    const next = buildIntake(config, services, this, this.#intake.graph)
+    const next = await buildIntake(config, services, this, this.#intake.graph)
     const inStore = await this.#store.reload(hasStore(config) ? config.raw : undefined)
     services.listeners.beginReload()
     try {
@@ -174,7 +174,7 @@ export class Daemon implements Host {
     services.listeners.beginReload()
     try {
       await this.#metrics.change(before.service.telemetry.metrics)
-      await this.#intake.swap(buildIntake(before, services, this, this.#intake.graph))
+      await this.#intake.swap(await buildIntake(before, services, this, this.#intake.graph))
     } catch (error) {
       this.#isBroken = true
       const both = `${messageOf(cause)}; and the old configuration could not be put back: ${messageOf(error)}`

@@ -11,7 +11,7 @@ import { createStateStore, createVault, DEFAULT_STATE, type StateConfig } from '
 import { Pseudonyms } from '../privacy/pseudonyms.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { createMeter, type PromMeter } from '../telemetry/prom-meter.ts'
-import { createTracing, INSTANCE_ID, type Tracing } from '../telemetry/tracing.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
 import { sampleProcess } from '../telemetry/process.ts'
 import { UsageBook } from '../usage/book.ts'
 import type { Services } from './services.ts'
@@ -45,7 +45,7 @@ export async function processServices(
     meter.onCollect(() => held.set(intake.held))
   }
   const stored = stateConfig(config)
-  const state = createStateStore(stored, log)
+  const state = await createStateStore(stored, log)
   await state.open()
   const identity = new IdentityCache(state, log)
   await identity.start()
@@ -66,7 +66,7 @@ export async function processServices(
     intake,
     pressure: new Pressure(),
     usage,
-    tracing: ownTracing(config),
+    tracing: await ownTracing(config),
     onAppended,
     async closeState() {
       await identity.stop()
@@ -77,9 +77,11 @@ export async function processServices(
 }
 
 /** weir's own spans; the instance id is random, so that a process knows its own (and does not trace them again). */
-function ownTracing(config: Config): Tracing | undefined {
+async function ownTracing(config: Config): Promise<Tracing | undefined> {
   const { traces, resource } = config.service.telemetry
   if (traces === undefined) return undefined
+  // OpenTelemetry's SDK is loaded only where it is used.
+  const { createTracing, INSTANCE_ID } = await import('../telemetry/tracing.ts')
   return createTracing({
     ...traces,
     resource: { 'service.name': 'weir', ...resource, [INSTANCE_ID]: randomUUID() },

@@ -88,7 +88,7 @@ export interface ReplayRoute {
   /** All cursors that deliver into the exporter. */
   readonly feeders: readonly { readonly connector: string; readonly cursor: string }[]
   /** The pipeline's processors in order, made anew, not started: instances that feed no counters of meaning. */
-  processors(source: 'log' | 'archive'): readonly Processor[]
+  processors(source: 'log' | 'archive'): Promise<readonly Processor[]>
   /** Prices what the exporter has stored again, by the pipeline's prices. */
   reprice(request: RepriceRequest, signal: AbortSignal): Promise<RepriceResult>
 }

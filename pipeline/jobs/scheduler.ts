@@ -16,7 +16,7 @@ export interface SchedulerOptions extends Pick<KeeperOptions, 'pollMs' | 'leaseM
   readonly meter: Meter
   readonly clock: () => number
   readonly holder?: string | undefined
-  readonly create: (entry: JobEntry) => Job
+  readonly create: (entry: JobEntry) => Promise<Job>
 }
 
 const WATCH_AGAIN_MS = 1000
@@ -37,9 +37,10 @@ export class JobScheduler {
   /** Jobs that did not change run on; what others were at is interrupted. Creating may throw, and then nothing has changed. */
   async apply(entries: readonly JobEntry[], deadline: AbortSignal): Promise<readonly string[]> {
     const { create, holder: _, ...common } = this.#options
-    const added = entries
-      .filter(({ key }) => !this.#keepers.has(key))
-      .map((entry) => new JobKeeper({ ...common, entry, job: create(entry), holder: this.#holder }))
+    const added: JobKeeper[] = []
+    for (const entry of entries.filter(({ key }) => !this.#keepers.has(key))) {
+      added.push(new JobKeeper({ ...common, entry, job: await create(entry), holder: this.#holder }))
+    }
     const wanted = new Set(entries.map(({ key }) => key))
     const gone = [...this.#keepers].filter(([key]) => !wanted.has(key))
     await Promise.all(gone.map(([, keeper]) => keeper.stop(deadline)))

@@ -3,8 +3,6 @@ import { natsFields } from '../nats/options.ts'
 import { masterKeyBytes, Vault } from '../identity/vault.ts'
 import { secret } from '../schema.ts'
 import type { Log } from '../telemetry/log.ts'
-import { EmbeddedState } from './embedded.ts'
-import { JetStreamState } from './jetstream.ts'
 import type { StateStore } from './state.ts'
 
 const BUCKET = /^[A-Za-z0-9_-]+$/
@@ -84,9 +82,13 @@ export type StateConfig = z.output<typeof stateSchema>
 /** What a config without a `state` extension gets. */
 export const DEFAULT_STATE: StateConfig = embeddedStateSchema.parse({})
 
-/** The configured store, not yet open. */
-export function createStateStore(config: StateConfig, log: Log): StateStore {
-  if (config.driver === 'embedded') return new EmbeddedState(config.directory)
+/** The configured store, not yet open; of the drivers' code only that of the configured one is loaded. */
+export async function createStateStore(config: StateConfig, log: Log): Promise<StateStore> {
+  if (config.driver === 'embedded') {
+    const { EmbeddedState } = await import('./embedded.ts')
+    return new EmbeddedState(config.directory)
+  }
+  const { JetStreamState } = await import('./jetstream.ts')
   return new JetStreamState({ nats: config, bucket: config.bucket, replicas: config.replicas, log })
 }
 

@@ -42,13 +42,18 @@ export interface FollowerPlan {
   readonly connector: Node
 }
 
-/** Builds without any I/O; components whose key is running already are taken over. */
-export function buildStore(config: Config, services: Services, running: readonly Node[]): StoreGraph {
+/** Loads the code of what is new and builds it, without any other I/O; components whose key is running already are taken over. */
+export async function buildStore(
+  config: Config,
+  services: Services,
+  running: readonly Node[],
+): Promise<StoreGraph> {
   const nodes = new Map<string, Node>()
   const known = new Map(running.map((node) => [node.key, node]))
-  const node: NodeMaker = (name, group, rank, configKey, create) => {
+  const node: NodeMaker = async (name, group, rank, configKey, factory, create) => {
     const key = `${name}:${configKey}`
-    const made = nodes.get(key) ?? known.get(key) ?? { name, group, key, rank, component: create() }
+    const made = nodes.get(key) ??
+      known.get(key) ?? { name, group, key, rank, component: create(await factory.load()) }
     nodes.set(key, made)
     return made
   }
@@ -57,17 +62,15 @@ export function buildStore(config: Config, services: Services, running: readonly
   const redactors = new Map<Node, RedactorPlan>()
   for (const pipeline of config.service.pipelines.values()) {
     if (!isStorePipeline(config, pipeline)) {
-      followers.push(...aftersOf(config, services, pipeline, node))
-      for (const plan of redactorsOf(config, services, pipeline, node)) redactors.set(plan.node, plan)
+      followers.push(...(await aftersOf(config, services, pipeline, node)))
+      for (const plan of await redactorsOf(config, services, pipeline, node)) redactors.set(plan.node, plan)
       continue
     }
-    const connector = connectorNode(config, services, theConnector(config, pipeline), pipeline.id, node)
-    chains.push(
-      ...pipeline.exporters.map((exporterId, index) =>
-        chainTo(config, services, pipeline, node, connector, exporterId, index === 0),
-      ),
-    )
-    followers.push(...followersOf(config, services, pipeline, node, connector))
+    const connector = await connectorNode(config, services, theConnector(config, pipeline), pipeline.id, node)
+    for (const [index, exporterId] of pipeline.exporters.entries()) {
+      chains.push(await chainTo(config, services, pipeline, node, connector, exporterId, index === 0))
+    }
+    followers.push(...(await followersOf(config, services, pipeline, node, connector)))
   }
   const cursors = new Map<string, string[]>()
   for (const plan of chains) {
@@ -77,13 +80,14 @@ export function buildStore(config: Config, services: Services, running: readonly
   return { nodes: [...nodes.values()], chains, followers, redactors: [...redactors.values()], cursors }
 }
 
-type NodeMaker = (
+type NodeMaker = <Maker>(
   name: string,
   group: string,
   rank: number,
   configKey: string,
-  create: () => Node['component'],
-) => Node
+  factory: { load(): Promise<Maker> },
+  create: (maker: Maker) => Node['component'],
+) => Promise<Node>
 
 function connectorNode(
   config: Config,
@@ -91,15 +95,22 @@ function connectorNode(
   connectorId: string,
   where: string,
   node: NodeMaker,
-): Node {
+): Promise<Node> {
   const component = componentOf(config.connectors, connectorId, where)
-  return node(`connector:${connectorId}`, `pipeline:${where}`, RANK.connector, component.key, () =>
-    factoryOf(services.registry.connectors, component).create(component.value, {
-      ...contextFor(services, 'connector', connectorId),
-      role: 'store',
-      onAppended: () => undefined,
-      ...(services.holder === undefined ? {} : { holder: services.holder }),
-    }),
+  const factory = factoryOf(services.registry.connectors, component)
+  return node(
+    `connector:${connectorId}`,
+    `pipeline:${where}`,
+    RANK.connector,
+    component.key,
+    { load: () => factory.load(component.value, 'store') },
+    (maker) =>
+      maker.create(component.value, {
+        ...contextFor(services, 'connector', connectorId),
+        role: 'store',
+        onAppended: () => undefined,
+        ...(services.holder === undefined ? {} : { holder: services.holder }),
+      }),
   )
 }
 
@@ -121,7 +132,7 @@ function theConnector(config: Config, pipeline: PipelineConfig): string {
   return id
 }
 
-function chainTo(
+async function chainTo(
   config: Config,
   services: Services,
   pipeline: PipelineConfig,
@@ -129,21 +140,18 @@ function chainTo(
   connector: Node,
   exporterId: string,
   first: boolean,
-): ChainPlan {
+): Promise<ChainPlan> {
   const cursor = `${pipeline.id}/${exporterId}`
   const component = componentOf(config.exporters, exporterId, pipeline.id)
-  const exporter = node(
+  const exporter = await node(
     `exporter:${exporterId}`,
     `pipeline:${pipeline.id}`,
     RANK.exporter,
     component.key,
-    () =>
-      factoryOf(services.registry.exporters, component).create(
-        component.value,
-        contextFor(services, 'exporter', exporterId),
-      ),
+    factoryOf(services.registry.exporters, component),
+    (maker) => maker.create(component.value, contextFor(services, 'exporter', exporterId)),
   )
-  const processors = processorsOf(config, services, pipeline, node, cursor, first)
+  const processors = await processorsOf(config, services, pipeline, node, cursor, first)
   const observed = processors.map((made) =>
     observeProcessor(made.component as Processor, made.name.slice('processor:'.length), services.meter),
   )
@@ -166,7 +174,7 @@ function chainTo(
 }
 
 /** Processors are a chain's own, as they may hold state. */
-function processorsOf(
+async function processorsOf(
   config: Config,
   services: Services,
   pipeline: PipelineConfig,
@@ -174,95 +182,102 @@ function processorsOf(
   cursor: string,
   counts: boolean,
   ids: readonly string[] = pipeline.processors,
-): Node[] {
+): Promise<Node[]> {
   const behind = { connector: theConnector(config, pipeline), pipeline: pipeline.id }
-  return ids.map((id, index) => {
+  const nodes: Node[] = []
+  for (const [index, id] of ids.entries()) {
     const made = componentOf(config.processors, id, pipeline.id)
-    return node(
+    const created = await node(
       `processor:${id}`,
       `pipeline:${pipeline.id}`,
       RANK.processor,
       `${cursor}#${index}:${counts}:${made.key}`,
-      () =>
-        factoryOf(services.registry.processors, made).create(made.value, {
-          ...contextFor(services, 'processor', id),
-          counts,
-          behind,
-        }),
+      factoryOf(services.registry.processors, made),
+      (maker) => maker.create(made.value, { ...contextFor(services, 'processor', id), counts, behind }),
     )
-  })
+    nodes.push(created)
+  }
+  return nodes
 }
 
 /** One for each processor that reads ahead: it sees what the processors before it leave, in instances of their own. */
-function followersOf(
+async function followersOf(
   config: Config,
   services: Services,
   pipeline: PipelineConfig,
   node: NodeMaker,
   connector: Node,
-): FollowerPlan[] {
-  return pipeline.processors.flatMap((id, index) => {
+): Promise<FollowerPlan[]> {
+  const plans: FollowerPlan[] = []
+  for (const [index, id] of pipeline.processors.entries()) {
     const made = componentOf(config.processors, id, pipeline.id)
     const factory = factoryOf(services.registry.processors, made)
-    if (factory.readsAhead?.(made.value) !== true) return []
+    if (factory.readsAhead?.(made.value) !== true) continue
     const name = aheadOf(id)
     const cursor = `${pipeline.id}/${name}`
     const ids = pipeline.processors.slice(0, index + 1)
-    const nodes = processorsOf(config, services, pipeline, node, cursor, false, ids)
+    const nodes = await processorsOf(config, services, pipeline, node, cursor, false, ids)
     const worker = (nodes.at(-1)?.component as Processor | undefined)?.ahead
-    if (worker === undefined) return []
+    if (worker === undefined) continue
     const before = nodes.slice(0, -1).map((one) => one.component as Processor)
     const behind = pipeline.exporters.map((exporter) => `${pipeline.id}/${exporter}`)
     const follower = { cursor, pipeline: pipeline.id, name, behind, process: inOrder(before), worker }
     const key = [cursor, ...behind, connector.key, ...nodes.map((one) => one.key)].join('\n')
-    return [{ key, connector, follower }]
-  })
+    plans.push({ key, connector, follower })
+  }
+  return plans
 }
 
 /** One for each processor of an ingest pipeline that does something with what the pipeline has stored. */
-function aftersOf(
+async function aftersOf(
   config: Config,
   services: Services,
   pipeline: PipelineConfig,
   node: NodeMaker,
-): FollowerPlan[] {
+): Promise<FollowerPlan[]> {
   const connectorId = pipeline.exporters.find((id) => config.connectors.has(id))
   if (connectorId === undefined) return []
-  return pipeline.processors.flatMap((id) => {
+  const plans: FollowerPlan[] = []
+  for (const id of pipeline.processors) {
     const made = componentOf(config.processors, id, pipeline.id)
-    const factory = factoryOf(services.registry.processors, made)
-    if (factory.afterwards === undefined) return []
-    const connector = connectorNode(config, services, connectorId, pipeline.id, node)
+    const maker = await factoryOf(services.registry.processors, made).loadAfterwards?.()
+    if (maker === undefined) continue
+    const connector = await connectorNode(config, services, connectorId, pipeline.id, node)
     const { stored } = connectorOf(connector)
     const context = contextFor(services, 'processor', id)
     const worker =
-      stored === undefined ? undefined : factory.afterwards(made.value, context, stored, pipeline.receivers)
-    if (worker === undefined) return []
+      stored === undefined ? undefined : maker.create(made.value, context, stored, pipeline.receivers)
+    if (worker === undefined) continue
     const name = afterOf(id)
     const cursor = `${pipeline.id}/${name}`
     const follower = { cursor, pipeline: pipeline.id, name, behind: [], process: () => undefined, worker }
-    return [{ key: [cursor, ...pipeline.receivers, connector.key, made.key].join('\n'), connector, follower }]
-  })
+    const key = [cursor, ...pipeline.receivers, connector.key, made.key].join('\n')
+    plans.push({ key, connector, follower })
+  }
+  return plans
 }
 
 /** Only where something is stored behind the pipeline's log. Counted where they take part in intake, not here. */
-function redactorsOf(
+async function redactorsOf(
   config: Config,
   services: Services,
   pipeline: PipelineConfig,
   node: NodeMaker,
-): RedactorPlan[] {
+): Promise<RedactorPlan[]> {
   if (!pipeline.exporters.some((id) => config.connectors.has(id))) return []
-  return pipeline.processors.flatMap((id) => {
+  const plans: RedactorPlan[] = []
+  for (const id of pipeline.processors) {
     const made = componentOf(config.processors, id, pipeline.id)
     const factory = factoryOf(services.registry.processors, made)
-    if (factory.redacts !== true) return []
+    if (factory.redacts !== true) continue
     const context = { ...contextFor(services, 'processor', id), counts: false }
-    const created = node(`processor:${id}`, 'stored', RANK.processor, `stored:${made.key}`, () =>
-      factory.create(made.value, context),
+    const key = `stored:${made.key}`
+    const created = await node(`processor:${id}`, 'stored', RANK.processor, key, factory, (maker) =>
+      maker.create(made.value, context),
     )
-    return [{ id, node: created }]
-  })
+    plans.push({ id, node: created })
+  }
+  return plans
 }
 
 export function connectorOf(node: Node): Connector {

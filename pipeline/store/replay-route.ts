@@ -65,19 +65,25 @@ function planOf(chains: readonly ChainPlan[], pipeline: string, exporterId: stri
  * Instances of their own: what a replay passes through them is counted nowhere twice. What reads the WAL ahead of the
  * cursors knows nothing of spans from elsewhere: an archive's have passed it, or never will.
  */
-function processorsFor(
+async function processorsFor(
   config: Config,
   services: Services,
   pipeline: string,
   connector: string,
   source: 'log' | 'archive',
-): Processor[] {
+): Promise<Processor[]> {
   const ids = config.service.pipelines.get(pipeline)?.processors ?? []
-  return ids.flatMap((id) => {
+  const processors: Processor[] = []
+  for (const id of ids) {
     const made = componentOf(config.processors, id, pipeline)
     const factory = factoryOf(services.registry.processors, made)
-    if (source === 'archive' && factory.readsAhead?.(made.value) === true) return []
-    const context = contextFor(services, 'processor', id)
-    return [factory.create(made.value, { ...context, counts: false, behind: { connector, pipeline } })]
-  })
+    if (source === 'archive' && factory.readsAhead?.(made.value) === true) continue
+    const context = {
+      ...contextFor(services, 'processor', id),
+      counts: false,
+      behind: { connector, pipeline },
+    }
+    processors.push((await factory.load()).create(made.value, context))
+  }
+  return processors
 }

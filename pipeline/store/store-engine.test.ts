@@ -36,18 +36,31 @@ class World {
       type: 'sink',
       summary: '',
       config: any,
-      create: (_: unknown, { id }: { id: string }): Exporter => ({
-        start: async () => {
-          const failure = this.down.get(id)
-          if (failure !== undefined) throw failure
-          this.events.push(`+${id}`)
-        },
-        stop: async () => void this.events.push(`-${id}`),
-        consume: () => Promise.resolve(ACCEPTED),
-      }),
+      load: () =>
+        Promise.resolve({
+          create: (_: unknown, { id }: { id: string }): Exporter => ({
+            start: async () => {
+              const failure = this.down.get(id)
+              if (failure !== undefined) throw failure
+              this.events.push(`+${id}`)
+            },
+            stop: async () => void this.events.push(`-${id}`),
+            consume: () => Promise.resolve(ACCEPTED),
+          }),
+        }),
     }
-    const connector = { type: 'log', summary: '', config: any, create: () => this.#connector() }
-    const receiver = { type: 'src', summary: '', config: any, create: () => ({}) }
+    const connector = {
+      type: 'log',
+      summary: '',
+      config: any,
+      load: () => Promise.resolve({ create: () => this.#connector() }),
+    }
+    const receiver = {
+      type: 'src',
+      summary: '',
+      config: any,
+      load: () => Promise.resolve({ create: () => ({}) }),
+    }
     return {
       receivers: [receiver],
       processors: [],

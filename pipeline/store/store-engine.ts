@@ -88,8 +88,8 @@ export class StoreEngine {
     })
     this.#jobs = new JobScheduler({
       ...services,
-      create: ({ id, factory, config }) =>
-        factory.create(config, { ...contextFor(services, 'job', id), stores: this.#stores }),
+      create: async ({ id, factory, config }) =>
+        (await factory.load()).create(config, { ...contextFor(services, 'job', id), stores: this.#stores }),
     })
   }
 
@@ -126,7 +126,7 @@ export class StoreEngine {
   }
 
   async #apply(config: Config, mayWait: (node: Node) => boolean): Promise<readonly string[]> {
-    const graph = buildStore(config, this.#services, this.#nodes)
+    const graph = await buildStore(config, this.#services, this.#nodes)
     const { added, removed } = difference(this.#nodes, graph.nodes)
     await this.#retire(removed, graph)
     for (const node of added.toSorted((a, b) => a.rank - b.rank)) {

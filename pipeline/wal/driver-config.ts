@@ -3,8 +3,6 @@ import { natsFields } from '../nats/options.ts'
 import { byteSize } from '../schema.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { WalDriver } from './driver.ts'
-import { EmbeddedWal } from './embedded.ts'
-import { JetStreamWal } from './jetstream.ts'
 
 const durability = z
   .enum(['process', 'strict'])
@@ -68,17 +66,17 @@ export interface WalDriverContext {
   readonly clock: () => number
 }
 
-/** The configured driver, not yet open. */
-export function createWalDriver(config: WalDriverConfig, { log, clock }: WalDriverContext): WalDriver {
+/** Loads the code of the configured driver only; what it gives makes the driver, not yet open. */
+export async function loadWalDriver(
+  config: WalDriverConfig,
+): Promise<(context: WalDriverContext) => WalDriver> {
   if (config.driver === 'embedded') {
-    return new EmbeddedWal({
-      directory: config.directory,
-      maxBytes: config.max_bytes,
-      durability: config.durability,
-      clock,
-    })
+    const { EmbeddedWal } = await import('./embedded.ts')
+    const { directory, max_bytes: maxBytes, durability } = config
+    return ({ clock }) => new EmbeddedWal({ directory, maxBytes, durability, clock })
   }
-  return new JetStreamWal({
+  const { JetStreamWal } = await import('./jetstream.ts')
+  const options = {
     nats: config,
     stream: config.stream,
     subjectPrefix: config.subject_prefix,
@@ -87,6 +85,6 @@ export function createWalDriver(config: WalDriverConfig, { log, clock }: WalDriv
     durability: config.durability,
     monitorUrl: config.monitor_url,
     storeDir: config.store_dir,
-    log,
-  })
+  }
+  return ({ log }) => new JetStreamWal({ ...options, log })
 }

@@ -9,7 +9,6 @@ import { ApiKeyMethod } from './api-key.ts'
 import type { AuthConfig, MethodName } from './config.ts'
 import { duplicated } from './credentials.ts'
 import { HmacMethod } from './hmac.ts'
-import { JwtMethod } from './jwt.ts'
 import { isProof, type Denial, type Method, type Proof, type Refused } from './method.ts'
 import { MtlsMethod } from './mtls.ts'
 import { Nonces } from './nonces.ts'
@@ -37,7 +36,9 @@ export class AuthProcessor implements Processor {
   readonly #context: Needed
   readonly #nonces: Nonces
   readonly #hmac: HmacMethod | undefined
-  readonly #methods: readonly Method[]
+  readonly #make: Readonly<Record<MethodName, () => Promise<Method>>>
+  /** From `start` on. */
+  #methods: readonly Method[] = []
   readonly #decisions: Counter
   #toldMs = -Infinity
 
@@ -45,23 +46,25 @@ export class AuthProcessor implements Processor {
     const { identity, state, vault, clock, log } = context
     const usage = new KeyUsage(state, log)
     const nonces = new Nonces(state, log, clock)
-    const make: Readonly<Record<MethodName, () => Method>> = {
-      api_key: () => new ApiKeyMethod(identity, usage),
-      hmac: () => new HmacMethod({ identity, vault, usage, nonces, maxAgeMs: config.hmac.max_age }),
-      jwt: () => new JwtMethod(config.jwt, identity, log),
-      mtls: () => new MtlsMethod(identity, usage),
+    const hmac = new HmacMethod({ identity, vault, usage, nonces, maxAgeMs: config.hmac.max_age })
+    this.#make = {
+      api_key: async () => new ApiKeyMethod(identity, usage),
+      hmac: async () => hmac,
+      // A library for tokens is loaded only where tokens are taken.
+      jwt: async () => new (await import('./jwt.ts')).JwtMethod(config.jwt, identity, log),
+      mtls: async () => new MtlsMethod(identity, usage),
     }
     this.#config = config
     this.#context = context
     this.#nonces = nonces
-    this.#methods = [...new Set(config.methods)].map((name) => make[name]())
-    this.#hmac = this.#methods.find((method) => method instanceof HmacMethod)
+    this.#hmac = config.methods.includes('hmac') ? hmac : undefined
     this.#decisions = context.meter.counter('weir_auth')
   }
 
   async start(): Promise<void> {
     const { log, vault } = this.#context
     const { methods, jwt } = this.#config
+    this.#methods = await Promise.all([...new Set(methods)].map((name) => this.#make[name]()))
     if (methods.includes('jwt') && jwt.issuers.length === 0) {
       log.warn('auth: jwt has no issuers, so every token is refused: add them under jwt.issuers')
     }

@@ -13,6 +13,8 @@ import { config } from './config.ts'
 import { CostProcessor } from './cost.ts'
 import { cost } from './factory.ts'
 
+const costMaker = await cost.load()
+
 /** What was added to each counter, by name and labels. */
 function recorder(): { meter: Meter; sums: Map<string, number> } {
   const sums = new Map<string, number>()
@@ -351,7 +353,7 @@ describe('properties', () => {
   })
 
   test('the total is the sum of its parts, none is negative, and a second run gives the same', async () => {
-    const processor = cost.create(config.parse({}), { meter: recorder().meter } as never)
+    const processor = costMaker.create(config.parse({}), { meter: recorder().meter } as never)
     await processor.start?.()
     fc.assert(
       fc.property(span, ({ model: name, input, output, read, write, reasoning }) => {

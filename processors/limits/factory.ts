@@ -1,6 +1,5 @@
 import type { ProcessorFactory } from '../../pipeline/factory.ts'
 import { config } from './config.ts'
-import { LimitsProcessor } from './limits.ts'
 
 export const limits: ProcessorFactory<typeof config> = {
   type: 'limits',
@@ -8,5 +7,8 @@ export const limits: ProcessorFactory<typeof config> = {
   summary:
     'Refuses what is too much, before it is read: sizes, rates, quotas, memory, and what stores lag behind.',
   config,
-  create: (settings, context) => new LimitsProcessor(settings, context),
+  async load() {
+    const { LimitsProcessor } = await import('./limits.ts')
+    return { create: (settings, context) => new LimitsProcessor(settings, context) }
+  },
 }

@@ -24,6 +24,10 @@ import { receiverContext } from '../../test/contract/receiver.ts'
 import { parsePrometheus } from '../../test/support/parse-prometheus.ts'
 import { limits } from './factory.ts'
 
+const limitsMaker = await limits.load()
+const otlpMaker = await otlp.load()
+const toonMaker = await toon.load()
+
 /** Every limit over both transports: what the sender is told, what is counted, and that it ends with its cause. */
 
 const NOON = Date.UTC(2026, 10, 21, 12)
@@ -68,7 +72,7 @@ async function start(settings: object, options: Options = {}) {
     usage,
     identity: { ...NOBODY_KNOWN, tenant: (id) => tenants.get(id) },
   }
-  const processor = limits.create(limits.config.parse({ refusal_delay: 0, ...settings }), context)
+  const processor = limitsMaker.create(limits.config.parse({ refusal_delay: 0, ...settings }), context)
   await processor.start?.()
   const stored: string[] = []
   const consume =
@@ -80,9 +84,13 @@ async function start(settings: object, options: Options = {}) {
   const processors = [naming, processor]
   const target = entry(processors, chain(processors, { consume }), { authenticated: true })
   const protocols = { grpc: { endpoint: '127.0.0.1:0' }, http: { endpoint: '127.0.0.1:0' } }
-  const receiver = otlp.create(otlp.config.parse({ protocols }), context, target) as OtlpReceiver
+  const receiver = otlpMaker.create(otlp.config.parse({ protocols }), context, target) as OtlpReceiver
   await receiver.start()
-  const agents = toon.create(toon.config.parse({ endpoint: '127.0.0.1:0' }), context, target) as ToonReceiver
+  const agents = toonMaker.create(
+    toon.config.parse({ endpoint: '127.0.0.1:0' }),
+    context,
+    target,
+  ) as ToonReceiver
   await agents.start()
   const grpc = new RawGrpcClient(receiver.addresses.get('grpc') ?? '')
   const http = Number(receiver.addresses.get('http')?.split(':')[1])

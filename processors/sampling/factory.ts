@@ -1,6 +1,5 @@
 import type { ProcessorFactory } from '../../pipeline/factory.ts'
 import { config, isTail } from './config.ts'
-import { SamplingProcessor } from './sampling.ts'
 
 export const sampling: ProcessorFactory<typeof config> = {
   type: 'sampling',
@@ -9,5 +8,8 @@ export const sampling: ProcessorFactory<typeof config> = {
     'Keeps a share of all traces, and those that failed, were slow, dear or against the rules; counts stay right.',
   config,
   readsAhead: isTail,
-  create: (settings, context) => new SamplingProcessor(settings, context),
+  async load() {
+    const { SamplingProcessor } = await import('./sampling.ts')
+    return { create: (settings, context) => new SamplingProcessor(settings, context) }
+  },
 }

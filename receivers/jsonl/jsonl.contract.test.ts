@@ -9,6 +9,8 @@ import { EmbeddedState } from '../../pipeline/state/embedded.ts'
 import { receiverContract, type Answer } from '../../test/contract/receiver.ts'
 import { jsonl } from './factory.ts'
 
+const jsonlMaker = await jsonl.load()
+
 /** A file has no answers: what the pipeline said to each line, a refusal that may pass left out. */
 class Told {
   readonly #waiting = new Map<string, (answer: Answer) => void>()
@@ -62,7 +64,7 @@ receiverContract('jsonl', {
       mapping: { name: 'id' },
       retry_on_failure: { initial_interval: '1ms', max_interval: '5ms' },
     })
-    const receiver = jsonl.create(config, { ...context, state }, told.around(next))
+    const receiver = jsonlMaker.create(config, { ...context, state }, told.around(next))
     places.set(receiver, { directory, told })
     return receiver
   },

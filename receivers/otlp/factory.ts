@@ -1,10 +1,12 @@
 import type { ReceiverFactory } from '../../pipeline/factory.ts'
 import { config } from './config.ts'
-import { OtlpReceiver } from './otlp.ts'
 
 export const otlp: ReceiverFactory<typeof config> = {
   type: 'otlp',
   summary: 'Receives OTLP traces over gRPC and HTTP (protobuf and JSON).',
   config,
-  create: (value, context, next) => new OtlpReceiver(value, context, next),
+  async load() {
+    const { OtlpReceiver } = await import('./otlp.ts')
+    return { create: (value, context, next) => new OtlpReceiver(value, context, next) }
+  },
 }

@@ -1,14 +1,11 @@
-import { fileURLToPath } from 'node:url'
 import {
   type sendUnaryData,
   Server,
   ServerCredentials,
   type ServerUnaryCall,
-  type ServiceDefinition,
   status,
   type UntypedHandleCall,
 } from '@grpc/grpc-js'
-import { loadSync } from '@grpc/proto-loader'
 import type { Duplex } from 'node:stream'
 import type { Socket } from 'node:net'
 import type { ServerHttp2Session } from 'node:http2'
@@ -35,8 +32,7 @@ const SESSION_MIB = 8
 /** RFC 9113 section 3.4: 24 bytes of preface and a SETTINGS frame of at least 9. */
 const PREFACE_BYTES = 33
 const PREFACE_MS = 10_000
-const PROTO_ROOT = fileURLToPath(new URL('../../proto/vendor', import.meta.url))
-const SERVICE = 'opentelemetry/proto/collector/trace/v1/trace_service.proto'
+const TRACES = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
 const OTHER_SIGNALS = [
   '/opentelemetry.proto.collector.logs.v1.LogsService/Export',
   '/opentelemetry.proto.collector.metrics.v1.MetricsService/Export',
@@ -73,7 +69,7 @@ export class GrpcProtocol implements Protocol {
     this.#server = server
     this.#refuseOthers(server)
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
-    takeStreams(server, exportPath(), this.#taker())
+    takeStreams(server, TRACES, this.#taker())
     const inject = (socket: Duplex) => injector.injectConnection(socket)
     if (this.#config.tls) {
       this.#tls = new TlsFront(this.#config.tls, ['h2'], this.#context.log)
@@ -190,13 +186,4 @@ function cutSilent(socket: Socket): void {
     if (socket.bytesRead < PREFACE_BYTES) socket.destroy()
   }, PREFACE_MS)
   socket.once('close', () => clearTimeout(timer))
-}
-
-/** `/package.Service/Method` of the export of traces. */
-function exportPath(): string {
-  const definition = loadSync(SERVICE, { includeDirs: [PROTO_ROOT] })
-  const service = definition['opentelemetry.proto.collector.trace.v1.TraceService'] as ServiceDefinition
-  const method = service['Export']
-  if (method === undefined) throw new Error(`${SERVICE} has no Export`)
-  return method.path
 }

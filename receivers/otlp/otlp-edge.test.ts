@@ -24,6 +24,8 @@ import { receiverContext, TestEntry } from '../../test/contract/receiver.ts'
 import { otlp } from './factory.ts'
 import type { OtlpReceiver } from './otlp.ts'
 
+const otlpMaker = await otlp.load()
+
 /** The rules of the OTLP specification 1.11 as numbered in notes/collector.md section 2, and the receiver's own. */
 
 const cleanups: (() => Promise<void> | void)[] = []
@@ -56,7 +58,7 @@ async function start(options: Options = {}) {
     grpc: { endpoint: '127.0.0.1:0', ...options.grpc },
     http: { endpoint: '127.0.0.1:0', ...options.http },
   }
-  const receiver = otlp.create(otlp.config.parse({ protocols }), context, entry) as OtlpReceiver
+  const receiver = otlpMaker.create(otlp.config.parse({ protocols }), context, entry) as OtlpReceiver
   await receiver.start()
   const grpcAddress = receiver.addresses.get('grpc') ?? ''
   const http = Number(receiver.addresses.get('http')?.split(':')[1])

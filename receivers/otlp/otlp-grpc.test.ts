@@ -11,6 +11,8 @@ import { otlp } from './factory.ts'
 import { takeStreams } from './grpc-streams.ts'
 import type { OtlpReceiver } from './otlp.ts'
 
+const otlpMaker = await otlp.load()
+
 /** Export calls are answered on bare HTTP/2 streams: what gRPC over HTTP/2 asks of a server there, seen from a bare client. */
 
 const PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
@@ -40,7 +42,7 @@ class Stored extends TestEntry {
 async function start(entry = new Stored(), grpc: Record<string, unknown> = {}) {
   const { context, intake, listeners } = receiverContext('otlp')
   const config = otlp.config.parse({ protocols: { grpc: { endpoint: '127.0.0.1:0', ...grpc } } })
-  const receiver = otlp.create(config, context, entry) as OtlpReceiver
+  const receiver = otlpMaker.create(config, context, entry) as OtlpReceiver
   await receiver.start()
   const session = connect(`http://${receiver.addresses.get('grpc')}`)
   session.on('error', () => {})

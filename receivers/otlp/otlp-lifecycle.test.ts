@@ -22,6 +22,8 @@ import { receiverContext, TestEntry } from '../../test/contract/receiver.ts'
 import { otlp } from './factory.ts'
 import type { OtlpReceiver } from './otlp.ts'
 
+const otlpMaker = await otlp.load()
+
 const cleanups: (() => Promise<void> | void)[] = []
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
@@ -50,7 +52,7 @@ class Stored extends TestEntry {
 async function start(protocols: unknown, entry = new Stored(), pool?: ListenerPool) {
   const { context, listeners } = receiverContext('otlp')
   const create = () =>
-    otlp.create(
+    otlpMaker.create(
       otlp.config.parse({ protocols }),
       { ...context, listeners: pool ?? listeners },
       entry,
@@ -237,7 +239,7 @@ describe('stop and reload', () => {
     const taken = `127.0.0.1:${(holder.address() as AddressInfo).port}`
     const { context, listeners } = receiverContext('otlp')
     const protocols = { grpc: { endpoint: '127.0.0.1:0' }, http: { endpoint: taken } }
-    const receiver = otlp.create(otlp.config.parse({ protocols }), context, new Stored())
+    const receiver = otlpMaker.create(otlp.config.parse({ protocols }), context, new Stored())
     await expect(receiver.start?.()).rejects.toMatchObject({
       code: 'START_FAILED',
       message: expect.stringContaining(taken),
@@ -249,7 +251,7 @@ describe('stop and reload', () => {
     const { context } = receiverContext('otlp')
     const protocols = { grpc: { endpoint: '0.0.0.0:0' } }
     const entry = new Stored()
-    const refused = otlp.create(otlp.config.parse({ protocols }), context, entry)
+    const refused = otlpMaker.create(otlp.config.parse({ protocols }), context, entry)
     await expect(refused.start?.()).rejects.toThrow('otlp: endpoint 0.0.0.0:0 is reachable')
     const allowed = { grpc: { ...protocols.grpc, insecure_bind: true } }
     await start(allowed)

@@ -15,8 +15,10 @@ import type { Receiver } from '../../pipeline/component.ts'
 import { otlp } from './factory.ts'
 import type { OtlpReceiver } from './otlp.ts'
 
+const otlpMaker = await otlp.load()
+
 const create = (protocols: unknown) => (context: Context, next: Entry) =>
-  otlp.create(otlp.config.parse({ protocols }), context, next)
+  otlpMaker.create(otlp.config.parse({ protocols }), context, next)
 
 const address = (receiver: Receiver, protocol: string) =>
   (receiver as OtlpReceiver).addresses.get(protocol) ?? ''

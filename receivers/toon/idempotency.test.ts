@@ -240,7 +240,7 @@ describe('numbers', () => {
   })
 
   async function jetstream(url: string): Promise<StateStore> {
-    const state = createStateStore(
+    const state = await createStateStore(
       stateSchema.parse({ driver: 'jetstream', servers: [url] }),
       pino({ level: 'silent' }),
     )

@@ -3,10 +3,12 @@ import { openState, T } from '../../test/support/toon-rig.ts'
 import { toon } from './factory.ts'
 import type { ToonReceiver } from './toon.ts'
 
+const toonMaker = await toon.load()
+
 const JSON_TYPE = { 'content-type': 'application/json' }
 
 receiverContract('toon', {
-  create: (context, next) => toon.create(toon.config.parse({ endpoint: '127.0.0.1:0' }), context, next),
+  create: (context, next) => toonMaker.create(toon.config.parse({ endpoint: '127.0.0.1:0' }), context, next),
   openState,
   idOf: (batch) => batch.name(0).replace(/^error /, ''),
   sender: (receiver) => {

@@ -110,7 +110,7 @@ export async function expectLedger(
 }
 
 async function cursorRecord(config: StateConfig, exporter: string): Promise<CursorRecord> {
-  const state = createStateStore(config, NO_LOG)
+  const state = await createStateStore(config, NO_LOG)
   await state.open()
   try {
     const cursors = (await listCursors(state, 'wal')).filter(({ record }) => record.cursor.endsWith(exporter))

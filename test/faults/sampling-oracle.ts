@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
-import { createWalDriver } from '../../pipeline/wal/driver-config.ts'
+import { loadWalDriver } from '../../pipeline/wal/driver-config.ts'
 import { decodeEnvelope } from '../../pipeline/wal/envelope.ts'
 import { config } from '../../connectors/wal/config.ts'
 import { keyId } from '../../pipeline/batch/keys.ts'
@@ -83,10 +83,8 @@ function lastBits(id: Buffer): number {
 const STEP = { plan: keyId('plan'), probe: keyId('probe'), score: keyId('score') }
 
 async function readTraces({ directory, waitMs }: OraclePlan): Promise<Map<string, SeenTrace>> {
-  const driver = createWalDriver(config.parse({ driver: 'embedded', directory }), {
-    log: pino({ level: 'silent' }),
-    clock: Date.now,
-  })
+  const createDriver = await loadWalDriver(config.parse({ driver: 'embedded', directory }))
+  const driver = createDriver({ log: pino({ level: 'silent' }), clock: Date.now })
   await driver.open()
   const traces = new Map<string, SeenTrace>()
   const seen = new Set<string>()

@@ -166,7 +166,7 @@ function differences(
 }
 
 async function ledgerOf(daemon: Daemon) {
-  const state = createStateStore(stateOf(daemon, undefined), pino({ level: 'silent' }))
+  const state = await createStateStore(stateOf(daemon, undefined), pino({ level: 'silent' }))
   await state.open()
   try {
     const cursors = await listCursors(state, 'wal')

@@ -12,6 +12,9 @@ import { TRACE_FILES } from '../genai/expected-traces.ts'
 import { sharedData } from '../genai/spans.ts'
 import { goldenRequests } from '../golden/dataset.ts'
 
+const exporterMaker = await exporter.load()
+const receiverMaker = await receiver.load()
+
 /** weir → weir: what the one's exporter sends, the other's receiver has, byte for byte or attribute for attribute. */
 
 const NEVER = new AbortController().signal
@@ -38,11 +41,11 @@ async function send(batches: readonly Batch[], way: Way, more: object = {}): Pro
     arrived.push(batch)
     return { rejected: [] }
   })
-  const server = receiver.create(receiver.config.parse({ protocols }), context, entry) as OtlpReceiver
+  const server = receiverMaker.create(receiver.config.parse({ protocols }), context, entry) as OtlpReceiver
   await server.start()
   const endpoint = server.addresses.get(way.protocol) ?? ''
   const options = exporter.config.parse({ endpoint, ...way, tls: { insecure: true }, ...more })
-  const client = exporter.create(options, exporterContext('otlp'))
+  const client = exporterMaker.create(options, exporterContext('otlp'))
   await client.start?.()
   try {
     const outcome = await client.deliver?.(testDelivery(batches), NEVER)
@@ -116,11 +119,11 @@ test('a receiver with a small limit gets the same spans in smaller requests', as
       return { rejected: [] }
     })
     const protocols = { [protocol]: { endpoint: '127.0.0.1:0', ...limit } }
-    const server = receiver.create(receiver.config.parse({ protocols }), context, entry) as OtlpReceiver
+    const server = receiverMaker.create(receiver.config.parse({ protocols }), context, entry) as OtlpReceiver
     await server.start()
     const endpoint = server.addresses.get(protocol) ?? ''
     const options = { endpoint, protocol, tls: { insecure: true }, compression: 'none' }
-    const client = exporter.create(exporter.config.parse(options), exporterContext('otlp'))
+    const client = exporterMaker.create(exporter.config.parse(options), exporterContext('otlp'))
     await client.start?.()
     expect(await client.deliver?.(testDelivery([input]), NEVER)).toEqual({ rejected: [] })
     expect(arrived.length).toBeGreaterThan(2)

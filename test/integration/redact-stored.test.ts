@@ -11,16 +11,19 @@ import { config as sanitizerConfig } from '../../processors/sanitizer/config.ts'
 import { sanitizer } from '../../processors/sanitizer/factory.ts'
 import { exporterContext, RECEIVED_AT_MS, testBatch } from '../contract/exporter.ts'
 
+const clickhouseMaker = await clickhouse.load()
+const sanitizerMaker = await sanitizer.load()
+
 const NEVER = new AbortController().signal
 const home = mkdtempSync(join(tmpdir(), 'weir-redact-'))
 let exporter: Exporter
 let redact: (batch: Batch) => Promise<void>
 
 beforeAll(async () => {
-  exporter = clickhouse.create(config.parse({ directory: home }), exporterContext('clickhouse'))
+  exporter = clickhouseMaker.create(config.parse({ directory: home }), exporterContext('clickhouse'))
   await exporter.start?.()
   const salt = 'a salt that is long enough for tests'
-  const rules = sanitizer.create(
+  const rules = sanitizerMaker.create(
     sanitizerConfig.parse({ salt, log_interval: '0s' }),
     exporterContext('sanitizer'),
   )

@@ -16,6 +16,8 @@ import { CostProcessor } from '../../processors/cost/cost.ts'
 import { startClickHouse } from '../clickhouse-http.ts'
 import { exporterContext, testBatch, testDelivery, type TestSpan } from '../contract/exporter.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 /** Stored calls priced again: what stands in the table afterwards is what the new prices would have given at once. */
 
 const NEVER = new AbortController().signal
@@ -197,7 +199,7 @@ describe.each(['embedded', 'server'])('%s', (kind) => {
   async function open(): Promise<Exporter> {
     const place = server === undefined ? { directory: join(folder, 'data') } : { endpoint: server.url }
     const database = `db${++databases}`
-    exporter = clickhouse.create(
+    exporter = clickhouseMaker.create(
       clickhouseConfig.parse({ ...place, database }),
       exporterContext('clickhouse'),
     )

@@ -11,6 +11,8 @@ import { ApiExtension } from '../../extensions/api/api.ts'
 import { config } from '../../extensions/api/config.ts'
 import { extensionContext, stubHost } from './extension-context.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 export interface ApiOnChdb {
   readonly url: string
   /** Runs a statement as nobody but a test may. */
@@ -30,7 +32,10 @@ export async function apiOnChdb(options: Record<string, unknown> = {}): Promise<
   const home = mkdtempSync(join(tmpdir(), 'weir-verbs-'))
   const directory = join(home, 'clickhouse')
   const { context, close } = extensionContext('api')
-  const exporter = clickhouse.create(clickhouseConfig.parse({ directory }), { ...context, kind: 'exporter' })
+  const exporter = clickhouseMaker.create(clickhouseConfig.parse({ directory }), {
+    ...context,
+    kind: 'exporter',
+  })
   await exporter.start?.()
   const { queryable } = exporter
   if (queryable === undefined) throw new Error('the clickhouse exporter cannot be queried')

@@ -39,7 +39,7 @@ export function entryOf(
     summary: 'Tidies.',
     config: schema,
     params,
-    create: (): Job => ({ run: () => Promise.resolve(NOTHING) }),
+    load: () => Promise.resolve({ create: (): Job => ({ run: () => Promise.resolve(NOTHING) }) }),
   }
   return { id: 'tidy', factory, config: schema.parse(config), key: JSON.stringify(config), listed }
 }
@@ -86,7 +86,7 @@ export class JobRig {
       pollMs: 20,
       leaseMs: 400,
       pauseMs: { minMs: 10, maxMs: 20 },
-      create: () => ({ run: work }),
+      create: () => Promise.resolve({ run: work }),
     })
     const deadline = (): AbortSignal => AbortSignal.timeout(5000)
     await scheduler.apply([entry], deadline())

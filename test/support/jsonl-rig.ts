@@ -12,6 +12,8 @@ import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
 import { jsonl } from '../../receivers/jsonl/factory.ts'
 import { receiverContext } from '../contract/receiver.ts'
 
+const jsonlMaker = await jsonl.load()
+
 /** Remembers by digest and rows, as the WAL does; `before` may refuse, and rejects rows as a processor does. */
 export class MemoryPipeline implements Entry {
   readonly names: string[] = []
@@ -113,7 +115,7 @@ export async function jsonlRig(): Promise<JsonlRig> {
         retry_on_failure: { initial_interval: '5ms', max_interval: '20ms' },
         ...options,
       })
-      const receiver = jsonl.create(value, context, pipeline)
+      const receiver = jsonlMaker.create(value, context, pipeline)
       running = receiver
       await receiver.start?.()
     },

@@ -13,6 +13,8 @@ import type { Processor } from '../../pipeline/component.ts'
 import type { Ask } from '../../pipeline/runs/load.ts'
 import { exporterContext } from '../contract/exporter.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 const NEVER = new AbortController().signal
 
 /** An embedded ClickHouse with runs in it. */
@@ -33,7 +35,7 @@ interface ToonEnd {
 
 export async function runRig(): Promise<RunRig> {
   const directory = mkdtempSync(join(tmpdir(), 'weir-runs-'))
-  const exporter = clickhouse.create(config.parse({ directory }), exporterContext('clickhouse'))
+  const exporter = clickhouseMaker.create(config.parse({ directory }), exporterContext('clickhouse'))
   await exporter.start?.()
   const store = async (batch: Batch) => void (await exporter.consume(batch, NEVER))
   return {

@@ -42,18 +42,18 @@ const journal = z.discriminatedUnion('driver', [
 const none = z.strictObject({})
 
 export const sampleRegistry: Registry = {
-  receivers: [{ type: 'tcp', summary: 'Takes data.', config: tcp, create: unused }],
-  processors: [{ type: 'price', aliases: ['cost'], summary: 'Prices data.', config: none, create: unused }],
+  receivers: [{ type: 'tcp', summary: 'Takes data.', config: tcp, load: unused }],
+  processors: [{ type: 'price', aliases: ['cost'], summary: 'Prices data.', config: none, load: unused }],
   exporters: [
-    { type: 'store', aliases: ['old_store'], summary: 'Keeps data.', config: store, create: unused },
-    { type: 'print', aliases: ['debug'], summary: 'Prints data.', config: none, create: unused },
+    { type: 'store', aliases: ['old_store'], summary: 'Keeps data.', config: store, load: unused },
+    { type: 'print', aliases: ['debug'], summary: 'Prints data.', config: none, load: unused },
   ],
-  connectors: [{ type: 'journal', summary: 'Keeps what was acknowledged.', config: journal, create: unused }],
-  extensions: [{ type: 'ping', summary: 'Answers.', config: server, create: unused }],
-  jobs: [{ type: 'tidy', summary: 'Tidies.', config: jobConfig({}), params: none, create: unused }],
+  connectors: [{ type: 'journal', summary: 'Keeps what was acknowledged.', config: journal, load: unused }],
+  extensions: [{ type: 'ping', summary: 'Answers.', config: server, load: unused }],
+  jobs: [{ type: 'tidy', summary: 'Tidies.', config: jobConfig({}), params: none, load: unused }],
 }
 
-/** Loading a config creates nothing. */
+/** Reading a config loads no component. */
 function unused(): never {
-  throw new Error('a config test must not create components')
+  throw new Error('a config test must not load components')
 }

@@ -12,6 +12,8 @@ import { toon } from '../../receivers/toon/factory.ts'
 import type { ToonReceiver } from '../../receivers/toon/toon.ts'
 import { receiverContext, TestEntry } from '../contract/receiver.ts'
 
+const toonMaker = await toon.load()
+
 /** An LMDB store of its own for one test. */
 export async function openState(): Promise<StateStore> {
   const directory = mkdtempSync(join(tmpdir(), 'weir-toon-'))
@@ -62,7 +64,11 @@ export async function toonRig(options: ToonRigOptions = {}): Promise<ToonRig> {
   }
   const { context, listeners } = receiverContext('toon', { state: options.state ?? (await openState()) })
   const config = toon.config.parse({ endpoint: '127.0.0.1:0', ...options.config })
-  const receiver = toon.create(config, { ...context, clock: options.clock ?? Date.now }, next) as ToonReceiver
+  const receiver = toonMaker.create(
+    config,
+    { ...context, clock: options.clock ?? Date.now },
+    next,
+  ) as ToonReceiver
   await receiver.start()
   let stopped: Promise<void> | undefined
   const stop = () =>

@@ -14,6 +14,8 @@ import { settleMutations } from '../mutations.ts'
 import { targetOf } from '../target.ts'
 import { redactTable } from './redact.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 /** What becomes of rows when a replacement is broken off just where they are nowhere but in its own table: real ClickHouse, embedded. */
 
 const NEVER = new AbortController().signal
@@ -25,7 +27,7 @@ let exporter: Exporter
 let connection: Connection
 
 beforeAll(async () => {
-  exporter = clickhouse.create(settings, exporterContext('clickhouse'))
+  exporter = clickhouseMaker.create(settings, exporterContext('clickhouse'))
   await exporter.start?.()
   const { mark_cache: markCacheBytes, max: maxMemoryBytes } = settings.memory
   connection = await openEmbedded({ directory, database: target.database, markCacheBytes, maxMemoryBytes })

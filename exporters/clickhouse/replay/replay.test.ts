@@ -19,6 +19,8 @@ import { clickhouse } from '../factory.ts'
 import { targetOf } from '../target.ts'
 import { ClickHouseReplay } from './replay.ts'
 
+const clickhouseMaker = await clickhouse.load()
+
 /** What a table holds after replays into it: real ClickHouse, embedded. */
 
 const NEVER = new AbortController().signal
@@ -31,7 +33,7 @@ let tenants = 0
 let tenant = ''
 
 beforeAll(async () => {
-  exporter = clickhouse.create(config.parse({ directory, database }), exporterContext('clickhouse'))
+  exporter = clickhouseMaker.create(config.parse({ directory, database }), exporterContext('clickhouse'))
   await exporter.start?.()
 })
 afterAll(() => exporter.stop?.(NEVER))
@@ -160,7 +162,7 @@ test('what is past the age that the table keeps is not brought back, and what a 
   await connection.command(
     `CREATE TABLE weir_ttl.otel_traces_replay_00ff (Id FixedString(16)) ENGINE = MergeTree ORDER BY tuple()`,
   )
-  const other = clickhouse.create(
+  const other = clickhouseMaker.create(
     config.parse({ directory, database: 'weir_ttl', ttl: '720h' }),
     exporterContext('clickhouse/ttl'),
   )
