@@ -3,6 +3,7 @@ import { faultOf, reject, retry } from '../../pipeline/fault.ts'
 import type { Connector, ConnectorContext } from '../../pipeline/factory.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
 import { lookbackOf } from '../../pipeline/wal/lookback.ts'
+import { highestPassed } from '../../pipeline/wal/cursor-store.ts'
 import { CursorSightings } from '../../pipeline/wal/cursor-seen.ts'
 import { CursorDesk } from '../../pipeline/wal/cursor-desk.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
@@ -56,6 +57,8 @@ export class IntakeSide implements Connector {
   }
 
   async start(): Promise<void> {
+    const { state, id } = this.#context
+    this.#driver.guard(() => highestPassed(state, id))
     await this.#driver.open()
     const { mode } = this.#driver.durability()
     this.#context.meter.gauge('weir_durability_mode').set(1, { connector: this.#context.id, mode })

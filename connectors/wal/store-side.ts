@@ -5,7 +5,7 @@ import type { Connector, ConnectorContext, StoreChain } from '../../pipeline/fac
 import type { Follower, StoredLog } from '../../pipeline/follower.ts'
 import type { Retainable } from '../../pipeline/retention.ts'
 import { acquireLease } from '../../pipeline/state/lease.ts'
-import { registerCursor } from '../../pipeline/wal/cursor-store.ts'
+import { highestPassed, registerCursor } from '../../pipeline/wal/cursor-store.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
 import { ChainReader, type Acquire, type ReaderOptions } from '../../pipeline/wal/reader.ts'
@@ -87,6 +87,8 @@ export class StoreSide implements Connector {
   }
 
   async start(): Promise<void> {
+    const { state, id } = this.#context
+    this.#driver.guard(() => highestPassed(state, id))
     await this.#driver.open()
     this.#gauges.start()
   }

@@ -148,6 +148,11 @@ export const METRICS = {
   ),
   weir_wal_append_errors: counter('Writes that the WAL did not confirm.', '{write}', ['connector', 'code']),
   weir_wal_trimmed_messages: counter('Messages deleted by the trimmer.', '{message}', ['connector']),
+  weir_wal_missing_messages: counter(
+    'Messages that the log no longer had when the cursor came to them: lost, or deleted by somebody.',
+    '{message}',
+    CURSOR,
+  ),
   weir_wal_lag_spans: gauge('Spans that the cursor has not passed yet.', '{span}', CURSOR),
   weir_wal_lag_bytes: gauge('Bytes that the cursor has not passed yet.', 'By', CURSOR),
   weir_wal_lag_seconds: gauge('Age of the oldest message that the cursor has not passed yet.', 's', CURSOR),

@@ -20,6 +20,12 @@ export async function listCursors(
   return entries.map((entry) => ({ record: decodeCursor(entry.key, entry.value), entry }))
 }
 
+/** The highest sequence that a cursor has passed; 0 without any. */
+export async function highestPassed(state: StateStore, connector: string): Promise<number> {
+  const cursors = await listCursors(state, connector)
+  return Math.max(0, ...cursors.map(({ record }) => Math.max(record.position - 1, record.frozen?.to ?? 0)))
+}
+
 /** Makes the record at `position` unless it exists; the one that counts is returned. */
 export async function registerCursor(
   state: StateStore,

@@ -1,6 +1,7 @@
 import { faultOf, messageOf, retry, type Fault } from '../fault.ts'
 import { sleep } from '../sleep.ts'
 import { newEpoch } from './cursor-record.ts'
+import { firstAt } from './cursor-seek.ts'
 import type { HeldCursor } from './cursor-store.ts'
 import { Backoff } from './reader-backoff.ts'
 import type { Hold, ReaderOptions, ReaderView } from './reader.ts'
@@ -57,20 +58,31 @@ export class CursorTurns {
       this.#failing = { sinceMs: this.#failing?.sinceMs ?? this.#options.clock(), message: messageOf(error) }
   }
 
-  /** A log that ends before the cursor is a new log: waiting for it to catch up would skip what it takes now. */
+  /**
+   * A log that ends before the cursor has lost its end, or was made anew. The driver fills up what was lost before it takes more
+   * (`guard`), so that the cursor only waits; messages that came later than the cursor's last step are new ones, and
+   * waiting for the log to catch up would skip them.
+   */
   async checkPosition(held: HeldCursor, signal: AbortSignal): Promise<void> {
-    const { position, cursor } = held.record
-    const info = await this.#options.driver.info()
+    const { position, cursor, updatedMs } = held.record
+    const { driver, log } = this.#options
+    const info = await driver.info()
     if (position <= info.lastSeq + 1) return
-    this.#options.log.error(
-      { cursor, position, last_seq: info.lastSeq },
-      `The WAL is not the one that this ${this.#driven} was on; reading it from its start`,
-    )
+    const fields = { cursor, position, last_seq: info.lastSeq }
+    const newest =
+      info.messages === 0
+        ? info.lastSeq + 1
+        : await firstAt(driver, updatedMs, info.firstSeq, info.lastSeq, signal)
+    if (newest > info.lastSeq) {
+      log.error(fields, 'The WAL ends before what was read of it: it has lost its end')
+      return
+    }
+    log.error(fields, `The WAL is not the one that this ${this.#driven} was on; reading what is new in it`)
     const start = {
       frozen: undefined,
       unproven: undefined,
       data: undefined,
-      position: info.firstSeq,
+      position: newest,
       epoch: newEpoch(),
     }
     await held.save(start, signal)

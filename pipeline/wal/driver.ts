@@ -18,6 +18,13 @@ export interface WalDriver {
   /** An independent position, starting at the first message with sequence ≥ `from`. */
   reader(from: number): WalPort
   info(): Promise<WalInfo>
+  /** Whether the log still has a message with `from` ≤ sequence ≤ `to` to read: its word, where a reader only sees that none comes. */
+  holds(from: number, to: number): Promise<boolean>
+  /**
+   * A log may lose its end (damaged files, a disk put back from a copy). No sequence up to what `used` tells is given to
+   * another message then: it is asked before the first append, and by `jetstream` after each loss of the connection.
+   */
+  guard(used: () => Promise<number>): void
   /** Deletes every message with sequence ≤ `upTo`. Idempotent. */
   trim(upTo: number): Promise<void>
   /** Deletes the messages of one tenant with sequence ≤ `upTo`. */
@@ -44,6 +51,8 @@ export interface WalMessage {
   readonly tenant: string
   /** Owned by the caller until the next call of `next`… of this port, unless copied. */
   readonly bytes: Uint8Array
+  /** Fills the place of one that the log has lost; its envelope has no members. */
+  readonly lost?: true
 }
 
 export interface WalPort {

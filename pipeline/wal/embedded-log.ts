@@ -128,6 +128,25 @@ export class EmbeddedLog {
     void this.#heads.put('tail', floats(seq, bytes, tail.messages + entries.length), version + 1)
   }
 
+  /** The next message gets a sequence above `upTo`. */
+  async reserve(upTo: number): Promise<void> {
+    for (;;) {
+      this.#env.resetReadTxn()
+      const { tail, version } = this.#tail()
+      if (tail.next > upTo) return
+      const stored = await this.#heads.ifVersion('tail', version, () => {
+        void this.#heads.put('tail', floats(upTo + 1, tail.bytes, tail.messages), version + 1)
+      })
+      if (stored) return
+    }
+  }
+
+  holds(from: number, to: number): boolean {
+    this.#env.resetReadTxn()
+    for (const _key of this.#messages.getKeys({ start: from, end: to + 1, limit: 1 })) return true
+    return false
+  }
+
   /**
    * Removes at most `limit` messages with from ≤ sequence ≤ `upTo` (of one tenant, if given) in one transaction.
    * Resolves with the sequence to continue at, or undefined when nothing is left.

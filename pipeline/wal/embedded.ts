@@ -50,6 +50,8 @@ export class EmbeddedWal implements WalDriver {
   #queuedBytes = 0
   #writing: Promise<void> | undefined
   #arena: Buffer | undefined
+  /** Asked before the next append. */
+  #used: (() => Promise<number>) | undefined
   #log: EmbeddedLog | undefined
 
   constructor(options: EmbeddedWalOptions) {
@@ -122,6 +124,8 @@ export class EmbeddedWal implements WalDriver {
     const fitting = this.#refuseOverflow(log, group)
     if (fitting.length === 0) return
     try {
+      if (this.#used !== undefined) await log.reserve(await this.#used())
+      this.#used = undefined
       const first = await log.append(this.#layOut(fitting))
       for (const [at, pending] of fitting.entries()) pending.resolve(first + at)
       this.#wakeups.notify()
@@ -162,6 +166,14 @@ export class EmbeddedWal implements WalDriver {
 
   async info(): Promise<WalInfo> {
     return this.#opened().info()
+  }
+
+  async holds(from: number, to: number): Promise<boolean> {
+    return this.#opened().holds(from, to)
+  }
+
+  guard(used: () => Promise<number>): void {
+    this.#used = used
   }
 
   trim(upTo: number): Promise<void> {

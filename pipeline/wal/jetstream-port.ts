@@ -2,21 +2,33 @@ import type { OrderedReader } from '../nats/ordered.ts'
 import type { Delivered } from '../nats/pull.ts'
 import type { WalMessage, WalPort } from './driver.ts'
 
+/** Ends the subject of what fills the place of lost messages; no tenant has such a name. */
+export const FILLER = '.lost.LOST'
+
 /** A position in the stream, in the WAL's words. */
 export class JetStreamPort implements WalPort {
   readonly #reader: OrderedReader
   readonly #onClose: (port: JetStreamPort) => void
+  #from: number
 
-  constructor(reader: OrderedReader, onClose: (port: JetStreamPort) => void) {
+  constructor(reader: OrderedReader, from: number, onClose: (port: JetStreamPort) => void) {
     this.#reader = reader
+    this.#from = from
     this.#onClose = onClose
   }
 
   async next(maxBytes: number, signal: AbortSignal): Promise<WalMessage[]> {
-    return (await this.#reader.next(maxBytes, signal)).map(walMessage)
+    for (;;) {
+      const found = (await this.#reader.next(maxBytes, signal)).map(walMessage)
+      // The server begins earlier where the stream ends before the position; what was passed is filled up there.
+      const fresh = found.filter(({ seq, lost }) => lost !== true || seq >= this.#from)
+      this.#from = (fresh.at(-1)?.seq ?? this.#from - 1) + 1
+      if (fresh.length > 0 || found.length === 0) return fresh
+    }
   }
 
   seek(from: number): Promise<void> {
+    this.#from = from
     return this.#reader.seek(from)
   }
 
@@ -31,6 +43,8 @@ export class JetStreamPort implements WalPort {
 }
 
 function walMessage({ seq, timeMs, message }: Delivered): WalMessage {
-  const tenant = message.subject.slice(message.subject.lastIndexOf('.') + 1)
-  return { seq, timeMs, signal: 'traces', tenant, bytes: message.data }
+  const at = message.subject.lastIndexOf('.')
+  const found = { seq, timeMs, signal: 'traces', bytes: message.data } as const
+  if (message.subject.endsWith(FILLER)) return { ...found, tenant: '', lost: true }
+  return { ...found, tenant: message.subject.slice(at + 1) }
 }

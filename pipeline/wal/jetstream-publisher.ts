@@ -8,9 +8,11 @@ import {
 import { faultOf, messageOf, retry, type Fault } from '../fault.ts'
 import { publishFault, unavailable } from './jetstream-faults.ts'
 import { writeWhole } from './jetstream-socket.ts'
+import type { StreamTail } from './jetstream-tail.ts'
 
 export interface PublisherOptions {
   readonly stream: string
+  readonly tail: StreamTail
   /** Deadline of one message, reconnects included. */
   readonly timeoutMs: number
   readonly maxInFlightBytes: number
@@ -32,6 +34,7 @@ const LARGE_BYTES = 64 * 1024
 /** A PubAck as the server writes it. */
 interface PubAck {
   readonly seq?: number
+  readonly duplicate?: boolean
   readonly error?: { readonly err_code?: number; readonly code?: number; readonly description?: string }
 }
 
@@ -105,7 +108,13 @@ export class JetStreamPublisher {
     const pending = this.#finish(message.subject.slice(this.#inbox.length + 1))
     if (pending === undefined) return
     try {
-      pending.resolve(seqOf(message, this.#options.stream))
+      const { stream, tail } = this.#options
+      const ack = ackOf(message, stream)
+      // A server that came back without the end of its log: no reader may see a message there.
+      if (ack.duplicate !== true && !tail.confirmed(ack.seq)) {
+        throw unavailable(`stream ${stream} gave sequence ${ack.seq} twice: it has lost its end`)
+      }
+      pending.resolve(ack.seq)
     } catch (error) {
       pending.reject(
         faultOf(error) ?? unavailable(`JetStream's answer is not one: ${messageOf(error)}`, error),
@@ -141,7 +150,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)
 }
 
-function seqOf(message: Msg, stream: string): number {
+function ackOf(message: Msg, stream: string): PubAck & { readonly seq: number } {
   if (message.data.length === 0 && message.headers?.code === 503) {
     throw unavailable(
       `nobody takes messages for stream ${stream}: JetStream is off, starting, or has lost it`,
@@ -155,6 +164,7 @@ function seqOf(message: Msg, stream: string): number {
       ack.error.description ?? 'no reason given',
     )
   }
-  if (typeof ack.seq !== 'number' || ack.seq < 1) throw unavailable('JetStream confirmed no sequence')
-  return ack.seq
+  const { seq, duplicate = false } = ack
+  if (typeof seq !== 'number' || seq < 1) throw unavailable('JetStream confirmed no sequence')
+  return { seq, duplicate }
 }

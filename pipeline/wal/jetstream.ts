@@ -4,12 +4,14 @@ import { Fault, messageOf, reject, retry } from '../fault.ts'
 import { connectNats } from '../nats/connect.ts'
 import { OrderedReader } from '../nats/ordered.ts'
 import type { NatsOptions } from '../nats/options.ts'
+import { sleep } from '../sleep.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Durability, OutgoingMessage, WalDriver, WalInfo, WalPort } from './driver.ts'
 import { jetStreamDurability, type ProofOptions } from './durability.ts'
 import { unavailable } from './jetstream-faults.ts'
 import { JetStreamPort } from './jetstream-port.ts'
 import { JetStreamPublisher, sizeOf } from './jetstream-publisher.ts'
+import { StreamTail } from './jetstream-tail.ts'
 import { prepareStream, type StreamOptions } from './jetstream-stream.ts'
 
 export interface JetStreamWalOptions extends StreamOptions, ProofOptions {
@@ -22,12 +24,18 @@ const IN_FLIGHT_BYTES = 64 * 1024 * 1024
 /** Room beside the message for headers and whatever a newer writer adds. */
 const RESERVED = 64 * 1024
 
+const RESUME_MS = 250
+/** Messages asked for at once. */
+const LOOKS = 32
+
 interface Opened {
   readonly nc: NatsConnection
   readonly jsm: JetStreamManager
   readonly publisher: JetStreamPublisher
+  readonly tail: StreamTail
   readonly maxPayload: number
   readonly durability: Durability
+  readonly closing: AbortController
 }
 
 /** Below it an operator is told: a prompt with a document in it is easily larger (contract section 2). */
@@ -38,6 +46,7 @@ export class JetStreamWal implements WalDriver {
   readonly kind = 'jetstream'
   readonly #options: JetStreamWalOptions
   readonly #ports = new Set<JetStreamPort>()
+  #used: (() => Promise<number>) | undefined
   #opened: Opened | undefined
 
   constructor(options: JetStreamWalOptions) {
@@ -56,8 +65,10 @@ export class JetStreamWal implements WalDriver {
     try {
       const jsm = await managed(nc)
       await prepareStream(jsm, this.#options, log)
+      const tail = this.#tailOf(nc, jsm)
       const publisher = new JetStreamPublisher(nc, {
         stream,
+        tail,
         timeoutMs: PUBLISH_TIMEOUT_MS,
         maxInFlightBytes: IN_FLIGHT_BYTES,
       })
@@ -69,7 +80,7 @@ export class JetStreamWal implements WalDriver {
           'nats-server takes small messages only: larger spans are refused. Set max_payload: 8MB',
         )
       }
-      this.#opened = { nc, jsm, publisher, maxPayload, durability }
+      this.#opened = { nc, jsm, publisher, tail, maxPayload, durability, closing: new AbortController() }
       void this.#follow(this.#opened)
     } catch (error) {
       await nc.close()
@@ -78,27 +89,64 @@ export class JetStreamWal implements WalDriver {
   }
 
   /** Puts right what a lost connection leaves behind. Ends when the connection is closed. */
-  async #follow({ nc, publisher }: Opened): Promise<void> {
-    for await (const status of nc.status()) {
-      if (status.type === 'disconnect') this.#options.log.warn('lost the connection to NATS')
+  async #follow(opened: Opened): Promise<void> {
+    for await (const status of opened.nc.status()) {
+      if (status.type === 'disconnect') {
+        opened.tail.doubt()
+        this.#options.log.warn('lost the connection to NATS')
+      }
       if (status.type !== 'reconnect') continue
       this.#options.log.info({ server: status.server }, 'connected to NATS again')
-      publisher.resend()
+      opened.tail.doubt()
       for (const port of this.#ports) port.reconnected()
+      void this.#resume(opened)
     }
+  }
+
+  /** What waits for its answer is sent again once the end of the stream is known to be sound. */
+  async #resume({ tail, publisher, closing }: Opened): Promise<void> {
+    while (!closing.signal.aborted) {
+      try {
+        await tail.mend()
+        return publisher.resend()
+      } catch (error) {
+        this.#options.log.debug({ reason: messageOf(error) }, 'the stream is not back yet')
+        await sleep(RESUME_MS * (0.5 + Math.random()), closing.signal)
+      }
+    }
+  }
+
+  #tailOf(nc: NatsConnection, jsm: JetStreamManager): StreamTail {
+    const { stream, subjectPrefix, log } = this.#options
+    const tail = new StreamTail({
+      nc,
+      stream,
+      subjectPrefix,
+      log,
+      look: () => this.info(),
+      skipTo: async (seq) => void (await jsm.streams.purge(stream, { seq })),
+    })
+    if (this.#used !== undefined) tail.guard(this.#used)
+    return tail
+  }
+
+  guard(used: () => Promise<number>): void {
+    this.#used = used
+    this.#opened?.tail.guard(used)
   }
 
   async close(): Promise<void> {
     const opened = this.#opened
     if (opened === undefined) return
     this.#opened = undefined
+    opened.closing.abort()
     await Promise.all([...this.#ports].map((port) => port.close()))
     opened.publisher.close()
     await opened.nc.close()
   }
 
   async append(message: OutgoingMessage): Promise<number> {
-    const { publisher, maxPayload } = this.#ready()
+    const { publisher, tail, maxPayload } = this.#ready()
     const bytes = sizeOf(message.parts)
     if (bytes > maxPayload - RESERVED) {
       throw reject(
@@ -107,6 +155,7 @@ export class JetStreamWal implements WalDriver {
           'raise max_payload in nats-server, or send smaller batches',
       )
     }
+    if (!tail.isSound) await tail.mend()
     return publisher.publish(this.#subject(message.signal, message.tenant), message.id, message.parts)
   }
 
@@ -118,7 +167,7 @@ export class JetStreamWal implements WalDriver {
     const { nc, jsm, maxPayload } = this.#ready()
     const { stream, log } = this.#options
     const reader = new OrderedReader({ nc, jsm, stream, log, maxPayload }, from)
-    const port = new JetStreamPort(reader, (closed) => this.#ports.delete(closed))
+    const port = new JetStreamPort(reader, from, (closed) => this.#ports.delete(closed))
     this.#ports.add(port)
     return port
   }
@@ -134,6 +183,20 @@ export class JetStreamWal implements WalDriver {
       maxBytes: config.max_bytes,
       oldestMs: empty ? undefined : Date.parse(state.first_ts),
     }
+  }
+
+  async holds(from: number, to: number): Promise<boolean> {
+    const { firstSeq, lastSeq } = await this.info()
+    const end = Math.min(to, lastSeq)
+    for (let seq = Math.max(from, firstSeq); seq <= end; seq += LOOKS) {
+      const seqs = Array.from({ length: Math.min(LOOKS, end - seq + 1) }, (_, at) => seq + at)
+      // Not found is also said of a message that does not match its checksum.
+      const found = await this.#ask((jsm) =>
+        Promise.all(seqs.map((one) => jsm.streams.getMessage(this.#options.stream, { seq: one }))),
+      )
+      if (found.some((message) => message !== null)) return true
+    }
+    return false
   }
 
   async trim(upTo: number): Promise<void> {

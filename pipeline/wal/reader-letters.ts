@@ -1,7 +1,7 @@
 import { decodeBatch } from '../batch/otlp-batch.ts'
 import type { DeadLetters, NewDeadLetter } from './dead-letter.ts'
 import { metaOf, memberOf, type PreparedBatch, type PreparedRange, type Refused } from './reader-prepare.ts'
-import type { Damaged, SourceMember } from './reader-source.ts'
+import type { Damaged, Missing, SourceMember } from './reader-source.ts'
 
 /** Rows of a prepared batch of which the destination will never take `count`: all, where it says which. */
 export interface RejectedRows {
@@ -28,8 +28,9 @@ export class LetterWriter {
   /** What reading and the processors refused; the same at every repeat of the range. */
   async refused(range: PreparedRange, attempts: number): Promise<void> {
     const { refused, raw } = range
-    if (refused.length === 0 && raw.damaged.length === 0) return
+    if (refused.length === 0 && raw.damaged.length === 0 && raw.missing.length === 0) return
     await this.#letters.put([
+      ...raw.missing.map((missing) => this.#damaged(placeOf(missing), attempts)),
       ...raw.damaged.map((damaged) => this.#damaged(damaged, attempts)),
       ...refused.map((one) => this.#refused(one, attempts)),
     ])
@@ -119,4 +120,11 @@ export class LetterWriter {
       body: bytes,
     }
   }
+}
+
+/** Nothing is left of them but their place. */
+function placeOf({ from, to }: Missing): Damaged {
+  const which = from === to ? `message ${from} is` : `messages ${from} to ${to} are`
+  const reason = `WAL ${which} missing: lost by the log (damaged files, a disk put back), or deleted in it by somebody`
+  return { seq: from, tenant: '', reason, bytes: new Uint8Array() }
 }

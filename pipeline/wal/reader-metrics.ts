@@ -17,6 +17,10 @@ export class ReaderMetrics {
     this.#meter.gauge('weir_cursor_held').set(held ? 1 : 0, this.#labels)
   }
 
+  missing(messages: number): void {
+    if (messages > 0) this.#meter.counter('weir_wal_missing_messages').add(messages, this.#labels)
+  }
+
   /** Returns the imbalance of the ledger: anything but 0 is a bug. */
   advanced({ ledger, position }: CursorRecord, booked: Ledger): number {
     const labels = this.#labels

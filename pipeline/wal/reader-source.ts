@@ -24,12 +24,19 @@ export interface Damaged {
   readonly bytes: Uint8Array
 }
 
-/** Whole messages `from` to `to`, as read. */
+/** Sequences that the log has no message for: lost by it, or deleted in it. */
+export interface Missing {
+  readonly from: number
+  readonly to: number
+}
+
+/** Whole messages `from` to `to`, as read; what is missing before one belongs to it. */
 export interface RawRange {
   readonly from: number
   readonly to: number
   readonly members: readonly SourceMember[]
   readonly damaged: readonly Damaged[]
+  readonly missing: readonly Missing[]
   /** Spans in all members, duplicates included. */
   readonly spans: number
   readonly duplicates: number
@@ -49,6 +56,7 @@ const PURGE_CHECK_MS = 1000
 
 interface Opened {
   readonly seq: number
+  readonly missing: Missing | undefined
   readonly timeMs: number
   readonly members: readonly SourceMember[]
   readonly damaged: readonly Damaged[]
@@ -164,15 +172,15 @@ export class RangeSource {
   }
 
   async #nothingUpTo(to: number): Promise<boolean> {
-    const info = await this.#driver.info()
-    return info.messages === 0 || info.firstSeq > to
+    return !(await this.#driver.holds(this.#last + 1, to))
   }
 
   async #read(signal: AbortSignal, maxBytes: number): Promise<void> {
     try {
       for (const message of await this.#port.next(maxBytes, signal)) {
+        const missing = between(this.#last, message.lost === true ? message.seq + 1 : message.seq)
         this.#last = message.seq
-        if (message.seq <= this.#end) this.#pending.push(this.#open(message))
+        if (message.seq <= this.#end) this.#pending.push(this.#open(message, missing))
       }
     } catch (error) {
       if (faultOf(error)?.code !== 'WAL_CORRUPT') throw error
@@ -182,7 +190,7 @@ export class RangeSource {
     }
   }
 
-  #open(message: WalMessage): Opened {
+  #open(message: WalMessage, missing: Missing | undefined): Opened {
     const { seq, tenant, timeMs } = message
     // The port may use its memory again: the range outlives the call.
     const bytes = Buffer.from(message.bytes)
@@ -191,7 +199,7 @@ export class RangeSource {
       members = decodeEnvelope(bytes, seq)
     } catch (error) {
       if (faultOf(error)?.code !== 'WAL_CORRUPT') throw error
-      return unreadable(seq, tenant, messageOf(error), bytes)
+      return { ...unreadable(seq, tenant, messageOf(error), bytes), missing }
     }
     const fresh: SourceMember[] = []
     let row = 0
@@ -205,7 +213,7 @@ export class RangeSource {
       }
       row += member.spans
     }
-    return { seq, timeMs, bytes: bytes.length, members: fresh, damaged: [], spans, duplicates }
+    return { seq, missing, timeMs, bytes: bytes.length, members: fresh, damaged: [], spans, duplicates }
   }
 
   async close(): Promise<void> {
@@ -216,13 +224,46 @@ export class RangeSource {
 
 function unreadable(seq: number, tenant: string, reason: string, bytes: Uint8Array): Opened {
   const damaged = [{ seq, tenant, reason, bytes }]
-  return { seq, timeMs: 0, bytes: bytes.length, members: [], damaged, spans: 0, duplicates: 0 }
+  return {
+    seq,
+    missing: undefined,
+    timeMs: 0,
+    bytes: bytes.length,
+    members: [],
+    damaged,
+    spans: 0,
+    duplicates: 0,
+  }
 }
 
+function joined(gaps: readonly (Missing | undefined)[]): Missing[] {
+  const all: Missing[] = []
+  for (const gap of gaps) {
+    const last = all.at(-1)
+    if (gap === undefined) continue
+    if (last?.to === gap.from - 1) all[all.length - 1] = { from: last.from, to: gap.to }
+    else all.push(gap)
+  }
+  return all
+}
+
+/** What lies between two sequences, both excluded. */
+function between(before: number, after: number): Missing | undefined {
+  return after - before > 1 ? { from: before + 1, to: after - 1 } : undefined
+}
+
+/** A frozen range knows its ends: what is missing at its end has no message behind it. */
 function toRange(taken: readonly Opened[], from?: number, to?: number): RawRange {
+  const first = taken[0]
+  const start = from ?? first?.missing?.from ?? first?.seq ?? 0
+  const end = to ?? taken.at(-1)?.seq ?? 0
   return {
-    from: from ?? taken[0]?.seq ?? 0,
-    to: to ?? taken.at(-1)?.seq ?? 0,
+    from: start,
+    to: end,
+    missing: joined([
+      ...taken.map(({ missing }) => missing),
+      between(taken.at(-1)?.seq ?? start - 1, end + 1),
+    ]),
     members: taken.flatMap((message) => message.members),
     damaged: taken.flatMap((message) => message.damaged),
     spans: taken.reduce((sum, message) => sum + message.spans, 0),

@@ -171,6 +171,54 @@ describe('chain reader', () => {
     expect((await w.record()).ledger).toEqual({ ...EMPTY_LEDGER, passed: 1, stored: 1 })
   })
 
+  it('ends a frozen range at what the log holds, also with nothing behind it', async () => {
+    const w = await setup()
+    for (const name of ['ok1', 'ok2']) await w.append([member([name])])
+    const frozen = { from: 1, to: 2, token: 't', rows: 2, attempt: 0, firstTryMs: 0 }
+    await w.state.put(
+      cursorKey('wal', CURSOR),
+      Buffer.from(JSON.stringify({ ...(await w.record()), frozen })),
+    )
+    w.log.messages.splice(1, 1)
+    w.start()
+    await until(async () => (await w.record()).position === 3)
+    expect(w.store.rows.map(spanOf)).toEqual(['a/ok1'])
+    expect((await w.letters.list()).map(({ reason }) => reason)).toEqual([
+      expect.stringContaining('WAL message 2 is missing'),
+    ])
+  })
+
+  it('tells of messages that the log has lost, once, and delivers what is around them', async () => {
+    const w = await setup()
+    for (const name of ['ok1', 'ok2', 'ok3', 'ok4']) await w.append([member([name])])
+    w.log.messages.splice(1, 2)
+    w.start()
+    await until(async () => (await w.record()).position === 5)
+    expect(w.store.rows.map(spanOf)).toEqual(['a/ok1', 'a/ok4'])
+    expect((await w.letters.list()).map(({ reason, spans }) => [reason, spans])).toEqual([
+      [expect.stringContaining('WAL messages 2 to 3 are missing'), 0],
+    ])
+    expect(await w.meter.render()).toMatch(/weir_wal_missing_messages_total\{.*\} 2/)
+  })
+
+  it('stays where it is when the log has lost its end, and reads what comes behind it', async () => {
+    const w = await setup()
+    for (const name of ['ok1', 'ok2', 'ok3']) await w.append([member([name])])
+    const first = w.start()
+    await until(async () => (await w.record()).position === 4)
+    const { epoch } = await w.record()
+    await first.stop(AbortSignal.timeout(1000))
+    w.log.messages.splice(1, 2)
+    w.log.lastSeq = 1
+    w.start()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    // As `guard` does.
+    w.log.lastSeq = 3
+    await w.append([member(['ok4'])])
+    await until(() => w.store.rows.length === 4)
+    expect(await w.record()).toMatchObject({ position: 5, epoch })
+  })
+
   it('takes a processor’s rejection of a whole batch for its spans, and its retry for a pause', async () => {
     const w = await setup()
     await w.append([member(['ok1', 'ok2'])])

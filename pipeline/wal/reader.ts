@@ -297,9 +297,16 @@ export class ChainReader {
     const unproven = this.#rechecks.booked(record, raw)
     const moved = { position: raw.to + 1, ledger, bytes: record.bytes + raw.bytes, frozen, unproven }
     await held.save(moved, signal)
+    this.#tellMissing(record.cursor, raw)
     if (this.#metrics.advanced(held.record, booked) !== 0) {
       this.#options.log.error({ cursor: record.cursor, ledger }, 'The ledger of a cursor does not balance')
     }
+  }
+
+  #tellMissing(cursor: string, { missing }: RawRange): void {
+    if (missing.length === 0) return
+    this.#metrics.missing(missing.reduce((sum, { from, to }) => sum + to - from + 1, 0))
+    this.#options.log.error({ cursor, missing }, 'The WAL has lost messages that this cursor had not passed')
   }
 }
 

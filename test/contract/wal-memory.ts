@@ -65,6 +65,12 @@ export class MemoryDriver implements WalDriver {
     }
   }
 
+  async holds(from: number, to: number): Promise<boolean> {
+    return this.log.messages.some(({ seq }) => seq >= from && seq <= to)
+  }
+
+  guard(): void {}
+
   async trim(upTo: number): Promise<void> {
     this.#remove((message) => message.seq <= upTo)
   }

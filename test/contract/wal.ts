@@ -163,6 +163,8 @@ function withSmallMessages(driver: WalDriver): WalDriver {
     append: (message) => driver.append(message),
     reader: (from) => driver.reader(from),
     info: () => driver.info(),
+    holds: (from, to) => driver.holds(from, to),
+    guard: (used) => driver.guard(used),
     trim: (upTo) => driver.trim(upTo),
     purgeTenant: (tenant, upTo) => driver.purgeTenant(tenant, upTo),
     durability: () => driver.durability(),

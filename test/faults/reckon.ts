@@ -28,12 +28,19 @@ const STILL_MS = 150_000
 
 type Ask = (sql: string) => Promise<readonly (readonly unknown[])[]>
 
+interface Reckon {
+  readonly from?: string
+  /** Acknowledged spans that a fault has destroyed. */
+  readonly lost?: number
+}
+
 /** Waits until the table holds as many rows as were acknowledged, or stands still, and compares span by span. */
-export async function reckon(ask: Ask, sender: LedgerSender, from = 'otel_traces'): Promise<Reckoning> {
+export async function reckon(ask: Ask, sender: LedgerSender, options: Reckon = {}): Promise<Reckoning> {
+  const { from = 'otel_traces', lost: destroyed = 0 } = options
   const begun = performance.now()
   const ackedSpans = sender.acked.size * sender.spansPerRequest
   let rows = -1
-  for (let grewMs = begun; rows < ackedSpans && performance.now() - grewMs < STILL_MS;) {
+  for (let grewMs = begun; rows < ackedSpans - destroyed && performance.now() - grewMs < STILL_MS;) {
     const [[count] = []] = await ask(`SELECT count() FROM ${from}`)
     if (Number(count) > rows) grewMs = performance.now()
     rows = Math.max(rows, Number(count))

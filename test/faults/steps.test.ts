@@ -111,7 +111,7 @@ async function sendOne(daemon: Daemon, request: number, { onTestFinished }: Test
   await sender.progress(1)
   await sender.finish()
   const from = `(SELECT * FROM otel_traces WHERE TraceId = '${traceId(request)}')`
-  const { lost, doubled, rows } = await reckon((sql) => daemon.query(sql), sender, from)
+  const { lost, doubled, rows } = await reckon((sql) => daemon.query(sql), sender, { from })
   return { lost, doubled, rows }
 }
 
