@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { unwatch, watch } from '../abort-watch.ts'
 import type { Batch, BatchMeta } from '../batch/batch.ts'
 import { ACCEPTED, type Consumer, type Outcome } from '../consumer.ts'
 import { faultOf, messageOf, retry } from '../fault.ts'
@@ -206,19 +207,17 @@ async function allOf(parts: readonly Promise<void>[]): Promise<void> {
 function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(cancelled())
-    signal.addEventListener('abort', abort)
-    if (signal.aborted) abort()
-    const leave = (settle: () => void) => {
-      signal.removeEventListener('abort', abort)
-      settle()
-    }
+    watch(signal, abort)
     work.then(
-      (value) => leave(() => resolve(value)),
+      (value) => {
+        unwatch(signal, abort)
+        resolve(value)
+      },
       // A driver that rejects with something else than a Fault has a bug; its sender must come again all the same.
-      (error) =>
-        leave(() =>
-          reject(faultOf(error) ?? retry('WAL_UNAVAILABLE', messageOf(error), 1000, { cause: error })),
-        ),
+      (error) => {
+        unwatch(signal, abort)
+        reject(faultOf(error) ?? retry('WAL_UNAVAILABLE', messageOf(error), 1000, { cause: error }))
+      },
     )
   })
 }
