@@ -220,6 +220,22 @@ export class AttributeReader extends FieldReader {
 
 const NO_RECORDS = new Int32Array(0)
 
+/** Small copies are cut from a slab, as Node does for small buffers: V8 allocates each of its own outside of its heap. */
+const SLAB_BYTES = 64 * 1024
+const SMALL_RECORDS = 512
+let slab = new ArrayBuffer(SLAB_BYTES)
+let slabUsed = 0
+
 export function copyOf(array: Int32Array, length: number): Int32Array {
-  return length === 0 ? NO_RECORDS : array.slice(0, length)
+  if (length === 0) return NO_RECORDS
+  if (length > SMALL_RECORDS) return array.slice(0, length)
+  const bytes = length * Int32Array.BYTES_PER_ELEMENT
+  if (slabUsed + bytes > SLAB_BYTES) {
+    slab = new ArrayBuffer(SLAB_BYTES)
+    slabUsed = 0
+  }
+  const copy = new Int32Array(slab, slabUsed, length)
+  slabUsed += bytes
+  for (let at = 0; at < length; at++) copy[at] = array[at]!
+  return copy
 }
