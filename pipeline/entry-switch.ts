@@ -32,12 +32,12 @@ export class EntrySwitch implements Entry {
   }
 
   async admit(head: Head): Promise<Admitted> {
-    await this.#open()
+    if (this.#paused !== undefined) await this.#open()
     return this.#entry().admit(head)
   }
 
   async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
-    await this.#open()
+    if (this.#paused !== undefined) await this.#open()
     this.#inFlight++
     try {
       return await this.#entry().consume(batch, signal)

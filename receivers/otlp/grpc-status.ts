@@ -7,7 +7,6 @@ import { richStatus } from './reply.ts'
 export const RESPONSE_HEADERS: OutgoingHttpHeaders = {
   ':status': 200,
   'content-type': 'application/grpc+proto',
-  'grpc-accept-encoding': 'identity,deflate,gzip',
 }
 export const OK_TRAILERS: OutgoingHttpHeaders = { 'grpc-status': '0' }
 
@@ -15,6 +14,8 @@ export const OK_TRAILERS: OutgoingHttpHeaders = { 'grpc-status': '0' }
 export function statusHeaders({ grpc, message, retryAfterMs }: StatusFacts): OutgoingHttpHeaders {
   return {
     ...RESPONSE_HEADERS,
+    // What a sender whose encoding was refused may use instead.
+    'grpc-accept-encoding': 'identity,deflate,gzip',
     'grpc-status': String(grpc),
     'grpc-message': encodeURI(message.toWellFormed()),
     ...(retryAfterMs !== undefined && {

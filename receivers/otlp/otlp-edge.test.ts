@@ -725,7 +725,7 @@ describe('slow, broken and hostile senders', () => {
           fail(signal.reason as Error)
         })
       })
-    expect((await grpc.export(body, { deadlineMs: 100 })).code).toBe(4)
+    expect((await grpc.export(body, { deadlineMs: 1000 })).code).toBe(4)
     const socket = connect(http, '127.0.0.1')
     socket.write(post(body.length))
     socket.write(body)
