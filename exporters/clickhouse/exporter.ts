@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import type { AuditCopy } from '../../pipeline/audit/copier.ts'
+import { anyOf } from '../../pipeline/any-of.ts'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import type {
   Batching,
@@ -14,7 +15,6 @@ import type {
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
-import { within } from '../../pipeline/net/within.ts'
 import type { ReplaySink } from '../../pipeline/replay.ts'
 import type { Redactable, RedactCount, RedactRequest, RedactWork } from '../../pipeline/redact.ts'
 import type { Retainable } from '../../pipeline/retention.ts'
@@ -23,9 +23,11 @@ import { ClickHouseAuditCopy } from './audit-copy.ts'
 import { isEmbedded, type Config } from './config.ts'
 import type { Connection } from './connection.ts'
 import { openEmbedded } from './embedded.ts'
+import { dropExpired, hasExpired } from './expired.ts'
 import { Failover } from './failover.ts'
 import { Inserts } from './inserts.ts'
 import { userQuery } from './query.ts'
+import { hasAbandoned, putBackAbandoned } from './redact/abandoned.ts'
 import { redactTable } from './redact/redact.ts'
 import { repriceTable } from './reprice/reprice.ts'
 import { prepare } from './schema.ts'
@@ -34,6 +36,10 @@ import { ClickHouseRetention } from './retention/retention.ts'
 import { openServer } from './server.ts'
 import type { StoreKind } from './store-kind.ts'
 import { targetOf, type Target } from './target.ts'
+import { TableTurns } from './turns.ts'
+
+/** Somebody waits for the answer. */
+const REPRICE_WAIT_MS = 5000
 
 export class ClickHouseExporter implements Exporter {
   readonly batching: Batching
@@ -52,15 +58,16 @@ export class ClickHouseExporter implements Exporter {
   #engine: StoreKind['engine'] = 'MergeTree'
   /** Inserts share one block: one at a time. Also where an abandoned one is waited for. */
   #turn: Promise<unknown> = Promise.resolve()
-  #repricing: Promise<unknown> = Promise.resolve()
   #isSynced = false
-  #redacting: Promise<unknown> = Promise.resolve()
+  #same = ''
+  readonly #turns: TableTurns
   #stopping = new AbortController()
 
   constructor(config: Config, context: Context) {
     this.#config = config
     this.#context = context
     this.#target = targetOf(config)
+    this.#turns = new TableTurns(context.state)
     this.batching = {
       maxSpans: config.batch.max_spans,
       maxBytes: config.batch.max_bytes,
@@ -90,6 +97,7 @@ export class ClickHouseExporter implements Exporter {
       isShared: config.endpoint !== 'embedded',
       oldestMs: config.ttl === 0 ? 0 : context.clock() - config.ttl,
       ending: this.#stopping.signal,
+      inTurn: (signal, work) => this.#rewrite('a replay', signal, work),
       insert: (batches, token, signal) =>
         this.#inTurn(signal, (inserts, deadline) => inserts.append(batches, deadline, token)),
     }))
@@ -110,10 +118,12 @@ export class ClickHouseExporter implements Exporter {
     }
     this.#connection = connection
     this.#engine = kind.engine
+    this.#same = kind.same
     this.#stopping = new AbortController()
     const { timeout: timeoutMs, settings } = this.#config
     this.#isSynced = kind.syncs
     this.#inserts = new Inserts(connection, this.#target, { timeoutMs, kind, settings })
+    void this.#putBack()
   }
 
   async stop(deadline: AbortSignal): Promise<void> {
@@ -121,8 +131,7 @@ export class ClickHouseExporter implements Exporter {
     this.#connection = undefined
     this.#stopping.abort()
     await untilAborted(this.#turn, deadline).catch(() => undefined)
-    await untilAborted(this.#repricing, deadline).catch(() => undefined)
-    await untilAborted(this.#redacting, deadline).catch(() => undefined)
+    await untilAborted(this.#turns.settled, deadline).catch(() => undefined)
     this.#inserts = undefined
     await connection?.close()
   }
@@ -168,31 +177,52 @@ export class ClickHouseExporter implements Exporter {
   }
 
   /** What it leaves undone when the exporter stops is done by the next request. */
-  async #reprice(request: RepriceRequest, price: Reprice, signal: AbortSignal): Promise<RepriceResult> {
-    const store = {
-      connection: this.#open(),
-      target: this.#target,
-      log: this.#context.log,
-      isShared: !isEmbedded(this.#config),
-    }
-    const work = repriceTable(store, request, price, AbortSignal.any([signal, this.#stopping.signal]))
-    this.#repricing = work.catch(() => undefined)
-    return await work
+  #reprice(request: RepriceRequest, price: Reprice, signal: AbortSignal): Promise<RepriceResult> {
+    const work = (turn: AbortSignal): Promise<RepriceResult> =>
+      repriceTable({ ...this.#place(), log: this.#context.log }, request, price, turn)
+    return request.dryRun ? work(signal) : this.#rewrite('a reprice', signal, work, REPRICE_WAIT_MS)
   }
 
-  /** One at a time: the rows that one puts in place are those that the next one looks at. What it leaves undone is done by the next. */
-  async #redact(request: RedactRequest, work: RedactWork, signal: AbortSignal): Promise<RedactCount> {
-    const before = this.#redacting
-    const either = AbortSignal.any([signal, this.#stopping.signal])
-    const done = within(either, undefined, before).then(() => {
-      either.throwIfAborted()
-      const connection = this.#open()
-      const isShared = !isEmbedded(this.#config)
-      const ending = this.#stopping.signal
-      return redactTable({ connection, target: this.#target, isShared, ending }, request, work, either)
-    })
-    this.#redacting = Promise.allSettled([before, done])
-    return await done
+  /** What it leaves undone is done by the next, or when the exporter starts again. */
+  #redact(request: RedactRequest, redacting: RedactWork, signal: AbortSignal): Promise<RedactCount> {
+    const work = (turn: AbortSignal): Promise<RedactCount> =>
+      redactTable({ ...this.#place(), ending: this.#stopping.signal }, request, redacting, turn)
+    return request.dryRun ? work(signal) : this.#rewrite('a redaction', signal, work)
+  }
+
+  /** Rows that an interrupted redaction has taken out and not put back. */
+  async #putBack(): Promise<void> {
+    const ending = this.#stopping.signal
+    try {
+      if (!(await hasAbandoned({ ...this.#place(), ending }))) return
+      await this.#rewrite('what an interrupted redaction left', ending, () =>
+        putBackAbandoned({ ...this.#place(), ending }, () => Promise.resolve()),
+      )
+    } catch (error) {
+      if (ending.aborted) return
+      const fields = { error: messageOf(error) }
+      this.#context.log.warn(fields, 'clickhouse: what an interrupted redaction left waits for the next one')
+    }
+  }
+
+  async #rewrite<T>(
+    what: string,
+    signal: AbortSignal,
+    work: (turn: AbortSignal) => Promise<T>,
+    waitMs?: number,
+  ): Promise<T> {
+    this.#open()
+    const wanted = { table: this.#same, what, ...(waitMs !== undefined && { waitMs }) }
+    const either = anyOf([signal, this.#stopping.signal])
+    try {
+      return await this.#turns.take(wanted, either.signal, work)
+    } finally {
+      either.clear()
+    }
+  }
+
+  #place() {
+    return { connection: this.#open(), target: this.#target, isShared: !isEmbedded(this.#config) }
   }
 
   async #take<T>(
@@ -257,22 +287,6 @@ async function connect(config: Config, target: Target, context: Context): Promis
     log: context.log,
     meter: context.meter,
   })
-}
-
-/** By the time of receipt, not by the clock: a repeat of a frozen range must be the same rows (design law 5). */
-function dropExpired(batch: Batch, ttlMs: number): void {
-  if (ttlMs === 0) return
-  for (let row = 0; row < batch.rows; row++) if (isExpired(batch, row, ttlMs)) batch.drop(row, 'expired')
-}
-
-function hasExpired(batch: Batch, ttlMs: number): boolean {
-  if (ttlMs === 0) return false
-  for (let row = 0; row < batch.rows; row++) if (isExpired(batch, row, ttlMs)) return true
-  return false
-}
-
-function isExpired(batch: Batch, row: number, ttlMs: number): boolean {
-  return batch.isLive(row) && batch.startMs(row) < batch.meta.receivedAtMs - ttlMs
 }
 
 /** The statement may go on (an embedded one cannot be interrupted); the next insert waits for it in its turn. */

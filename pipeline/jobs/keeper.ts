@@ -1,3 +1,4 @@
+import { anyOf } from '../any-of.ts'
 import { faultOf, messageOf } from '../fault.ts'
 import { within } from '../net/within.ts'
 import { sleep } from '../sleep.ts'
@@ -314,23 +315,6 @@ export class JobKeeper {
     if (error === undefined) log.info(fields, 'A job ended')
     else log.error(fields, 'A job ended before it was done')
   }
-}
-
-/** As AbortSignal.any, whose signal Node 20 may collect while only a promise waits for it. */
-function anyOf(signals: readonly AbortSignal[]): {
-  readonly signal: AbortSignal
-  readonly clear: () => void
-} {
-  const controller = new AbortController()
-  const abort = (): void => controller.abort()
-  for (const signal of signals) {
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-  }
-  const clear = (): void => {
-    for (const signal of signals) signal.removeEventListener('abort', abort)
-  }
-  return { signal: controller.signal, clear }
 }
 
 function isLost(error: unknown): boolean {

@@ -66,6 +66,12 @@ export async function acquireLease(
   return undefined
 }
 
+/** Who has the lease; undefined where nobody has. */
+export async function leaseHolder(store: StateStore, name: string): Promise<string | undefined> {
+  const entry = await store.get(stateKey('lease', name))
+  return entry === undefined ? undefined : parse(entry).holder || undefined
+}
+
 interface Held {
   readonly record: LeaseRecord
   readonly revision: number

@@ -8,6 +8,7 @@ import type { Context } from '../../pipeline/factory.ts'
 import { NOBODY_KNOWN } from '../../pipeline/identity/view.ts'
 import type { Meter } from '../../pipeline/telemetry/meter.ts'
 import { NO_USAGE } from '../../pipeline/usage/usage.ts'
+import { MemoryState } from './wal-memory.ts'
 
 /** What an exporter is given in a test; nothing of it is shared. */
 export function exporterContext(id: string): Context {
@@ -26,7 +27,7 @@ export function exporterContext(id: string): Context {
     log: pino({ level: 'silent' }),
     meter,
     clock: Date.now,
-    state: absent as Context['state'],
+    state: new MemoryState(),
     identity: NOBODY_KNOWN,
     listeners: absent as Context['listeners'],
     intake: absent as Context['intake'],

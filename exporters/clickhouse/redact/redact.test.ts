@@ -6,6 +6,7 @@ import type { Batch } from '../../../pipeline/batch/batch.ts'
 import type { Exporter } from '../../../pipeline/component.ts'
 import type { RedactWork } from '../../../pipeline/redact.ts'
 import { exporterContext, RECEIVED_AT_MS, testBatch, testDelivery } from '../../../test/contract/exporter.ts'
+import { until } from '../../../test/support/until.ts'
 import { config } from '../config.ts'
 import type { Connection } from '../connection.ts'
 import { openEmbedded } from '../embedded.ts'
@@ -118,6 +119,46 @@ test('a cancel between delete and insert waits until the rows are back', async (
   await redactTable(place, request, renaming('third'), cancel.signal).catch(() => undefined)
   expect(cancel.signal.aborted).toBe(true)
   await settleMutations(place, 'redact', NEVER)
+  expect(await names()).toBe(`third,${SPANS}`)
+})
+
+test('what an interrupted one has taken out is back when the exporter starts again', async () => {
+  const place = { connection: broken(), target, isShared: false, ending: NEVER }
+  await expect(redactTable(place, request, renaming('fourth'), NEVER)).rejects.toThrow('killed')
+  expect(await names()).toBe('')
+  await exporter.stop?.(AbortSignal.timeout(10_000))
+  await exporter.start?.()
+  await until(async () => (await names()) === `fourth,${SPANS}` && (await tables()).length === 0)
+  await exporter.redactable?.redact(request, renaming('third'), NEVER)
+})
+
+test('a reprice and a replay wait for a redaction, which they would undo or put in twice', async () => {
+  let entered: () => void = () => undefined
+  let leave: () => void = () => undefined
+  const inside = new Promise<void>((resolve) => (entered = resolve))
+  const left = new Promise<void>((resolve) => (leave = resolve))
+  const slow = renaming('third', { redact: () => (entered(), left) })
+  const ended: string[] = []
+  const noting = async (name: string, work: Promise<unknown> | undefined): Promise<void> => {
+    await work
+    ended.push(name)
+  }
+  const redacting = noting('redaction', exporter.redactable?.redact(request, slow, NEVER))
+  await inside
+  const reprice = (dryRun: boolean) => {
+    const day = { fromMs: RECEIVED_AT_MS, toMs: RECEIVED_AT_MS + 1000, budgetMs: 1000, dryRun }
+    return exporter.repriceable?.reprice(day, () => undefined, NEVER)
+  }
+  const again = testBatch([{ name: 'third' }], { tenant: 'acme', wal: { seq: 1, row: 0 } })
+  const others = [
+    noting('reprice', reprice(false)),
+    noting('replay', exporter.replay?.add([again], 'again', NEVER)),
+  ]
+  // It changes nothing, so it need not wait; and by then the others have asked for their turn.
+  await noting('dry run', reprice(true))
+  leave()
+  await Promise.all([redacting, ...others])
+  expect(ended.slice(0, 2)).toEqual(['dry run', 'redaction'])
   expect(await names()).toBe(`third,${SPANS}`)
 })
 

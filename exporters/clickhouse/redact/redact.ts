@@ -1,7 +1,9 @@
 import { traceIdOf } from '../../../pipeline/agent/ids.ts'
 import { faultOf, messageOf, reject, retry } from '../../../pipeline/fault.ts'
 import type { RedactCount, RedactRequest, RedactWork } from '../../../pipeline/redact.ts'
-import { tidyAbandoned, Replacement, type RedactPlace } from './replacement.ts'
+import { settleMutations } from '../mutations.ts'
+import { tidyAbandoned } from './abandoned.ts'
+import { Replacement, type RedactPlace } from './replacement.ts'
 import { changedBy, SELECT_ROWS } from './rows.ts'
 
 /** Rows read at a time, and the bytes of their attributes. */
@@ -70,7 +72,11 @@ class Sweep {
   }
 
   async run(): Promise<RedactCount> {
-    await tidyAbandoned(this.#place, this.#at.staged, () => this.#save(this.#at))
+    if (!this.#request.dryRun) {
+      await tidyAbandoned(this.#place, this.#at.staged, () => this.#save(this.#at))
+      // ClickHouse goes on with a reprice by itself: rows that are put in meanwhile would keep the old prices.
+      await settleMutations(this.#place, `${this.#place.target.tracesName}_reprice_`, this.#signal)
+    }
     if (this.#at.staged !== undefined)
       await this.#finish(new Replacement(this.#place, this.#at.staged), this.#at)
     const total = await this.#total()

@@ -20,10 +20,7 @@ export interface RedactPlace {
   readonly ending: AbortSignal
 }
 
-/** On a server another daemon may be using its own. */
-const ABANDONED_SECONDS = 3600
 const PARTS = ['texts', 'rows', 'moving'] as const
-const MOVING = /_moving$/
 
 /**
  * Rows on their way to being replaced, in tables on disk: `…_texts`, what comes out of redaction; `…_rows`, the whole new
@@ -147,29 +144,10 @@ export class Replacement {
   }
 }
 
-/** Finishes, or removes, what nobody came back to: its run was cancelled, failed, or was late. */
-export async function tidyAbandoned(
-  place: RedactPlace,
-  kept: string | undefined,
-  fence: () => Promise<void>,
-): Promise<void> {
-  const { connection, target, isShared, ending } = place
-  const { data } = await connection.rows(
-    'SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String}) AND metadata_modification_time <= now() - {age:UInt32}',
-    { database: target.database, prefix: prefixOf(target), age: isShared ? ABANDONED_SECONDS : 0 },
-    ending,
-  )
-  for (const [name] of data) {
-    if (kept !== undefined && String(name).startsWith(kept)) continue
-    if (MOVING.test(String(name))) await new Replacement(place, String(name).replace(MOVING, '')).apply(fence)
-    await drop(place, String(name))
-  }
-}
-
-function prefixOf(target: Target): string {
+export function prefixOf(target: Target): string {
   return `${target.tracesName}_redact_`
 }
 
-async function drop({ connection, target }: RedactPlace, name: string): Promise<void> {
+export async function drop({ connection, target }: RedactPlace, name: string): Promise<void> {
   await connection.command(`DROP TABLE IF EXISTS ${quoteName(target.database)}.${quoteName(name)} SYNC`)
 }

@@ -144,6 +144,7 @@ test('a cancel between delete and insert waits until the spans are back', async 
     isShared: false,
     oldestMs: 0,
     ending: NEVER,
+    inTurn: (signal, work) => work(signal),
     insert: async (some, _token, signal) => {
       signal.throwIfAborted()
       for (const batch of some) await exporter.consume(batch, signal)

@@ -17,6 +17,8 @@ export interface ReplayPlace {
   readonly insert: (batches: readonly Batch[], token: string, signal: AbortSignal) => Promise<void>
   /** Once spans are deleted nothing else keeps from putting them back: not a cancel, nor a deadline. */
   readonly ending: AbortSignal
+  /** Alone with the table, until the work has ended. */
+  inTurn<T>(signal: AbortSignal, work: (turn: AbortSignal) => Promise<T>): Promise<T>
 }
 
 /** Each round that does not help is one kill in the very moment between token and rename (see `Inserts`). */
@@ -43,16 +45,16 @@ export class ClickHouseReplay implements ReplaySink {
     return this.#with(batches, signal, (table) => table.count(signal))
   }
 
-  add(batches: readonly Batch[], token: string, signal: AbortSignal): Promise<ReplayCount> {
-    return this.#with(batches, signal, async (table, ids, fresh) => {
+  add(batches: readonly Batch[], token: string, given: AbortSignal): Promise<ReplayCount> {
+    return this.#inTurn(batches, given, async (table, ids, fresh, signal) => {
       const present = await table.count(signal)
       if (present < ids.size) await this.#insert(fresh, table, ids, token, signal)
       return present
     })
   }
 
-  replace(batches: readonly Batch[], token: string, signal: AbortSignal): Promise<ReplayCount> {
-    return this.#with(batches, signal, async (table, ids, fresh) => {
+  replace(batches: readonly Batch[], token: string, given: AbortSignal): Promise<ReplayCount> {
+    return this.#inTurn(batches, given, async (table, ids, fresh, signal) => {
       const present = await table.count(signal)
       signal.throwIfAborted()
       const { ending } = this.#open()
@@ -82,6 +84,17 @@ export class ClickHouseReplay implements ReplaySink {
       if ((await table.count(signal)) === ids.size) return
     }
     throw retry('EXPORT_UNAVAILABLE', 'clickhouse: replay: rows that were inserted did not appear')
+  }
+
+  /** Nobody else is at the table: what a redaction has taken out for a moment is not missing. */
+  #inTurn(
+    batches: readonly Batch[],
+    signal: AbortSignal,
+    work: (table: IdTable, ids: SpanIds, fresh: readonly Batch[], turn: AbortSignal) => Promise<number>,
+  ): Promise<ReplayCount> {
+    return this.#open().inTurn(signal, (turn) =>
+      this.#with(batches, turn, (table, ids, fresh) => work(table, ids, fresh, turn)),
+    )
   }
 
   /** `work` tells how many of the ids the table held. */
