@@ -1,9 +1,12 @@
+import { loadValidators } from '../processors/validators/index.ts'
 import { createMeter } from '../pipeline/telemetry/prom-meter.ts'
 import type { Batch } from '../pipeline/batch/batch.ts'
 import { config } from '../processors/validators/config.ts'
 import { Validators } from '../processors/validators/validators.ts'
 import { decoded } from './decoded.ts'
 import { standardRequest } from './shape.ts'
+
+const loaded = await loadValidators()
 
 /**
  * CPU time per clean span of the whole ingestion phase on the standard shape, and what policy rules add to it:
@@ -27,7 +30,7 @@ function median(values: readonly number[]): number {
 }
 
 function measure(name: string, settings: object): void {
-  const validators = new Validators(config.parse(settings), { meter: createMeter() })
+  const validators = new Validators(config.parse(settings), { meter: createMeter() }, loaded)
   const times: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
     const batches: readonly Batch[] = requests.map(decoded)

@@ -1,3 +1,4 @@
+import { loadValidators } from '../processors/validators/index.ts'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,6 +17,8 @@ import { config } from '../processors/validators/config.ts'
 import { afterwards } from '../processors/validators/runs/afterwards.ts'
 import { decoded } from './decoded.ts'
 import { standardRequest } from './shape.ts'
+
+const loaded = await loadValidators()
 
 /**
  * Time to judge a run of 100 events after its end, all validators with rules, verdicts written durably: as they come (out
@@ -106,7 +109,7 @@ async function round({ stored, term }: Place, name: string, isForgetful: boolean
   const times: number[] = []
   const cpu: number[] = []
   for (let run = 0; run < (isForgetful ? RUNS / 5 : RUNS); run++) {
-    const worker = afterwards(settings, { log, meter: createMeter() }, reading, ['bench'])
+    const worker = afterwards(settings, { log, meter: createMeter() }, reading, ['bench'], loaded)
     await worker?.begin(term)
     for (const batch of requestsOf(run + (isForgetful ? RUNS : 0))) {
       const seq = (await stored.head()) + 1
@@ -137,9 +140,13 @@ const FILLER = batchOf(
 
 /** What following the log costs per span, before anything is judged. */
 async function follow({ stored, term }: Place): Promise<void> {
-  const worker = afterwards(settings, { log: pino({ level: 'silent' }), meter: createMeter() }, stored, [
-    'bench',
-  ])
+  const worker = afterwards(
+    settings,
+    { log: pino({ level: 'silent' }), meter: createMeter() },
+    stored,
+    ['bench'],
+    loaded,
+  )
   await worker?.begin(term)
   const batches = Array.from({ length: 100 }, (_, seed) => decoded(standardRequest(seed + 1, 512)))
   const start = process.cpuUsage()

@@ -28,7 +28,7 @@ const kinds: Readonly<Record<string, readonly Uint8Array[]>> = {
   'one prompt in 8 attacks': clean.map(attacked),
 }
 for (const factory of validators) {
-  const validator = factory.create(factory.config.parse({}))
+  const validator = (await factory.load()).create(factory.config.parse({}))
   if (validator.judge === undefined) continue
   for (const [kind, requests] of Object.entries(kinds)) {
     const times: number[] = []

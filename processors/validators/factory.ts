@@ -1,5 +1,6 @@
 import type { ProcessorFactory } from '../../pipeline/factory.ts'
 import { config } from './config.ts'
+import { loadValidators } from './index.ts'
 
 export const validators: ProcessorFactory<typeof config> = {
   type: 'validators',
@@ -7,12 +8,14 @@ export const validators: ProcessorFactory<typeof config> = {
   config,
   async load() {
     const { Validators } = await import('./validators.ts')
-    return { create: (options, context) => new Validators(options, context) }
+    const loaded = await loadValidators()
+    return { create: (options, context) => new Validators(options, context, loaded) }
   },
   async loadAfterwards() {
     const { afterwards } = await import('./runs/afterwards.ts')
+    const loaded = await loadValidators()
     return {
-      create: (options, context, log, receivers) => afterwards(options, context, log, receivers),
+      create: (options, context, log, receivers) => afterwards(options, context, log, receivers, loaded),
     }
   },
 }

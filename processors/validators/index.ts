@@ -1,12 +1,12 @@
-import { actionMisuse } from './action-misuse/validator.ts'
-import { eventFrequency } from './event-frequency/validator.ts'
-import { missingStep } from './missing-step/validator.ts'
-import { pii } from './pii/validator.ts'
-import { policy } from './policy/validator.ts'
-import { promptInjection } from './prompt-injection/validator.ts'
-import { sequence } from './sequence/validator.ts'
-import { timelag } from './timelag/validator.ts'
-import type { ValidatorFactory } from './validator.ts'
+import { actionMisuse } from './action-misuse/factory.ts'
+import { eventFrequency } from './event-frequency/factory.ts'
+import { missingStep } from './missing-step/factory.ts'
+import { pii } from './pii/factory.ts'
+import { policy } from './policy/factory.ts'
+import { promptInjection } from './prompt-injection/factory.ts'
+import { sequence } from './sequence/factory.ts'
+import { timelag } from './timelag/factory.ts'
+import type { LoadedValidator, ValidatorFactory } from './validator.ts'
 
 /** The validators that are built in: one line each. */
 export const validators: readonly ValidatorFactory[] = [
@@ -19,3 +19,9 @@ export const validators: readonly ValidatorFactory[] = [
   sequence,
   eventFrequency,
 ]
+
+export function loadValidators(): Promise<LoadedValidator[]> {
+  return Promise.all(
+    validators.map(async (factory) => ({ type: factory.type, create: (await factory.load()).create })),
+  )
+}

@@ -1,5 +1,5 @@
 import type { Threshold, ValidatorsConfig } from './config.ts'
-import { SEVERITIES, type Severity, type Validator, type ValidatorFactory } from './validator.ts'
+import { SEVERITIES, type Severity, type Validator, type LoadedValidator } from './validator.ts'
 
 export interface Judge {
   readonly name: string
@@ -23,7 +23,7 @@ export class Policies {
   readonly #common: Policy
   readonly #own = new Map<string, Policy>()
 
-  constructor(config: ValidatorsConfig, factories: readonly ValidatorFactory[]) {
+  constructor(config: ValidatorsConfig, factories: readonly LoadedValidator[]) {
     const judges = factories.map((factory) => judgeOf(factory, config[factory.type]))
     this.#common = policy(config.threshold, judges)
     for (const [tenant, own] of Object.entries(config.tenants)) {
@@ -54,7 +54,7 @@ function policy(threshold: Threshold, judges: readonly (Judge | undefined)[]): P
 }
 
 /** Undefined for one that is not enabled. `block`: as the config's schema gives it. */
-function judgeOf(factory: ValidatorFactory, block: unknown): Judge | undefined {
+function judgeOf(factory: LoadedValidator, block: unknown): Judge | undefined {
   const { enabled, ...config } = block as { readonly enabled: boolean }
   return enabled ? { name: factory.type, validator: factory.create(config) } : undefined
 }

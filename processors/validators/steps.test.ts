@@ -1,15 +1,20 @@
 import { describe, expect, it } from 'vitest'
 import { decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
 import { config as frequencyConfig } from './event-frequency/config.ts'
-import { eventFrequency } from './event-frequency/validator.ts'
+import { eventFrequency } from './event-frequency/factory.ts'
 import { config as missingConfig } from './missing-step/config.ts'
-import { missingStep } from './missing-step/validator.ts'
+import { missingStep } from './missing-step/factory.ts'
 import { config as sequenceConfig } from './sequence/config.ts'
-import { sequence } from './sequence/validator.ts'
+import { sequence } from './sequence/factory.ts'
 import { config as timelagConfig } from './timelag/config.ts'
-import { timelag } from './timelag/validator.ts'
+import { timelag } from './timelag/factory.ts'
 import type { Run, RunSpan, RunSummary, Validator } from './validator.ts'
 import { testMeta } from '../../test/support/batch-meta.ts'
+
+const eventFrequencyMaker = await eventFrequency.load()
+const missingStepMaker = await missingStep.load()
+const sequenceMaker = await sequence.load()
+const timelagMaker = await timelag.load()
 
 /** The validators that look at the steps of a run. */
 
@@ -65,7 +70,7 @@ function found(validator: Validator, run: Run): string[] {
 
 describe('timelag', () => {
   const judge = (settings: object, given: readonly Given[]) =>
-    found(timelag.create(timelagConfig.parse(settings)), runOf(given))
+    found(timelagMaker.create(timelagConfig.parse(settings)), runOf(given))
 
   it('finds gaps between what happened so far and the next step', () => {
     const steps = [
@@ -102,7 +107,8 @@ describe('timelag', () => {
 })
 
 describe('missing_step', () => {
-  const judge = (settings: object, run: Run) => found(missingStep.create(missingConfig.parse(settings)), run)
+  const judge = (settings: object, run: Run) =>
+    found(missingStepMaker.create(missingConfig.parse(settings)), run)
   const workflows = [
     { agent: 'buy*', steps: ['tool:check*', 'chat'] },
     { agent: 'other', steps: ['tool:pay'] },
@@ -123,7 +129,8 @@ describe('missing_step', () => {
 })
 
 describe('sequence', () => {
-  const judge = (settings: object, run: Run) => found(sequence.create(sequenceConfig.parse(settings)), run)
+  const judge = (settings: object, run: Run) =>
+    found(sequenceMaker.create(sequenceConfig.parse(settings)), run)
 
   it('finds a step before what it must come after', () => {
     const order = [{ step: 'tool:refund', after: 'tool:verify' }]
@@ -159,7 +166,7 @@ describe('sequence', () => {
 })
 
 describe('event_frequency', () => {
-  const validator = (settings: object) => eventFrequency.create(frequencyConfig.parse(settings))
+  const validator = (settings: object) => eventFrequencyMaker.create(frequencyConfig.parse(settings))
   const judge = (settings: object, run: Run) => found(validator(settings), run)
 
   it('finds steps that occur too often, in a run or in a time', () => {

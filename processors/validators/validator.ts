@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 
 /**
- * A validator is a folder `processors/validators/<name>/` with its config (`config.ts`) and its factory
+ * A validator is a folder `processors/validators/<name>/` with its config (`config.ts`), its factory (`factory.ts`) and its code
  * (`validator.ts`), and one line in `processors/validators/index.ts`. It says what it found; thresholds, tenants,
  * annotation, verdicts and metrics are not its business. It is deterministic, keeps nothing between calls, and its
  * clock is in what it is given.
@@ -14,8 +14,18 @@ export interface ValidatorFactory<S extends z.ZodObject = z.ZodObject> {
   readonly summary: string
   /** Strict, every key with a default and a description: `{}` is valid. The key `enabled` is added to it. */
   readonly config: S
+  /** Imports its code; a schema is read oftener than validators run. */
+  load(): Promise<ValidatorMaker<S>>
+}
+
+interface ValidatorMaker<S extends z.ZodObject> {
   /** Once per tenant that has a block of its own, once for all others. No I/O. */
   create(config: z.output<S>): Validator
+}
+
+/** A validator whose code is here. */
+export interface LoadedValidator extends ValidatorMaker<z.ZodObject> {
+  readonly type: string
 }
 
 /** One method per phase that it takes part in. None throws for what data holds: what cannot be read counts as absent. */

@@ -1,3 +1,4 @@
+import { loadValidators } from './index.ts'
 import { expect, it } from 'vitest'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import { keyId } from '../../pipeline/batch/keys.ts'
@@ -6,6 +7,8 @@ import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
 import { config } from './config.ts'
 import { Validators } from './validators.ts'
 import { testMeta } from '../../test/support/batch-meta.ts'
+
+const loaded = await loadValidators()
 
 const VIOLATIONS = keyId('weir.violations')
 const SEVERITY = keyId('weir.violation.severity')
@@ -33,7 +36,7 @@ function batchOf(tenant: string, ...paths: (readonly string[])[]): Batch {
 }
 
 const meter = createMeter()
-const made = (options: object) => new Validators(config.parse(options), { meter })
+const made = (options: object) => new Validators(config.parse(options), { meter }, loaded)
 
 const POLICY = { pii: { types: { card: 'ERROR', ip: 'NONE' }, severity: 'WARNING' } }
 const SPANS = [

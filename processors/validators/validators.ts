@@ -5,15 +5,19 @@ import type { Context } from '../../pipeline/factory.ts'
 import type { Counter } from '../../pipeline/telemetry/meter.ts'
 import { annotate, ruleName, type Judged } from './annotate.ts'
 import type { ValidatorsConfig } from './config.ts'
-import { validators } from './index.ts'
 import { Policies, rank } from './policies.ts'
+import type { LoadedValidator } from './validator.ts'
 
 /** Judges spans before they are stored: rejects what is at or above its tenant's threshold, annotates the rest. */
 export class Validators implements Processor {
   readonly #policies: Policies
   readonly #counter: Counter | undefined
 
-  constructor(config: ValidatorsConfig, context: Pick<Context, 'meter' | 'counts'>) {
+  constructor(
+    config: ValidatorsConfig,
+    context: Pick<Context, 'meter' | 'counts'>,
+    validators: readonly LoadedValidator[],
+  ) {
     this.#policies = new Policies(config, validators)
     this.#counter = context.counts === false ? undefined : context.meter.counter('weir_violations')
   }

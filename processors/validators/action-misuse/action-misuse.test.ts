@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { decodeJsonBatch } from '../../../pipeline/batch/otlp-batch.ts'
 import { config } from './config.ts'
-import { actionMisuse } from './validator.ts'
+import { actionMisuse } from './factory.ts'
 import { testMeta } from '../../../test/support/batch-meta.ts'
+
+const actionMisuseMaker = await actionMisuse.load()
 
 const meta = testMeta()
 
@@ -21,7 +23,7 @@ function batchOf(...spans: Given[]) {
 
 function rules(settings: object, ...spans: Given[]): string[][] {
   const found: string[][] = spans.map(() => [])
-  actionMisuse
+  actionMisuseMaker
     .create(config.parse(settings))
     .judge?.(batchOf(...spans), (row, { rule }) => found[row]?.push(rule))
   return found
@@ -90,7 +92,7 @@ describe('rights', () => {
       status: 'idle',
       atMs: 0,
     } as const
-    const judge = actionMisuse.create(config.parse(settings))
+    const judge = actionMisuseMaker.create(config.parse(settings))
     judge.judgeRun?.({ ...run, spans }, ({ rule }, span) => found.push([rule, span?.spanId]))
     expect(found).toEqual([['action_not_allowed', 's2']])
   })
@@ -127,7 +129,9 @@ describe('parameters', () => {
   it('are named in the message by their field, never by what is in them', () => {
     const messages: string[] = []
     const batch = batchOf(tool('send_mail', { to: 'ada@secret.example' }))
-    actionMisuse.create(config.parse(settings)).judge?.(batch, (_, { message }) => messages.push(message))
+    actionMisuseMaker
+      .create(config.parse(settings))
+      .judge?.(batch, (_, { message }) => messages.push(message))
     expect(messages).toEqual(['parameters: to: invalid format'])
   })
 

@@ -3,22 +3,14 @@ import type { Batch } from '../../../pipeline/batch/batch.ts'
 import { fits } from '../steps.ts'
 import { shellInjection } from '../text/shell.ts'
 import { sqlInjection } from '../text/sql.ts'
-import type { Finding, ReportRow, ReportSpan, Run, Validator, ValidatorFactory } from '../validator.ts'
+import type { Finding, ReportRow, ReportSpan, Run, Validator } from '../validator.ts'
 import { agentsAbove, callOf, textsIn, type Call } from './call.ts'
-import { config } from './config.ts'
+import type { config } from './config.ts'
 import { compile } from './parameters.ts'
-
-export const actionMisuse: ValidatorFactory<typeof config> = {
-  type: 'action_misuse',
-  summary:
-    'Who may take which action, what its parameters must be like, and commands or SQL injected into them.',
-  config,
-  create: (settings) => new ActionMisuse(settings),
-}
 
 type Settings = z.output<typeof config>
 
-class ActionMisuse implements Validator {
+export class ActionMisuse implements Validator {
   readonly #settings: Settings
   readonly #schemas: readonly { action: string; judge: (parameters: unknown) => string | undefined }[]
   readonly judgeRun?: (run: Run, report: ReportSpan) => void

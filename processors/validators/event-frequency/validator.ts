@@ -1,30 +1,15 @@
 import type { z } from 'zod'
 import { keyId } from '../../../pipeline/batch/keys.ts'
 import { fits, isCall, isStep, timeline } from '../steps.ts'
-import type {
-  ReportRun,
-  ReportSpan,
-  Run,
-  RunSpan,
-  RunSummary,
-  Validator,
-  ValidatorFactory,
-} from '../validator.ts'
-import { config } from './config.ts'
-
-export const eventFrequency: ValidatorFactory<typeof config> = {
-  type: 'event_frequency',
-  summary: 'How often steps occur: limits, loops, and runs that are unlike the others of their agent.',
-  config,
-  create: (settings) => new EventFrequency(settings),
-}
+import type { ReportRun, ReportSpan, Run, RunSpan, RunSummary, Validator } from '../validator.ts'
+import type { config } from './config.ts'
 
 type Limit = z.output<typeof config>['limits'][number]
 
 /** What a call was made with. */
 const ARGUMENTS = ['toon.payload', 'gen_ai.tool.call.arguments', 'input.value', 'ai.toolCall.args'].map(keyId)
 
-class EventFrequency implements Validator {
+export class EventFrequency implements Validator {
   readonly #settings: z.output<typeof config>
 
   constructor(settings: z.output<typeof config>) {

@@ -1,16 +1,9 @@
 import type { z } from 'zod'
 import { fits, isStep } from '../steps.ts'
-import type { ReportSpan, Run, Validator, ValidatorFactory } from '../validator.ts'
-import { config } from './config.ts'
+import type { ReportSpan, Run, Validator } from '../validator.ts'
+import type { config } from './config.ts'
 
-export const missingStep: ValidatorFactory<typeof config> = {
-  type: 'missing_step',
-  summary: 'Steps that a run must have and has not.',
-  config,
-  create: (settings) => new MissingStep(settings),
-}
-
-class MissingStep implements Validator {
+export class MissingStep implements Validator {
   readonly #settings: z.output<typeof config>
 
   constructor(settings: z.output<typeof config>) {

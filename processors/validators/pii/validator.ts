@@ -2,22 +2,15 @@ import type { z } from 'zod'
 import { NONE, type Batch } from '../../../pipeline/batch/batch.ts'
 import { keyId } from '../../../pipeline/batch/keys.ts'
 import { textsOf } from '../texts.ts'
-import type { ReportRow, Severity, Validator, ValidatorFactory } from '../validator.ts'
-import { config } from './config.ts'
+import type { ReportRow, Severity, Validator } from '../validator.ts'
+import type { config } from './config.ts'
 
 /** What the sanitizer says it did to a span: entries `<type> <path> <count>`. */
 const PATHS = keyId('weir.redaction.paths')
 const MOST = 1000
 
 /** Judges what the sanitizer, which stands before it, has found and replaced. */
-export const pii: ValidatorFactory<typeof config> = {
-  type: 'pii',
-  summary: 'Personal data and secrets, by what the sanitizer found on the span.',
-  config,
-  create: (settings) => new Pii(settings),
-}
-
-class Pii implements Validator {
+export class Pii implements Validator {
   readonly #severity: Severity
   readonly #types: ReadonlyMap<string, Severity | 'NONE'>
 

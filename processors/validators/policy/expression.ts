@@ -1,4 +1,5 @@
-import { Environment, type ASTNode, type Context } from '@marcbachmann/cel-js'
+import { createRequire } from 'node:module'
+import type { ASTNode, Context, Environment } from '@marcbachmann/cel-js'
 import { isLinear } from '../../../pipeline/linear-regexp.ts'
 import { messageOf } from '../../../pipeline/fault.ts'
 
@@ -52,20 +53,30 @@ export type Compiled =
 const MOST_NODES = 300
 const MOST_DEPTH = 40
 
-const ENVIRONMENTS = {
-  span: new Environment({ limits: { maxAstNodes: MOST_NODES, maxDepth: MOST_DEPTH } })
-    .registerVariable('span', 'map')
-    .registerVariable('attributes', 'map')
-    .registerVariable('resource', 'map'),
-  run: new Environment({ limits: { maxAstNodes: MOST_NODES, maxDepth: MOST_DEPTH } }).registerVariable(
-    'run',
-    'map',
-  ),
-} as const
+type Cel = typeof import('@marcbachmann/cel-js')
+
+/** Made by the first rule: most configs have none, and schemas, which compile them, cannot wait for an import. */
+let environments: Readonly<Record<Scope, Environment>> | undefined
+
+function environmentOf(scope: Scope): Environment {
+  environments ??= environmentsOf(createRequire(import.meta.url)('@marcbachmann/cel-js') as Cel)
+  return environments[scope]
+}
+
+function environmentsOf({ Environment }: Cel): Readonly<Record<Scope, Environment>> {
+  const limits = { maxAstNodes: MOST_NODES, maxDepth: MOST_DEPTH }
+  return {
+    span: new Environment({ limits })
+      .registerVariable('span', 'map')
+      .registerVariable('attributes', 'map')
+      .registerVariable('resource', 'map'),
+    run: new Environment({ limits }).registerVariable('run', 'map'),
+  }
+}
 
 export function compile(text: string, scope: Scope): Compiled {
   try {
-    const parsed = ENVIRONMENTS[scope].parse(text)
+    const parsed = environmentOf(scope).parse(text)
     const { valid, type, error } = parsed.check()
     if (!valid) return { problem: firstLine(error) }
     if (type !== 'bool' && type !== 'dyn') return { problem: `is a ${String(type)}, must be true or false` }

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { decodeJsonBatch } from '../../../pipeline/batch/otlp-batch.ts'
 import { config } from './config.ts'
-import { policy } from './validator.ts'
+import { policy } from './factory.ts'
 import { testMeta } from '../../../test/support/batch-meta.ts'
+
+const policyMaker = await policy.load()
 
 const meta = testMeta()
 
@@ -27,7 +29,7 @@ function batchOf(...spans: Given[]) {
 function broken(when: string, ...spans: Given[]): number[] {
   const rows: number[] = []
   const settings = config.parse({ rules: [{ name: 'rule', when }] })
-  policy.create(settings).judge?.(batchOf(...spans), (row) => rows.push(row))
+  policyMaker.create(settings).judge?.(batchOf(...spans), (row) => rows.push(row))
   return rows
 }
 
@@ -136,6 +138,6 @@ it('judges runs', () => {
     status: 'failed',
     atMs: 0,
   } as const
-  policy.create(settings).judgeRun?.({ ...run, spans }, ({ rule }) => rules.push(rule))
+  policyMaker.create(settings).judgeRun?.({ ...run, spans }, ({ rule }) => rules.push(rule))
   expect(rules).toEqual(['loops'])
 })

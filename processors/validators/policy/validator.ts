@@ -1,17 +1,10 @@
 import type { Context } from '@marcbachmann/cel-js'
 import type { Batch } from '../../../pipeline/batch/batch.ts'
-import type { Finding, ReportRow, ReportSpan, Run, Validator, ValidatorFactory } from '../validator.ts'
-import { config, type Rule } from './config.ts'
+import type { Finding, ReportRow, ReportSpan, Run, Validator } from '../validator.ts'
+import type { Rule } from './config.ts'
 import { compile } from './expression.ts'
 import { runVariables } from './run-variables.ts'
 import { SpanVariables } from './variables.ts'
-
-export const policy: ValidatorFactory<typeof config> = {
-  type: 'policy',
-  summary: 'Your own rules, written in CEL, over spans and runs.',
-  config,
-  create: ({ rules }) => checker(rules),
-}
 
 interface Compiled {
   readonly finding: Finding
@@ -20,7 +13,7 @@ interface Compiled {
 }
 
 /** Has only the phases that its rules are for. */
-function checker(rules: readonly Rule[]): Validator {
+export function checker(rules: readonly Rule[]): Validator {
   const ofSpans = rules.filter(({ scope }) => scope === 'span').map(prepared)
   const ofRuns = rules.filter(({ scope }) => scope === 'run').map(prepared)
   return {

@@ -4,19 +4,10 @@ import type { Batch } from '../../../pipeline/batch/batch.ts'
 import { SPAN } from '../../../proto/otlp/table.ts'
 import { exfiltration } from '../text/exfiltration.ts'
 import { InjectionDetector, type Origin } from '../text/injection.ts'
-import type { Finding, ReportRow, Severity, Validator, ValidatorFactory } from '../validator.ts'
-import { config } from './config.ts'
+import type { Finding, ReportRow, Severity, Validator } from '../validator.ts'
+import type { config } from './config.ts'
 import { textsOf, type Source } from './messages.ts'
 import { TextFinder, type Found } from './texts.ts'
-
-/** Looks for attempts to give a model instructions, in what users wrote and in what tools and documents brought in. */
-export const promptInjection: ValidatorFactory<typeof config> = {
-  type: 'prompt_injection',
-  summary:
-    'Attempts to take over a model: by its user, by what its tools return, and by links that carry data out.',
-  config,
-  create: (settings) => new PromptInjection(settings),
-}
 
 /** Shared by all tenants: it keeps nothing but scratch memory. */
 let shared: InjectionDetector | undefined
@@ -34,7 +25,8 @@ const WORDS: Readonly<Record<Source, string>> = {
   none: '',
 }
 
-class PromptInjection implements Validator {
+/** Looks for attempts to give a model instructions, in what users wrote and in what tools and documents brought in. */
+export class PromptInjection implements Validator {
   readonly #settings: z.output<typeof config>
   readonly #detector: InjectionDetector
   readonly #finder: TextFinder

@@ -1,8 +1,8 @@
 import type { Context } from '../../../pipeline/factory.ts'
 import type { LogWorker, StoredLog } from '../../../pipeline/follower.ts'
 import type { ValidatorsConfig } from '../config.ts'
-import { validators } from '../index.ts'
 import { Policies } from '../policies.ts'
+import type { LoadedValidator } from '../validator.ts'
 import { judgesRuns, RunJudge } from './run-judge.ts'
 
 /** Who judges runs out of the log; undefined where no policy has anything to do with runs. */
@@ -11,6 +11,7 @@ export function afterwards(
   { log, meter }: Pick<Context, 'log' | 'meter'>,
   stored: StoredLog,
   receivers: readonly string[],
+  validators: readonly LoadedValidator[],
 ): LogWorker | undefined {
   const policies = new Policies(config, validators)
   if (![...policies.each()].some(judgesRuns)) return undefined

@@ -1,3 +1,4 @@
+import { loadValidators } from '../index.ts'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,6 +20,8 @@ import { afterwards } from './afterwards.ts'
 import { MessageCache } from './message-cache.ts'
 import { onlyOf } from './read-run.ts'
 import { testMeta } from '../../../test/support/batch-meta.ts'
+
+const loaded = await loadValidators()
 
 const never = new AbortController().signal
 const ROOT_WAIT = 10_000
@@ -66,7 +69,13 @@ async function place(settings: object = RULES, maxMessageBytes = 64 * 1024 * 102
   let worker: LogWorker | undefined
   /** A new holder: it knows only what was saved. */
   const begin = async () => {
-    worker = afterwards(config.parse(settings), { log: pino({ level: 'silent' }), meter }, stored, ['test'])
+    worker = afterwards(
+      config.parse(settings),
+      { log: pino({ level: 'silent' }), meter },
+      stored,
+      ['test'],
+      loaded,
+    )
     await worker?.begin(term)
     read = position - 1
   }

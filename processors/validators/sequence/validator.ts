@@ -1,17 +1,9 @@
 import type { z } from 'zod'
 import { fits, isStep } from '../steps.ts'
-import type { ReportSpan, Run, RunSpan, Validator, ValidatorFactory } from '../validator.ts'
-import { config } from './config.ts'
+import type { ReportSpan, Run, RunSpan, Validator } from '../validator.ts'
+import type { config } from './config.ts'
 
-export const sequence: ValidatorFactory<typeof config> = {
-  type: 'sequence',
-  summary:
-    'The order of the steps of a run: what must come first, what belongs together, what is missing between.',
-  config,
-  create: (settings) => new Sequence(settings),
-}
-
-class Sequence implements Validator {
+export class Sequence implements Validator {
   readonly #settings: z.output<typeof config>
 
   constructor(settings: z.output<typeof config>) {

@@ -1,18 +1,11 @@
 import type { z } from 'zod'
 import { isStep, timeline } from '../steps.ts'
-import type { ReportSpan, Run, RunSpan, Validator, ValidatorFactory } from '../validator.ts'
-import { config } from './config.ts'
-
-export const timelag: ValidatorFactory<typeof config> = {
-  type: 'timelag',
-  summary: 'Gaps in time between the steps of a run, and clocks that go back.',
-  config,
-  create: (settings) => new Timelag(settings),
-}
+import type { ReportSpan, Run, RunSpan, Validator } from '../validator.ts'
+import type { config } from './config.ts'
 
 type Gap = z.output<typeof config>['gaps'][number]
 
-class Timelag implements Validator {
+export class Timelag implements Validator {
   readonly #settings: z.output<typeof config>
 
   constructor(settings: z.output<typeof config>) {
