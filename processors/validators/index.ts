@@ -21,7 +21,5 @@ export const validators: readonly ValidatorFactory[] = [
 ]
 
 export function loadValidators(): Promise<LoadedValidator[]> {
-  return Promise.all(
-    validators.map(async (factory) => ({ type: factory.type, create: (await factory.load()).create })),
-  )
+  return Promise.all(validators.map(async (factory) => ({ type: factory.type, ...(await factory.load()) })))
 }

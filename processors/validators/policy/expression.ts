@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import type * as Cel from '@marcbachmann/cel-js'
 import type { ASTNode, Context, Environment } from '@marcbachmann/cel-js'
 import { isLinear } from '../../../pipeline/linear-regexp.ts'
 import { messageOf } from '../../../pipeline/fault.ts'
@@ -53,17 +54,15 @@ export type Compiled =
 const MOST_NODES = 300
 const MOST_DEPTH = 40
 
-type Cel = typeof import('@marcbachmann/cel-js')
-
 /** Made by the first rule: most configs have none, and schemas, which compile them, cannot wait for an import. */
 let environments: Readonly<Record<Scope, Environment>> | undefined
 
 function environmentOf(scope: Scope): Environment {
-  environments ??= environmentsOf(createRequire(import.meta.url)('@marcbachmann/cel-js') as Cel)
+  environments ??= environmentsOf(createRequire(import.meta.url)('@marcbachmann/cel-js') as typeof Cel)
   return environments[scope]
 }
 
-function environmentsOf({ Environment }: Cel): Readonly<Record<Scope, Environment>> {
+function environmentsOf({ Environment }: typeof Cel): Readonly<Record<Scope, Environment>> {
   const limits = { maxAstNodes: MOST_NODES, maxDepth: MOST_DEPTH }
   return {
     span: new Environment({ limits })
