@@ -164,6 +164,7 @@ function providedCost(scan: Scan): bigint {
   }
   const whole = scan.has(SLOT.cost) ? money(scan.text(SLOT.cost)) : -1n
   if (whole >= 0n) return whole
+  if (!scan.has(SLOT.inputCost) && !scan.has(SLOT.outputCost)) return -1n
   const sides = [SLOT.inputCost, SLOT.outputCost].map((slot) => money(scan.text(slot)))
   const known = sides.filter((side) => side >= 0n)
   return known.length === 0 ? -1n : sumOf(known)

@@ -74,9 +74,9 @@ export function operationOf(scan: Scan): string {
  * The AI SDK's outer spans never do, whatever kind another instrumentation gave them: their usage is the sum.
  */
 export function isLeaf(scan: Scan, operation: string): boolean {
-  if (operation === '' || AROUND.has(operation) || operation.includes('memory')) return false
   if (scan.has(SLOT.aiOperation) && AROUND.has(aiOperation(scan.text(SLOT.aiOperation)) ?? '')) return false
-  return LEAVES.has(operation) || hasModel(scan)
+  if (LEAVES.has(operation)) return true
+  return operation !== '' && !AROUND.has(operation) && !operation.includes('memory') && hasModel(scan)
 }
 
 function kindOf(scan: Scan, named: string): string {
@@ -97,9 +97,10 @@ function kindOf(scan: Scan, named: string): string {
 /** Langfuse's Python SDK up to 3.3 calls generations spans: what has a model or usage of its own is one. */
 function langfuse(scan: Scan): string | undefined {
   const operation = mapped(scan, SLOT.langfuseType)
+  if (operation !== '') return operation
   const isCall =
     scan.has(SLOT.langfuseUsage) || scan.source('responseModel') === 'langfuse.observation.model.name'
-  return operation === '' && isCall ? 'chat' : operation
+  return isCall ? 'chat' : operation
 }
 
 function mapped(scan: Scan, slot: number): string | undefined {
