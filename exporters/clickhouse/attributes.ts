@@ -2,15 +2,17 @@ import { ATTR, type AttrRef } from '../../pipeline/batch/batch.ts'
 import { FOREIGN, keyBytes, type KeyId } from '../../pipeline/batch/keys.ts'
 import type { RawView } from '../../pipeline/batch/raw.ts'
 import type { TableReader } from '../../pipeline/batch/table-reader.ts'
-import { Sink } from '../../proto/clickhouse/sink.ts'
+import type { Sink } from '../../proto/clickhouse/sink.ts'
 import { ATTR_AT, foreignKey } from '../../proto/otlp/table.ts'
 import { intAt } from '../../proto/wire.ts'
 import type { MapColumn } from './block.ts'
 
-/** A resource's map, encoded. */
+/** Where a resource's map lies in the block that is being filled. */
 export class Fragment {
   readonly keys: number[] = []
-  readonly values = new Sink()
+  /** Of its values, in the column's bytes. */
+  start = 0
+  end = 0
   service = 0
 }
 

@@ -36,10 +36,12 @@ export function fill(block: SpanBlock, writer: SpanWriter, batches: readonly Bat
       if (!batch.isLive(row)) continue
       writer.add(row)
       if (block.rows >= MAX_ROWS || writer.bytes >= MAX_BYTES) {
+        writer.end()
         return { from, to: { batch: index, row: row + 1 }, rows: block.rows }
       }
     }
   }
+  writer.end()
   return { from, to: { batch: batches.length, row: 0 }, rows: block.rows }
 }
 
@@ -56,6 +58,7 @@ export function refill(
     if (fresh) writer.begin(batch)
     if (wanted(placeOf(batch, row))) writer.add(row)
   })
+  writer.end()
 }
 
 /** Every live span of the chunk; `fresh` where a batch begins. */

@@ -1,16 +1,14 @@
 import type { AttrRef, Batch } from '../../pipeline/batch/batch.ts'
-import { COST_STATUS, COSTS, TOKENS, type SpanFacts } from '../../pipeline/batch/facts.ts'
 import { keyId } from '../../pipeline/batch/keys.ts'
 import { rawView, type RawView } from '../../pipeline/batch/raw.ts'
 import { TableReader } from '../../pipeline/batch/table-reader.ts'
-import { factsOf } from '../../pipeline/genai/facts-of.ts'
-import { hintText } from '../../pipeline/genai/price-hints.ts'
 import { ATTR_AT, EVENT, LINK, RESOURCE, SCOPE, SPAN } from '../../proto/otlp/table.ts'
 import type { Sink } from '../../proto/clickhouse/sink.ts'
 import { Attributes, Fragment } from './attributes.ts'
 import type { SpanBlock, SpanColumns } from './block.ts'
 import { EventIds } from '../../pipeline/batch/event-id.ts'
-import { addDuration, halves, startMs } from './times.ts'
+import { MeaningWriter } from './meaning-writer.ts'
+import { addDuration, startMs } from './times.ts'
 
 /** As the collector's exporter writes them. */
 const KINDS = ['Unspecified', 'Internal', 'Server', 'Client', 'Producer', 'Consumer']
@@ -24,7 +22,7 @@ const DAY_MS = 86_400_000
 
 /**
  * Writes spans into the columns of a block, from the bytes they came in: ids, times and strings are copied, only what
- * is not a string is put into words. Facts come as JS strings, most of them repeated: dictionary columns remember the last.
+ * is not a string is put into words.
  */
 export class SpanWriter {
   readonly #block: SpanBlock
@@ -36,16 +34,14 @@ export class SpanWriter {
   readonly #fragment = new Fragment()
   #raw: RawView | undefined
   #reader: TableReader | undefined
-  #tenant = ''
-  #project = ''
-  #facts: SpanFacts | undefined
+  readonly #meaning: MeaningWriter
+  #batch: Batch | undefined
+  /** Rows of the batch that were added. */
+  #added = new Int32Array(512)
+  #count = 0
   /** Row of the batch → row of `#raw`; undefined: the same. */
   #rows: Int32Array | undefined
-  #costs: Uint32Array = new Uint32Array(0)
-  #provided: Uint32Array = new Uint32Array(0)
   #ids = new EventIds('')
-  #walSeq = 0
-  #walRow = 0
   #aheadMs = 0
   #lastResource = -1
   #firstMs = Infinity
@@ -58,6 +54,7 @@ export class SpanWriter {
     this.#span = new Attributes(block.columns.attributes)
     this.#event = new Attributes(block.columns.events.map)
     this.#link = new Attributes(block.columns.links.map)
+    this.#meaning = new MeaningWriter(block.columns)
   }
 
   /** Bytes in the columns that a sender can make long. */
@@ -85,24 +82,29 @@ export class SpanWriter {
   /** Before a new filling of the block. */
   reset(): void {
     this.#block.clear()
+    this.#batch = undefined
+    this.#count = 0
     this.#firstMs = Infinity
     this.#lastMs = 0
   }
 
   /** The batch that `add` takes rows of. Call it again after the block was cleared. */
   begin(batch: Batch): void {
+    this.end()
     const { meta } = batch
-    this.#facts = factsOf(batch)
-    this.#costs = halves(this.#facts.cost)
-    this.#provided = halves(this.#facts.costProvided)
+    this.#batch = batch
     this.#ids = new EventIds(meta.tenant)
-    this.#tenant = meta.tenant
-    this.#project = meta.project
-    this.#walSeq = meta.wal?.seq ?? 0
-    this.#walRow = meta.wal?.row ?? 0
     this.#aheadMs = meta.receivedAtMs + DAY_MS
     this.#lastResource = -1
+    if (this.#added.length < batch.rows) this.#added = new Int32Array(batch.rows)
     this.#source(batch)
+  }
+
+  /** Completes the rows that were added: before the block is read. */
+  end(): void {
+    if (this.#batch !== undefined && this.#count > 0)
+      this.#meaning.add(this.#batch, this.#added.subarray(0, this.#count))
+    this.#count = 0
   }
 
   /** Where nothing was edited or dropped, these are the batch's own bytes and rows. */
@@ -123,6 +125,7 @@ export class SpanWriter {
     const at = (this.#rows === undefined ? row : (this.#rows[row] as number)) * SPAN.width
     const c = this.#columns
     this.#block.rows++
+    this.#added[this.#count++] = row
     this.#ids64(c, bytes, spans, at)
     c.TraceState.addBytes(
       bytes,
@@ -142,9 +145,6 @@ export class SpanWriter {
     this.#attributes(c, raw, at)
     this.#events(c, raw, spans[at + SPAN.firstEvent]!, spans[at + SPAN.endEvent]!)
     this.#links(c, raw, spans[at + SPAN.firstLink]!, spans[at + SPAN.endLink]!)
-    this.#meaning(c, this.#facts as SpanFacts, row)
-    c.WalSeq.addU64(this.#walSeq)
-    c.WalRow.addU32(this.#walRow + row)
   }
 
   #ids64(c: SpanColumns, bytes: Buffer, spans: Int32Array, at: number): void {
@@ -173,20 +173,22 @@ export class SpanWriter {
     const version = scopes[at + SCOPE.versionOff]!
     c.ScopeVersion.addBytes(bytes, version, version + scopes[at + SCOPE.versionLen]!)
     const resource = scopes[at + SCOPE.resource]!
-    if (resource !== this.#lastResource) this.#encodeResource(c, raw, resource)
+    if (resource === this.#lastResource)
+      c.resource.values.sink.repeat(this.#fragment.start, this.#fragment.end)
+    else this.#encodeResource(c, raw, resource)
     c.ServiceName.addIndex(this.#fragment.service)
-    for (const key of this.#fragment.keys) c.resource.keys.addIndex(key)
-    c.resource.values.addEncoded(this.#fragment.values.view())
+    c.resource.keys.addIndexes(this.#fragment.keys)
     c.resource.rows.endRow(this.#fragment.keys.length)
   }
 
-  /** A resource's map is the same for all its spans: it is put together once and copied. */
+  /** A resource's map is the same for all its spans: it is put together for the first of them and repeated. */
   #encodeResource(c: SpanColumns, raw: RawView, resource: number): void {
     const { bytes, table } = raw
     const at = resource * RESOURCE.width
     const fragment = this.#fragment
+    const { sink } = c.resource.values
     fragment.keys.length = 0
-    fragment.values.clear()
+    fragment.start = sink.length
     fragment.service = c.ServiceName.indexOfText('')
     this.#lastResource = resource
     for (
@@ -195,11 +197,12 @@ export class SpanWriter {
       ref++
     ) {
       const entry = ref * ATTR_AT.width
-      const start = fragment.values.length
-      this.#resource.value(raw, this.#reader as TableReader, ref, fragment.values)
+      const start = sink.length
+      this.#resource.value(raw, this.#reader as TableReader, ref, sink)
       fragment.keys.push(this.#resource.keyIndex(bytes, table.attrs[entry]!))
-      if (table.attrs[entry] === SERVICE_NAME) fragment.service = serviceIndex(c, fragment.values, start)
+      if (table.attrs[entry] === SERVICE_NAME) fragment.service = serviceIndex(c, sink, start)
     }
+    fragment.end = sink.length
   }
 
   #attributes(c: SpanColumns, raw: RawView, at: number): void {
@@ -269,45 +272,6 @@ export class SpanWriter {
       )
     }
     for (const column of rows) column.endRow(end - first)
-  }
-
-  #meaning(c: SpanColumns, facts: SpanFacts, row: number): void {
-    c.TenantId.addText(this.#tenant)
-    c.ProjectId.addText(this.#project)
-    c.RunId.addText(facts.runId[row]!)
-    c.Seq.addU32(facts.seq[row]!)
-    c.SessionId.addText(facts.sessionId[row]!)
-    c.UserId.addText(facts.userId[row]!)
-    c.AgentName.addText(facts.agentName[row]!)
-    c.ToolName.addText(facts.toolName[row]!)
-    c.Operation.addText(facts.operation[row]!)
-    c.ModelCall.add(facts.leaf[row]!)
-    c.Provider.addText(facts.provider[row]!)
-    c.RequestModel.addText(facts.requestModel[row]!)
-    c.ResponseModel.addText(facts.responseModel[row]!)
-    c.PriceModel.addText(facts.priceModel[row]!)
-    c.ServiceTier.addText(facts.serviceTier[row]!)
-    c.FinishReason.addText(facts.finishReason[row]!)
-    c.UsageSemantics.addText(facts.usageSemantics[row]!)
-    c.TimeToFirstTokenMs.addF64(facts.timeToFirstTokenMs[row]!)
-    c.SampleRate.addF64(facts.sampleRate[row]!)
-    for (let i = 0; i < TOKENS.length; i++) c.tokens[i]!.addU32(facts.tokens[row * TOKENS.length + i]!)
-    this.#cost(c, facts, row)
-  }
-
-  #cost(c: SpanColumns, facts: SpanFacts, row: number): void {
-    for (let i = 0; i < COSTS.length; i++) {
-      const at = (row * COSTS.length + i) * 2
-      c.costs[i]!.addPair(this.#costs[at]!, this.#costs[at + 1]!)
-    }
-    const [low, high] = [this.#provided[row * 2]!, this.#provided[row * 2 + 1]!]
-    // Negative: the sender gave none.
-    if (high >>> 31 === 1) c.CostProvidedUsd.addNull()
-    else c.CostProvidedUsd.addPair(low, high)
-    c.CostStatus.addText(COST_STATUS[facts.costStatus[row]!] ?? 'none')
-    c.CostReason.addText(facts.costReason[row]!)
-    c.PriceVersion.addText(facts.priceVersion[row]!)
-    c.PriceHints.addText(hintText(facts.priceHints.get(row)))
   }
 }
 

@@ -68,9 +68,14 @@ export class StringColumn implements Column, Values {
     this.sink.length = at
   }
 
-  /** Values that are already encoded. */
-  addEncoded(encoded: Uint8Array): void {
-    this.sink.append(encoded)
+  /** `texts` of the rows. */
+  addTexts(texts: readonly string[], rows: Int32Array): void {
+    const { sink } = this
+    for (let i = 0; i < rows.length; i++) {
+      const text = texts[rows[i]!]!
+      if (text === '') sink.byte(0)
+      else sink.text(text)
+    }
   }
 
   prefix(): Uint8Array[] {
@@ -131,10 +136,16 @@ export class WordColumn implements Column, Values {
     this.addU32(value < 0x1_0000_0000 ? 0 : Math.floor(value / 0x1_0000_0000))
   }
 
-  addF64(value: number): void {
-    FLOAT[0] = value
-    this.addU32(FLOAT_WORDS[0] as number)
-    this.addU32(FLOAT_WORDS[1] as number)
+  /** Of each row the value at `row * stride + first`, counted in 32-bit words. */
+  addWords(words: Uint32Array, rows: Int32Array, stride: number, first: number): void {
+    const each = this.#wordsEach
+    const out = this.#room(rows.length * each)
+    let length = this.#length
+    for (let i = 0; i < rows.length; i++) {
+      const at = rows[i]! * stride + first
+      for (let word = 0; word < each; word++) out[length++] = words[at + word]!
+    }
+    this.#length = length
   }
 
   /** One value's bytes as they are. */
@@ -143,6 +154,11 @@ export class WordColumn implements Column, Values {
       const high = ((source[at + 3] as number) << 24) | ((source[at + 2] as number) << 16)
       this.addU32(high | ((source[at + 1] as number) << 8) | (source[at] as number))
     }
+  }
+
+  #room(extra: number): Uint32Array {
+    while (this.#length + extra > this.#words.length) this.#grow()
+    return this.#words
   }
 
   #grow(): void {
@@ -173,9 +189,6 @@ export class WordColumn implements Column, Values {
   }
 }
 
-const FLOAT = new Float64Array(1)
-const FLOAT_WORDS = new Uint32Array(FLOAT.buffer)
-
 /** UInt8. */
 export class ByteColumn implements Column {
   readonly name: string
@@ -191,9 +204,11 @@ export class ByteColumn implements Column {
   }
 
   add(value: number): void {
-    const at = this.#sink.reserve(1)
-    this.#sink.bytes[at] = value
-    this.#sink.length = at + 1
+    this.#sink.byte(value)
+  }
+
+  addValues(values: Uint8Array, rows: Int32Array): void {
+    for (let i = 0; i < rows.length; i++) this.#sink.byte(values[rows[i]!]!)
   }
 
   parts(): Uint8Array[] {

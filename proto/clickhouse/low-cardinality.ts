@@ -52,6 +52,40 @@ export class LowCardinalityColumn implements Column {
     this.#rows[this.#count++] = index
   }
 
+  /** `texts` of the rows. */
+  addTexts(texts: readonly string[], rows: Int32Array): void {
+    const out = this.#room(rows.length)
+    let count = this.#count
+    let last = this.#lastText
+    let index = this.#lastIndex
+    for (let i = 0; i < rows.length; i++) {
+      const text = texts[rows[i]!]!
+      if (index < 0 || text !== last) {
+        index = this.indexOfText(text)
+        last = text
+      }
+      out[count++] = index
+    }
+    this.#count = count
+  }
+
+  addRepeated(index: number, times: number): void {
+    this.#room(times).fill(index, this.#count, this.#count + times)
+    this.#count += times
+  }
+
+  addIndexes(indexes: readonly number[]): void {
+    const out = this.#room(indexes.length)
+    let count = this.#count
+    for (let i = 0; i < indexes.length; i++) out[count++] = indexes[i]!
+    this.#count = count
+  }
+
+  #room(extra: number): Uint32Array {
+    while (this.#count + extra > this.#rows.length) this.#rows = grown(this.#rows, Uint32Array)
+    return this.#rows
+  }
+
   indexOfText(text: string): number {
     let index = this.#texts.get(text)
     if (index === undefined) {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Session } from 'chdb'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { WordColumn, NullableColumn, RowsColumn, StringColumn, type Column } from './columns.ts'
+import { ByteColumn, WordColumn, NullableColumn, RowsColumn, StringColumn, type Column } from './columns.ts'
 import { LowCardinalityColumn } from './low-cardinality.ts'
 import { nativeBlock, nativeStructure, quoteName, quoteText } from './native.ts'
 
@@ -44,7 +44,7 @@ test('numbers, decimals, times and fixed strings', async () => {
   const nanos = Buffer.alloc(8)
   nanos.writeBigUInt64LE(1_700_000_000_123_456_789n)
   time.addBytes(nanos, 0)
-  float.addF64(0.1)
+  float.addWords(new Uint32Array(Float64Array.of(0.1).buffer), Int32Array.of(0), 2, 0)
   id.addBytes(Buffer.from('00112233445566778899aabbccddeeff', 'hex'), 0)
   expect(
     await readBack(
@@ -206,4 +206,41 @@ test('many long values that differ only in the middle do not slow the dictionary
   }
   // Quadratic probing takes minutes, so even a busy machine tells them apart.
   expect(process.cpuUsage(started).user / 1e6).toBeLessThan(20)
+})
+
+test('rows of a batch go in a column at a time as they do one by one', () => {
+  const texts = fc.array(fc.constantFrom('', 'gpt-4o', 'claude', 'ä', 'x'.repeat(50)), { minLength: 1 })
+  const cases = texts.chain((all) =>
+    fc.tuple(fc.constant(all), fc.uniqueArray(fc.nat({ max: all.length - 1 })), fc.nat({ max: 3 })),
+  )
+  fc.assert(
+    fc.property(cases, ([all, picked, repeats]) => {
+      const rows = Int32Array.from(picked)
+      const words = Uint32Array.from({ length: all.length * 6 }, (_, i) => i)
+      const doubled = [0, 1].map(() => ({
+        low: new LowCardinalityColumn('low'),
+        text: new StringColumn('text'),
+        word: new WordColumn('word', 'UInt64', 8),
+        byte: new ByteColumn('byte'),
+      }))
+      const [whole, single] = doubled as [(typeof doubled)[0], (typeof doubled)[0]]
+      whole.low.addText('before')
+      whole.low.addTexts(all, rows)
+      whole.low.addRepeated(0, repeats)
+      whole.low.addIndexes([0, 0])
+      whole.text.addTexts(all, rows)
+      whole.word.addWords(words, rows, 6, 2)
+      whole.byte.addValues(Uint8Array.from(words), rows)
+      single.low.addText('before')
+      for (const row of rows) {
+        single.low.addText(all[row]!)
+        single.text.addText(all[row]!)
+        single.word.addPair(row * 6 + 2, row * 6 + 3)
+        single.byte.add(row % 256)
+      }
+      for (let i = 0; i < repeats + 2; i++) single.low.addText('before')
+      const bytes = (columns: object) => Buffer.concat(nativeBlock(Object.values(columns), rows.length))
+      expect(bytes(whole).equals(bytes(single))).toBe(true)
+    }),
+  )
 })

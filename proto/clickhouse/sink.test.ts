@@ -42,3 +42,11 @@ test('strings of every length, from any offset, whichever way they are copied', 
     }
   }
 })
+
+test('what was written is repeated, also where that needs more room', () => {
+  const sink = new Sink(4)
+  sink.text('abc')
+  sink.repeat(1, 4)
+  sink.byte(100)
+  expect(sink.view().toString('latin1')).toBe('\x03abcabcd')
+})

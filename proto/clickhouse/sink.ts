@@ -106,10 +106,17 @@ export class Sink {
     this.length = at + size
   }
 
-  append(source: Uint8Array): void {
-    const at = this.reserve(source.length)
-    this.bytes.set(source, at)
-    this.length = at + source.length
+  byte(value: number): void {
+    const at = this.reserve(1)
+    this.bytes[at] = value
+    this.length = at + 1
+  }
+
+  /** What was written to [start, end), once more. */
+  repeat(start: number, end: number): void {
+    const at = this.reserve(end - start)
+    this.bytes.copyWithin(at, start, end)
+    this.length = at + end - start
   }
 
   #grow(needed: number): void {
