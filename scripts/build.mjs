@@ -20,7 +20,7 @@ const folders = [
   'bench',
 ]
 const stamp = join(root, 'dist', '.build-stamp')
-const ASSETS = /\.(proto|sql|json|yaml|csv|wasm)$/
+const ASSETS = /\.(proto|sql|json|yaml|csv|wasm|xml)$/
 
 function newest(path) {
   const stat = statSync(path)

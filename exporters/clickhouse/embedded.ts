@@ -1,5 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { createClient, ClickHouseLogLevel, type ClickHouseClient } from '@clickhouse/client'
 import { messageOf, reject } from '../../pipeline/fault.ts'
 import { quoteName, quoteText } from '../../proto/clickhouse/native.ts'
@@ -102,6 +103,7 @@ function clientOf(connection: ChdbConnection): ClickHouseClient {
 function serverArguments(options: EmbeddedOptions): string[] {
   const { markCacheBytes, maxMemoryBytes } = options
   return [
+    `--config-file=${fileURLToPath(new URL('embedded.xml', import.meta.url))}`,
     `--mark_cache_size=${markCacheBytes}`,
     `--primary_index_cache_size=${markCacheBytes}`,
     `--index_mark_cache_size=${markCacheBytes}`,

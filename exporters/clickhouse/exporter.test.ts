@@ -73,3 +73,40 @@ test('embedded ClickHouse refuses the database where unknown tables are files', 
   expect(config.safeParse({ database: 'default', endpoint: 'http://127.0.0.1:8123' }).success).toBe(true)
   expect(config.safeParse({ ttl: '876000h' }).success).toBe(false)
 })
+
+test('new parts are compressed fast, large merged ones well; a codec that the owner chose stays', async () => {
+  const database = 'weir_codecs'
+  const exporter = clickhouseMaker.create(
+    config.parse({ directory, database }),
+    exporterContext('clickhouse'),
+  )
+  await exporter.start?.()
+  const session = new Session(directory)
+  const ask = async (sql: string) =>
+    (await session.queryAsync(sql, { format: 'JSONCompact' })).json<{ data: unknown[][] }>().data
+  const codecs = `SELECT name, compression_codec FROM system.columns WHERE database = '${database}' AND table = 'otel_traces' AND name IN ('Timestamp', 'TraceId', 'EventId', 'UserId') ORDER BY name`
+  const parts = `SELECT default_compression_codec FROM system.parts WHERE database = '${database}' AND table = 'otel_traces' AND active`
+  try {
+    await session.queryAsync(`ALTER TABLE ${database}.otel_traces MODIFY COLUMN UserId CODEC(ZSTD(3))`)
+    await exporter.stop?.(new AbortController().signal)
+    await exporter.start?.()
+    expect(await ask(codecs)).toEqual([
+      ['EventId', 'CODEC(NONE)'],
+      ['Timestamp', 'CODEC(Delta(8), Default)'],
+      ['TraceId', 'CODEC(Default)'],
+      ['UserId', 'CODEC(ZSTD(3))'],
+    ])
+    for (let i = 0; i < 2; i++) {
+      // Random text hardly compresses: 40 MiB each.
+      await session.queryAsync(
+        `INSERT INTO ${database}.otel_traces (Timestamp, StatusMessage) SELECT toDateTime64('2026-06-01 00:00:00', 9), randomPrintableASCII(4096, number) FROM numbers(10240)`,
+      )
+    }
+    expect(await ask(parts)).toEqual([['LZ4'], ['LZ4']])
+    await session.queryAsync(`OPTIMIZE TABLE ${database}.otel_traces FINAL`)
+    expect(await ask(parts)).toEqual([['ZSTD(1)']])
+  } finally {
+    session.close()
+    await exporter.stop?.(new AbortController().signal)
+  }
+})
