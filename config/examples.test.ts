@@ -6,14 +6,16 @@ import { formatErrors, loadConfig, parseResolved } from './load.ts'
 
 const folder = fileURLToPath(new URL('./examples/', import.meta.url))
 const examples = readdirSync(folder)
+/** What has no default. */
+const NEEDED = { WEIR_MASTER_KEY: '11'.repeat(32) }
 
 describe('example configs', () => {
-  it('are the three of the documentation', () => {
-    expect(examples.sort()).toEqual(['gateway.yaml', 'quickstart.yaml', 'sidecar.yaml'])
+  it('are those of the documentation', () => {
+    expect(examples.sort()).toEqual(['agents.yaml', 'gateway.yaml', 'quickstart.yaml', 'sidecar.yaml'])
   })
 
   it.each(examples)('%s loads without errors or notices, and again in another process', (name) => {
-    const result = loadConfig({ files: [folder + name], sets: [], env: {} }, registry)
+    const result = loadConfig({ files: [folder + name], sets: [], env: NEEDED }, registry)
     if (!result.ok) throw new Error(formatErrors(result.errors))
     expect(result.notices).toEqual([])
     expect(parseResolved(JSON.parse(JSON.stringify(result.config.raw)), registry).digest).toBe(
@@ -26,6 +28,7 @@ describe('example configs', () => {
     const variables = [...text.matchAll(/\$\{env:(\w+):-/g)].map((match) => match[1] ?? '')
     expect(variables).toContain('WEIR_OTLP_GRPC')
     const env = {
+      ...NEEDED,
       WEIR_OTLP_GRPC: '127.0.0.1:0',
       WEIR_OTLP_HTTP: '127.0.0.1:0',
       WEIR_TOON: '127.0.0.1:0',

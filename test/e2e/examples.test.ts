@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -15,6 +17,7 @@ import { until } from '../support/until.ts'
 /** Every example config: loaded by `weir print-config`, run, sent to, asked. */
 const FOLDER = fileURLToPath(new URL('../../config/examples/', import.meta.url))
 const run = promisify(execFile)
+const MASTER_KEY = '11'.repeat(32)
 const undo: (() => Promise<void> | void)[] = []
 
 afterEach(async () => {
@@ -38,6 +41,12 @@ async function sendBoth(daemon: Daemon, headers: Record<string, string> = {}): P
   expect((await ask(port, json)).status).toBe(200)
 }
 
+/** A verb of the CLI; its output. Rejects where it fails. */
+async function weir(daemon: Daemon, ...args: string[]): Promise<string> {
+  const argv = [join(dist, 'cmd/main.js'), ...args, '--endpoint', daemon.endpoints.api]
+  return (await run(process.execPath, argv)).stdout
+}
+
 async function names(daemon: Daemon): Promise<unknown[]> {
   const rows = await daemon.query('SELECT SpanName FROM otel_traces ORDER BY SpanName')
   return rows.map(([name]) => name)
@@ -45,16 +54,22 @@ async function names(daemon: Daemon): Promise<unknown[]> {
 
 test('the examples are those that the tests here run', () => {
   expect(readdirSync(FOLDER).sort((a, b) => (a < b ? -1 : 1))).toEqual([
+    'agents.yaml',
     'gateway.yaml',
     'quickstart.yaml',
     'sidecar.yaml',
   ])
 })
 
-test.each(['gateway', 'quickstart', 'sidecar'])(
+test.each(['agents', 'gateway', 'quickstart', 'sidecar'])(
   '%s.yaml is valid, and its variables reach it',
   async (name) => {
-    const env = { ...process.env, WEIR_OTLP_GRPC: '127.0.0.1:14317', WEIR_API: '127.0.0.1:14320' }
+    const own = {
+      WEIR_OTLP_GRPC: '127.0.0.1:14317',
+      WEIR_API: '127.0.0.1:14320',
+      WEIR_MASTER_KEY: MASTER_KEY,
+    }
+    const env = { ...process.env, ...own }
     const args = ['--config', join(FOLDER, `${name}.yaml`)]
     const main = join(dist, 'cmd/main.js')
     await run(process.execPath, [main, 'validate', ...args], { env })
@@ -71,6 +86,30 @@ test('quickstart: everything on one machine', async () => {
   expect(await names(daemon)).toEqual(['by HTTP', 'by gRPC'])
   expect((await daemon.metrics()).sum('otelcol_receiver_accepted_spans')).toBe(2)
 })
+
+test('agents: redacted, large values beside their spans, jobs that say what they would do', async () => {
+  const config = join(FOLDER, 'agents.yaml')
+  const home = await mkdtemp(join(tmpdir(), 'weir-agents-'))
+  undo.push(() => rm(home, { recursive: true, force: true }))
+  const daemon = await started({ config, env: { WEIR_MASTER_KEY: MASTER_KEY, WEIR_DATA: home } })
+  await sendBoth(daemon)
+  const text = { key: 'gen_ai.output.messages', value: { stringValue: 'word '.repeat(30_000) } }
+  const plain = tracesJson('write to ada@example.com').toString()
+  const body = Buffer.from(plain.replace('{"traceId"', `{"attributes":[${JSON.stringify(text)}],"traceId"`))
+  const port = Number(new URL(daemon.endpoints.http).port)
+  expect((await ask(port, { headers: JSON_TYPE, body })).status).toBe(200)
+  expect(await storedCount(daemon, 3)).toBe(3)
+  expect(await names(daemon)).toEqual(['by HTTP', 'by gRPC', 'write to [REDACTED_EMAIL]'])
+  const sql =
+    "SELECT SpanAttributes['gen_ai.output.messages.artifact.ref'] FROM otel_traces WHERE SpanName LIKE 'write%'"
+  const [[ref]] = (await daemon.query(sql)) as [[string]]
+  expect((await weir(daemon, 'artifact', 'get', ref)).trimEnd()).toHaveLength(149_999)
+  const { jobs } = (await (await fetch(`${daemon.endpoints.api}/v1/jobs`)).json()) as {
+    jobs: { job: string }[]
+  }
+  expect(jobs.map(({ job }) => job)).toEqual(['retention', 'redaction_sweep', 'consent_expiry', 'replay'])
+  expect(await weir(daemon, 'job', 'run', 'retention', '--dry-run')).toContain('clickhouse rows overdue')
+}, 60_000)
 
 test('sidecar: OK while its ClickHouse server is away, stored when that is back', async () => {
   const clickhouse = await startClickHouse()
