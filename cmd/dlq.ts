@@ -97,6 +97,7 @@ const ACTIONS: Readonly<Record<string, (order: Order) => Promise<number>>> = {
       return 0
     }
     printRows(answer.dead_letters, COLUMNS, { name: 'dead_letters', json: false }, io)
+    if (answer.letters === 0) return 0
     io.out(
       `${counted(answer.letters, 'letter')} of ${counted(answer.spans, 'span')}, ${answer.dead_letters.length} shown\n`,
     )

@@ -150,6 +150,9 @@ test('what was moved out of an event is shown by its beginning', async () => {
 })
 
 test('runs are listed and shown, to whom they belong', async () => {
+  expect((await weir(['ls', '--since', '1s'])).out).toBe(
+    'no run started in the last 1s; --since looks further back\n',
+  )
   await expect(weir(['ls', '--status', 'fialed'])).rejects.toThrow(/none of running, completed, failed/)
   const listed = await weir(['ls', '--since', '99999d', '--status', 'failed'])
   expect(listed.out).toMatch(/broken +acme +planner +failed/)

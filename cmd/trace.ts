@@ -46,7 +46,7 @@ async function run(argv: readonly string[], io: Io): Promise<number> {
   const answer = await apiClient(io, values.endpoint).query({ sql: SQL, params: { id, hex } })
   const rows = rowsOf(answer)
   if (rows.length === 0) {
-    io.err(`there is no trace ${safeText(id)} (a span is stored a moment after it was acknowledged)\n`)
+    io.err(`weir: there is no trace ${safeText(id)} (a span is stored a moment after it was acknowledged)\n`)
     return 1
   }
   if (values.json) io.out(`${safeJson(JSON.stringify({ spans: rows.map(({ fields }) => shown(fields)) }))}\n`)

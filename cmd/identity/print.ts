@@ -4,7 +4,7 @@ import type { Io } from '../verb.ts'
 
 export type Row = Readonly<Record<string, unknown>>
 
-/** Rows as a table with these columns, or all of them as JSON under `name`. */
+/** Rows as a table with these columns, or that there are none; or all of them as JSON under `name`. */
 export function printRows(
   rows: readonly Row[],
   columns: readonly string[],
@@ -13,6 +13,10 @@ export function printRows(
 ): void {
   if (how.json) {
     io.out(`${safeJson(JSON.stringify({ [how.name]: rows }))}\n`)
+    return
+  }
+  if (rows.length === 0) {
+    io.out(`no ${how.name.replaceAll('_', ' ')}\n`)
     return
   }
   const cells = rows.map((row) => columns.map((column) => shown(row[column])))

@@ -36,6 +36,11 @@ export async function listRuns(client: ApiClient, filter: Filter, io: Io): Promi
     io.out(`${safeJson(JSON.stringify({ runs }))}\n`)
     return 0
   }
+  if (rows.length === 0) {
+    const wanted = agent + status + tenant === '' ? 'run' : 'such run'
+    io.out(`no ${wanted} started in the last ${filter.since}; --since looks further back\n`)
+    return 0
+  }
   const heads = columns.map(({ name, type }) => ({ title: name, right: isNumeric(type) }))
   io.out(
     table(
