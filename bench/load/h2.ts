@@ -58,6 +58,9 @@ export class GrpcConnection {
       [':authority', endpoint],
       ['content-type', 'application/grpc'],
       ['te', 'trailers'],
+      // As the SDKs' exporters send them; they are part of what a small request costs its server.
+      ['user-agent', 'weir-bench'],
+      ['grpc-timeout', '10S'],
     ])
     const reader = new FrameReader((type, flags, stream, payload) => this.#take(type, flags, stream, payload))
     this.#socket = connect({ host, port: Number(port), noDelay: true })
