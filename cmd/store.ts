@@ -1,4 +1,4 @@
-import { parseResolved } from '../config/load.ts'
+import { parseResolved } from '../config/resolved.ts'
 import { runStoreProcess } from '../pipeline/store/child.ts'
 import { registry } from './registry.ts'
 

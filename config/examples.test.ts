@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { registry } from '../cmd/registry.ts'
-import { formatErrors, loadConfig, parseResolved } from './load.ts'
+import { formatErrors, loadConfig } from './load.ts'
+import { parseResolved } from './resolved.ts'
 
 const folder = fileURLToPath(new URL('./examples/', import.meta.url))
 const examples = readdirSync(folder)

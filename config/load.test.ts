@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseResolved } from './load.ts'
+import { parseResolved } from './resolved.ts'
 import { around, configOf, errorsOf } from '../test/support/config-files.ts'
 import { sampleRegistry } from '../test/support/sample-registry.ts'
 

@@ -1,12 +1,11 @@
 import type { Config } from '../pipeline/config.ts'
 import type { Registry } from '../pipeline/factory.ts'
-import { messageOf, reject } from '../pipeline/fault.ts'
+import { messageOf } from '../pipeline/fault.ts'
 import { schemaOf } from './document-schema.ts'
 import { expand, type Env } from './expand.ts'
 import { fit } from './fit.ts'
 import { merge } from './merge.ts'
 import type { Problem } from '../pipeline/input/issues.ts'
-import { pathText } from '../pipeline/input/path.ts'
 import { isBroken, locate, type Node } from './node.ts'
 import { parseDocument } from './parse.ts'
 import { configError, formatError, type ConfigError } from './problem.ts'
@@ -53,14 +52,6 @@ export function loadConfig(options: LoadOptions, registry: Registry): LoadResult
     return { ok: false, errors: inOrder(errors, options) }
   const notices = outcome.notices.map((notice) => formatError(toError(notice, root)))
   return { ok: true, config: outcome.config, notices }
-}
-
-/** `Config.raw` → the config again, in another process. Throws Fault CONFIG_INVALID. */
-export function parseResolved(raw: unknown, registry: Registry): Config {
-  const { config, problems } = parseDocument(raw, registry)
-  if (config !== undefined) return config
-  const text = problems.map(({ path, message }) => `${pathText(path)}: ${message}`).join('; ')
-  throw reject('CONFIG_INVALID', `the config from the main process is not valid here: ${text}`)
 }
 
 function readFile(file: string, errors: ConfigError[]): Node | undefined {

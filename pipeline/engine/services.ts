@@ -11,7 +11,7 @@ import type { IdentityView } from '../identity/view.ts'
 import type { Vault } from '../identity/vault.ts'
 import type { Pseudonyms } from '../privacy/pseudonyms.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Tracing } from '../telemetry/tracing.ts'
+import type { Tracing } from '../telemetry/traced.ts'
 import type { Meter } from '../telemetry/meter.ts'
 
 /** What a process has one of; components get it through their Context. */

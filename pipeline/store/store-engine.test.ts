@@ -1,6 +1,6 @@
 import { afterEach, expect, it } from 'vitest'
 import { z } from 'zod'
-import { parseResolved } from '../../config/load.ts'
+import { parseResolved } from '../../config/resolved.ts'
 import type { Exporter } from '../component.ts'
 import { ACCEPTED } from '../consumer.ts'
 import type { Services } from '../engine/services.ts'

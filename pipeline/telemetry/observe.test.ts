@@ -9,7 +9,8 @@ import { ACCEPTED } from '../consumer.ts'
 import { reject, retry } from '../fault.ts'
 import { observeExporter, observeProcessor, observeReceiver } from './observe.ts'
 import { createMeter, type PromMeter } from './prom-meter.ts'
-import { INSTANCE_ID, tracingOver, type Tracing } from './tracing.ts'
+import type { Tracing } from './traced.ts'
+import { INSTANCE_ID, tracingOver } from './tracing.ts'
 
 const OURS = 'instance-of-this-process'
 const never = new AbortController().signal

@@ -4,7 +4,7 @@ import type { Delivery, DeliveryOutcome, Exporter, Processor } from '../componen
 import { countOf, rejectedCount, type Outcome } from '../consumer.ts'
 import { faultOf } from '../fault.ts'
 import type { Labels, Meter } from './meter.ts'
-import { traced, type Tracing } from './tracing.ts'
+import { traced, type Tracing } from './traced.ts'
 
 /**
  * Components are counted by the runtime, which wraps them on every edge of the graph; they have no such counters of

@@ -1,26 +1,12 @@
 import { credentials } from '@grpc/grpc-js'
-import { SpanStatusCode, type Tracer } from '@opentelemetry/api'
+import { SpanStatusCode } from '@opentelemetry/api'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BasicTracerProvider, BatchSpanProcessor, type SpanExporter } from '@opentelemetry/sdk-trace-base'
-import { NONE, type Batch } from '../batch/batch.ts'
+import { NONE } from '../batch/batch.ts'
 import { keyId } from '../batch/keys.ts'
 import { faultOf, messageOf } from '../fault.ts'
-
-/** weir's own spans: one per request taken and one per delivery made. */
-export interface Tracing {
-  readonly tracer: Tracer
-  /**
-   * True for spans that this very process sent. They are handled like any other but make no spans of their own:
-   * otherwise a daemon whose endpoint is its own receiver would trace the delivery of its traces without end.
-   * Known by `service.instance.id` of the batch's resource, which is random per process.
-   */
-  isOwn(batch: Batch): boolean
-  /** Sends what is queued. */
-  flush(): Promise<void>
-  /** Sends what is left, within the exporter's own deadline. */
-  stop(): Promise<void>
-}
+import type { Tracing } from './traced.ts'
 
 interface TracingOptions {
   readonly endpoint: string
@@ -65,39 +51,11 @@ export function tracingOver(exporter: SpanExporter, resource: Readonly<Record<st
       const ref = batch.resourceAttr(0, key)
       return ref !== NONE && batch.string(ref) === instance
     },
+    failed(span, error) {
+      span.setStatus({ code: SpanStatusCode.ERROR, message: messageOf(error) })
+      span.setAttribute('error.type', faultOf(error)?.code ?? 'INTERNAL')
+    },
     flush: () => provider.forceFlush(),
     stop: () => provider.shutdown(),
-  }
-}
-
-/** Runs `work` in a span over these batches; without tracing, or when all of them are our own spans, just runs it. */
-export function traced<R>(
-  tracing: Tracing | undefined,
-  name: string,
-  batches: readonly Batch[],
-  work: () => Promise<R>,
-): Promise<R> {
-  if (tracing === undefined || batches.every((batch) => tracing.isOwn(batch))) return work()
-  return inSpan(tracing, name, batches, work)
-}
-
-async function inSpan<R>(
-  tracing: Tracing,
-  name: string,
-  batches: readonly Batch[],
-  work: () => Promise<R>,
-): Promise<R> {
-  const spans = batches.reduce((sum, batch) => sum + batch.live, 0)
-  const span = tracing.tracer.startSpan(name, {
-    attributes: { 'weir.batches': batches.length, 'weir.spans': spans },
-  })
-  try {
-    return await work()
-  } catch (error) {
-    span.setStatus({ code: SpanStatusCode.ERROR, message: messageOf(error) })
-    span.setAttribute('error.type', faultOf(error)?.code ?? 'INTERNAL')
-    throw error
-  } finally {
-    span.end()
   }
 }
