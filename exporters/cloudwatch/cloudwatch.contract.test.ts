@@ -36,7 +36,7 @@ deliveryContract({
   name: 'cloudwatch',
   exactlyOnce: false,
   weathers: ['accept', 'retry', 'reject', 'slow', 'hang', 'restart'],
-  spans: 8000,
+  spans: 5000,
   open: destination,
 })
 

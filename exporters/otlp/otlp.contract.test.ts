@@ -75,7 +75,7 @@ for (const [kind, encoding] of [
     name,
     exactlyOnce: false,
     weathers: ['accept', 'retry', 'reject', 'partial', 'slow', 'hang', 'restart'],
-    spans: encoding === 'json' ? 3000 : 8000,
+    spans: encoding === 'json' ? 3000 : 5000,
     open: (judge) => destination(kind, judge, encoding),
   })
   exporterContract({

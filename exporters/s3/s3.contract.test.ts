@@ -63,7 +63,7 @@ for (const marshaler of ['otlp_proto', 'otlp_json', 'parquet']) {
     exactlyOnce: true,
     weathers:
       marshaler === 'otlp_proto' ? ['accept', 'retry', 'slow', 'hang', 'restart'] : ['accept', 'retry'],
-    spans: marshaler === 'parquet' ? 3000 : 8000,
+    spans: marshaler === 'parquet' ? 3000 : 5000,
     open: (judge) => destination(marshaler, judge),
   })
   exporterContract({

@@ -46,6 +46,7 @@ export interface LedgerFigures {
 }
 
 const GRPC_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
+const MOST_PAUSE_MS = 200
 /** UNAVAILABLE, RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, ABORTED, CANCELLED, no answer: the OTLP spec's retryable ones. */
 const RETRYABLE = new Set(['14', '8', '4', '10', '1', 'none'])
 
@@ -72,6 +73,7 @@ export function startSender(plan: LedgerPlan): LedgerSender {
 
   const deliver = async (wire: Wire, request: number): Promise<void> => {
     const body = requestBytes(request, spansPerRequest)
+    let failures = 0
     while (!stop.signal.aborted) {
       figures.attempts++
       const status = await wire.send(body, plan.hangsUpMs?.(figures.attempts))
@@ -90,7 +92,8 @@ export function startSender(plan: LedgerPlan): LedgerSender {
       figures.failures[status] = (figures.failures[status] ?? 0) + 1
       if (!RETRYABLE.has(status))
         throw new Error(`request ${request} was refused for good: grpc-status ${status}`)
-      await delay(20 + Math.random() * 60)
+      // While a daemon starts, who asks on and on takes the processor from it.
+      await delay(Math.min(20 * 2 ** failures++, MOST_PAUSE_MS) * (1 + Math.random()))
     }
   }
 

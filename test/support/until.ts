@@ -12,7 +12,7 @@ export async function until(ask: () => boolean | Promise<boolean>, limitMs = LIM
     } catch (error) {
       last = error
     }
-    await delay(25)
+    await delay(50)
   }
   throw last
 }
