@@ -1,6 +1,7 @@
 import { JetStreamApiError, jetstream } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { messageOf } from '../fault.ts'
+import { within } from '../state/deadline.ts'
 import type { Log } from '../telemetry/log.ts'
 import { encodeEnvelope } from './envelope.ts'
 import { publishFault, unavailable } from './jetstream-faults.ts'
@@ -17,11 +18,17 @@ export interface TailOptions {
 }
 
 const TIMEOUT_MS = 5000
+/** A question that went with a lost connection is asked again. */
+const ASK_MS = 1000
 /** Fillers in flight. */
 const AT_ONCE = 500
 /** An empty stream with more to fill was made anew: its sequence is moved. (That could take a message that another daemon has just written.) */
 const MANY = 10_000
 const WRONG_LAST_SEQUENCE = 10071
+
+function soon<T>(answer: Promise<T>): Promise<T> {
+  return within(ASK_MS, answer, () => unavailable('what was used of the stream is not known yet'))
+}
 
 /**
  * The end of the stream. nats-server that finds its newest block damaged or cut goes on from what is left and gives the lost sequences
@@ -72,8 +79,8 @@ export class StreamTail {
     const { look, skipTo, stream, log } = this.#options
     this.#isSound = true
     try {
-      const used = Math.max(this.#confirmed, await this.#used())
-      let { lastSeq, messages } = await look()
+      const used = Math.max(this.#confirmed, await soon(this.#used()))
+      let { lastSeq, messages } = await soon(look())
       if (lastSeq < used) {
         log.error(
           { stream, last_seq: lastSeq, used_seq: used },

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { Fault, messageOf, reject, retry } from '../fault.ts'
@@ -155,7 +156,7 @@ export class JetStreamWal implements WalDriver {
           'raise max_payload in nats-server, or send smaller batches',
       )
     }
-    if (!tail.isSound) await tail.mend()
+    if (!tail.isSound) await sound(tail)
     return publisher.publish(this.#subject(message.signal, message.tenant), message.id, message.parts)
   }
 
@@ -233,6 +234,19 @@ export class JetStreamWal implements WalDriver {
   #ready(): Opened {
     if (this.#opened === undefined) throw retry('WAL_UNAVAILABLE', 'the WAL is not open')
     return this.#opened
+  }
+}
+
+/** What waits for a connection that comes back is not refused meanwhile. */
+async function sound(tail: StreamTail): Promise<void> {
+  const endMs = performance.now() + PUBLISH_TIMEOUT_MS
+  for (;;) {
+    try {
+      return await tail.mend()
+    } catch (error) {
+      if (performance.now() > endMs) throw error
+      await delay(RESUME_MS * (0.5 + Math.random()))
+    }
   }
 }
 
