@@ -42,7 +42,7 @@ const batch = z
   .strictObject({
     max_spans: z.number().int().min(1).max(100_000).default(65_536).describe('Spans per insert, at most.'),
     max_bytes: byteSize().prefault('64MiB').describe('OTLP bytes per insert, about.'),
-    max_wait: duration().prefault('250ms').describe('How long the first span of an insert waits for others.'),
+    max_wait: duration().prefault('600ms').describe('How long the first span of an insert waits for others.'),
   })
   .describe('The size of one insert. Each costs about 30 ms of CPU, whatever its size.')
 
