@@ -211,7 +211,7 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     work.then(
       (value) => {
         unwatch(signal, abort)
-        resolve(value)
+        return resolve(value)
       },
       // A driver that rejects with something else than a Fault has a bug; its sender must come again all the same.
       (error) => {
