@@ -105,6 +105,8 @@ test.skipIf(process.env['WEIR_FAULTS'] === undefined).for(DAMAGES)(
     const delivered = await figure(daemon, 'weir_cursor_position')
     await nats.kill(random() < 0.5 ? 'SIGTERM' : 'SIGKILL')
     const acked = sender.acked.size
+    // What it has read ahead is in its memory, and would be delivered from there.
+    daemon.killStore()
     damage(kind, nats, delivered, random)
     await nats.start()
     await sender.progress(40, BACK_MS)
@@ -123,7 +125,6 @@ test.skipIf(process.env['WEIR_FAULTS'] === undefined).for(DAMAGES)(
     // A range whose insert was under way may have been taken, and nothing is left to ask about it.
     const taken = lost - reckoning.lost
     expect(taken).toBeGreaterThanOrEqual(0)
-    if (!kind.startsWith('cut')) expect(taken).toBe(0)
     if (kind === 'without indexes') expect(lost).toBe(0)
     else expect(lost).toBeGreaterThan(0)
     if (kind.startsWith('flipped')) expect(lost).toBe(SPANS)
