@@ -36,6 +36,8 @@ export interface GrpcCallDeps {
 }
 
 const BODY_TIMEOUT_MS = 30_000
+/** For the sender to take its answer. */
+const WRITE_TIMEOUT_MS = 30_000
 
 /** One unary call over its HTTP/2 stream: admitted by its head, read, handed over, answered. */
 export class GrpcCall {
@@ -48,7 +50,8 @@ export class GrpcCall {
   readonly #message: GrpcMessage
   /** The sender's own deadline. */
   readonly #deadlineMs: number
-  #bodyDeadlineMs = Number.POSITIVE_INFINITY
+  /** Of the body, then of the answer. */
+  #senderDeadlineMs = Number.POSITIVE_INFINITY
   #isSettled = false
   #isAnswered = false
 
@@ -85,18 +88,22 @@ export class GrpcCall {
       return
     }
     if (this.#isAnswered || this.#stream.destroyed) return
-    this.#bodyDeadlineMs = performance.now() + BODY_TIMEOUT_MS
+    this.#senderDeadlineMs = performance.now() + BODY_TIMEOUT_MS
     this.#deps.deadlines.add(this)
     this.#stream.on('data', (data: Buffer) => this.#message.push(data))
     this.#stream.on('end', () => this.#received())
   }
 
   get expiresAtMs(): number {
-    return Math.min(this.#bodyDeadlineMs, this.#deadlineMs)
+    return Math.min(this.#senderDeadlineMs, this.#deadlineMs)
   }
 
   expire(): void {
-    const isLate = this.#deadlineMs <= this.#bodyDeadlineMs
+    if (this.#isAnswered) {
+      this.#stream.close(constants.NGHTTP2_CANCEL)
+      return
+    }
+    const isLate = this.#deadlineMs <= this.#senderDeadlineMs
     this.#refuseEarly(isLate ? DEADLINE_EXCEEDED : wireStatus(bodyTimeout()))
   }
 
@@ -126,6 +133,8 @@ export class GrpcCall {
     stream.on('wantTrailers', () => stream.sendTrailers(OK_TRAILERS))
     stream.respond(RESPONSE_HEADERS, WITH_TRAILERS)
     stream.end(framed(message))
+    this.#senderDeadlineMs = performance.now() + WRITE_TIMEOUT_MS
+    this.#deps.deadlines.add(this)
   }
 
   refuse(status: StatusFacts): void {
@@ -139,16 +148,19 @@ export class GrpcCall {
     this.#stream.close(constants.NGHTTP2_NO_ERROR)
   }
 
+  /** Nothing of the request is needed any more, however long its sender takes to read the answer. */
   #mayAnswer(): boolean {
     if (this.#isAnswered || this.#stream.destroyed || this.#stream.closed) return false
     this.#isAnswered = true
+    this.#message.drop()
+    this.passage.finish()
     return true
   }
 
   /** The sender has ended its side. */
   #received(): void {
     if (this.#isAnswered) return
-    this.#bodyDeadlineMs = Number.POSITIVE_INFINITY
+    this.#senderDeadlineMs = Number.POSITIVE_INFINITY
     if (this.#deadlineMs === Number.POSITIVE_INFINITY) this.#deps.deadlines.delete(this)
     if (this.#message.whole !== undefined && !this.#message.isFollowed) this.#deps.onRequest(this)
     // gRPC status codes, "Request cardinality violation".

@@ -12,7 +12,7 @@ export class GrpcMessage {
   #prefixBytes = 0
   #bytes: Buffer | undefined
   #filled = 0
-  #refused = false
+  #dropped = false
   #compressed = false
   #isFollowed = false
 
@@ -36,12 +36,18 @@ export class GrpcMessage {
   }
 
   push(data: Buffer): void {
-    if (this.#refused) return
+    if (this.#dropped) return
     const at = this.#bytes === undefined ? this.#open(data) : 0
     if (this.#bytes === undefined) return
     const copied = data.copy(this.#bytes, this.#filled, at)
     this.#filled += copied
     if (at + copied < data.length) this.#isFollowed = true
+  }
+
+  /** Keeps nothing of what came, nor of what still comes. */
+  drop(): void {
+    this.#dropped = true
+    this.#bytes = undefined
   }
 
   /** How much of the data belongs to the prefix. */
@@ -60,7 +66,7 @@ export class GrpcMessage {
   #begin(prefix: Buffer): void {
     const length = prefix.readUInt32BE(1)
     this.#compressed = prefix[0] === 1
-    this.#refused = !this.#reserve(length)
-    if (!this.#refused) this.#bytes = Buffer.allocUnsafe(length)
+    if (!this.#reserve(length)) this.drop()
+    else this.#bytes = Buffer.allocUnsafe(length)
   }
 }

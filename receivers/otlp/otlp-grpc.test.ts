@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect, type ClientHttp2Session, type OutgoingHttpHeaders } from 'node:http2'
+import { connect, constants, type ClientHttp2Session, type OutgoingHttpHeaders } from 'node:http2'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Head } from '../../pipeline/admission.ts'
@@ -44,14 +44,15 @@ async function start(entry = new Stored(), grpc: Record<string, unknown> = {}) {
   const config = otlp.config.parse({ protocols: { grpc: { endpoint: '127.0.0.1:0', ...grpc } } })
   const receiver = otlpMaker.create(config, context, entry) as OtlpReceiver
   await receiver.start()
-  const session = connect(`http://${receiver.addresses.get('grpc')}`)
+  const address = `http://${receiver.addresses.get('grpc')}`
+  const session = connect(address)
   session.on('error', () => {})
   cleanups.push(async () => {
     session.destroy()
     await receiver.stop(AbortSignal.timeout(2000))
     await listeners.close()
   })
-  return { session, entry, intake }
+  return { address, session, entry, intake }
 }
 
 interface Answer {
@@ -211,6 +212,39 @@ describe('grpc-timeout', () => {
     expect(await status('10S')).toBe('0')
     expect(await status('99999999H')).toBe('0')
     for (const wrong of ['', 'soon', '123456789S', '5', 'S', '-1S']) expect(await status(wrong)).toBe('13')
+  })
+})
+
+describe('a sender that does not take its answer', () => {
+  const stalled = async (headers: OutgoingHttpHeaders) => {
+    const { intake, address, entry } = await start()
+    const session = connect(address, { settings: { initialWindowSize: 0 } })
+    session.on('error', () => {})
+    cleanups.push(() => session.destroy())
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': PATH,
+      'content-type': 'application/grpc',
+      ...headers,
+    })
+    stream.on('error', () => {})
+    const closed = once(stream, 'close')
+    stream.end(frame(request))
+    await once(stream, 'response')
+    return { intake, entry, stream, closed }
+  }
+
+  it('holds none of the memory for requests', async () => {
+    const { intake, entry, stream } = await stalled({})
+    expect(entry.batches).toHaveLength(1)
+    expect(intake.held).toBe(0)
+    expect(stream.closed).toBe(false)
+  })
+
+  it('is cut off', async () => {
+    const { closed, stream } = await stalled({ 'grpc-timeout': '300m' })
+    await closed
+    expect(stream.rstCode).toBe(constants.NGHTTP2_CANCEL)
   })
 })
 
