@@ -162,9 +162,10 @@ export class GrpcCall {
     if (this.#isAnswered) return
     this.#senderDeadlineMs = Number.POSITIVE_INFINITY
     if (this.#deadlineMs === Number.POSITIVE_INFINITY) this.#deps.deadlines.delete(this)
-    if (this.#message.whole !== undefined && !this.#message.isFollowed) this.#deps.onRequest(this)
-    // gRPC status codes, "Request cardinality violation".
-    else this.refuse({ grpc: GRPC.UNIMPLEMENTED, message: 'this method takes exactly one message' })
+    const { whole, isFollowed, compressed } = this.#message
+    if (whole === undefined || isFollowed) this.refuse(NOT_ONE_MESSAGE)
+    else if (compressed && encodingOf(this.#encoding) === 'identity') this.refuse(NOT_ENCODED)
+    else this.#deps.onRequest(this)
   }
 
   #close(): void {
@@ -191,6 +192,16 @@ export class GrpcCall {
 const EMPTY = Buffer.alloc(0)
 const WITH_TRAILERS = { waitForTrailers: true } as const
 const LAST = { endStream: true } as const
+/** gRPC status codes, "Request cardinality violation". */
+const NOT_ONE_MESSAGE = {
+  grpc: GRPC.UNIMPLEMENTED,
+  message: 'this method takes exactly one message',
+} as const
+/** gRPC compression (doc/compression.md): the flag without an encoding. */
+const NOT_ENCODED = {
+  grpc: GRPC.INTERNAL,
+  message: 'the message is flagged as compressed, but grpc-encoding does not tell how',
+} as const
 const NO_TIMEOUT = { grpc: GRPC.INTERNAL, message: 'grpc-timeout is not up to 8 digits and a unit' } as const
 
 /** Whatever breaks a stream also closes it. */

@@ -10,8 +10,13 @@ export const RESPONSE_HEADERS: OutgoingHttpHeaders = {
 }
 export const OK_TRAILERS: OutgoingHttpHeaders = { 'grpc-status': '0' }
 
+/** Senders take 8 KiB of headers at least; the message may quote what they sent. */
+const MAX_MESSAGE_CHARS = 512
+
 /** An answer of trailers alone. RetryInfo stands in the details exactly when a retry may help: without it RESOURCE_EXHAUSTED is final. */
-export function statusHeaders({ grpc, message, retryAfterMs }: StatusFacts): OutgoingHttpHeaders {
+export function statusHeaders({ grpc, message: whole, retryAfterMs }: StatusFacts): OutgoingHttpHeaders {
+  const message =
+    whole.length <= MAX_MESSAGE_CHARS ? whole : `${whole.slice(0, MAX_MESSAGE_CHARS - 1)}…`
   return {
     ...RESPONSE_HEADERS,
     // What a sender whose encoding was refused may use instead.

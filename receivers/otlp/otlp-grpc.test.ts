@@ -155,6 +155,17 @@ describe('an export call', () => {
     const { fields } = await call(session, [compressed], { headers })
     expect(fields).toMatchObject({ 'grpc-status': '12', 'grpc-accept-encoding': 'identity,deflate,gzip' })
     expect(fields['grpc-message']).toContain('%22sn%25ppy%22%20is%20not%20supported')
+    const long = await call(session, [compressed], { headers: { 'grpc-encoding': 'x'.repeat(30_000) } })
+    expect(long.fields['grpc-message']).toMatch(/^grpc-encoding.{400,600}%E2%80%A6$/)
+  })
+
+  it('is INTERNAL where a message is flagged as compressed and nothing tells how', async () => {
+    const { session, entry } = await start()
+    const flagged = frame(request)
+    flagged[0] = 1
+    for (const headers of [{}, { 'grpc-encoding': 'identity' }])
+      expect((await call(session, [flagged], { headers })).fields['grpc-status']).toBe('13')
+    expect(entry.batches).toEqual([])
   })
 })
 
