@@ -5,6 +5,8 @@ import type { Connector, ConnectorContext, StoreChain } from '../../pipeline/fac
 import type { Follower, StoredLog } from '../../pipeline/follower.ts'
 import type { Retainable } from '../../pipeline/retention.ts'
 import { acquireLease } from '../../pipeline/state/lease.ts'
+import { cursorKey } from '../../pipeline/wal/cursor-record.ts'
+import { CursorSightings } from '../../pipeline/wal/cursor-seen.ts'
 import { highestPassed, registerCursor } from '../../pipeline/wal/cursor-store.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
 import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
@@ -100,7 +102,8 @@ export class StoreSide implements Connector {
     const position = this.#config.start_at === 'latest' ? info.lastSeq + 1 : info.firstSeq
     const positions = new Map<string, number>()
     for (const cursor of cursors) {
-      const record = await registerCursor(state, id, cursor, position, clock())
+      const first = (await this.#hasLost(cursor)) ? info.firstSeq : position
+      const record = await registerCursor(state, id, cursor, first, clock())
       positions.set(cursor, record.position)
     }
     for (const { cursor, behind } of followers) {
@@ -110,6 +113,18 @@ export class StoreSide implements Connector {
     this.#cursors = [...cursors, ...followers.map(({ cursor }) => cursor)]
     await this.#lag.touch(this.#cursors)
     this.#trimmer.start()
+  }
+
+  /** A cursor that was here, but whose record the state store no longer has: rather twice than not at all. */
+  async #hasLost(cursor: string): Promise<boolean> {
+    const { state, id, clock, log } = this.#context
+    if ((await state.get(cursorKey(id, cursor))) !== undefined) return false
+    if (!(await new CursorSightings(state, id, clock).knows(cursor))) return false
+    log.error(
+      { cursor },
+      'The state store has lost the position of a cursor: it starts at the oldest message of the WAL, and delivers again what it had delivered of it',
+    )
+    return true
   }
 
   attach(chain: StoreChain): void {

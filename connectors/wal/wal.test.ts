@@ -126,6 +126,22 @@ describe('wal connector', () => {
     await until(() => model.rows.length === 1)
   })
 
+  it('starts an exporter whose position the state store has lost at the oldest message', async () => {
+    const here = await place()
+    const { connector: intake } = await side('intake', here)
+    const { connector: store } = await side('store', here)
+    const model = new ModelStore()
+    const chain = modelChain({ store: model })
+    await store.register([chain.cursor])
+    await intake.intake.consume(requestBatch(['ok_undelivered']), never)
+    expect(await here.state.delete(cursorKey('wal', chain.cursor))).toBe(true)
+    await store.register([chain.cursor, 'traces/store/new'])
+    expect(await recordOf(here, 'traces/store/new')).toMatchObject({ position: 2 })
+    store.attach(chain)
+    await until(() => model.rows.length === 1)
+    expect(model.rows.map(spanOf)).toEqual(['default/ok_undelivered'])
+  })
+
   it('detaches after the range in flight, and another chain goes on behind it', async () => {
     const here = await place()
     const { connector: intake } = await side('intake', here)

@@ -29,6 +29,10 @@ export class CursorSightings {
     return (JSON.parse(Buffer.from(entry.value).toString()) as { seenMs: number }).seenMs
   }
 
+  async knows(cursor: string): Promise<boolean> {
+    return (await this.#state.get(this.#key(cursor))) !== undefined
+  }
+
   isWanted(seenMs: number): boolean {
     return this.#clock() - seenMs <= WANTED_MS
   }

@@ -165,8 +165,8 @@ export class Trimmer {
       if (mine.has(record.cursor)) continue
       const seenMs = Math.max(await this.#sightings.lastSeen(record.cursor), record.updatedMs)
       if (clock() - seenMs <= KEEP_CURSOR_MS) continue
-      await state.delete(entry.key, entry.revision)
-      await this.#sightings.forget(record.cursor)
+      // Not deleted: a daemon has just taken it up again.
+      if (await state.delete(entry.key, entry.revision)) await this.#sightings.forget(record.cursor)
     }
   }
 }
