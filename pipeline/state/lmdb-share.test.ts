@@ -1,9 +1,12 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Child } from '../../test/support/wal-child.ts'
 import { EmbeddedWal } from '../wal/embedded.ts'
+import { EmbeddedLog } from '../wal/embedded-log.ts'
 import { openShared } from './lmdb-share.ts'
 
 const MAX_BYTES = 1024 ** 3
@@ -92,3 +95,42 @@ it('forgets those who were killed, and says who hangs', async () => {
   await share.close(async () => {})
   expect(await readdir(join(directory, 'open'))).toEqual(['door'])
 })
+
+it.runIf(process.platform === 'linux')(
+  'asks again who had no file descriptor left to answer with',
+  async () => {
+    const share = await openShared(directory, (share) => share)
+    const place = join(directory, 'open')
+    let asked = 0
+    const busy = createServer((socket) => {
+      // What libuv does with a connection at EMFILE.
+      if (++asked < 3) socket.destroy()
+      else socket.write('held')
+    })
+    await new Promise<void>((resolve) => busy.listen('\0weir-busy', resolve))
+    await writeFile(join(place, '1-busy'), '')
+    const second = await openShared(directory, (share) => share)
+    expect(asked).toBe(3)
+    expect(await readdir(place)).toContain('1-busy')
+    await new Promise((resolve) => busy.close(resolve))
+    await Promise.all([share.close(async () => {}), second.close(async () => {})])
+  },
+)
+
+it.runIf(process.platform === 'linux')(
+  'holds every write of the log, that of its next sequence too',
+  async () => {
+    const log = await EmbeddedLog.open({ directory, maxBytes: MAX_BYTES })
+    const [file = ''] = (await readdir(join(directory, 'open'))).filter((name) => name !== 'door')
+    const opener = connect(`\0weir-${file.split('-')[1]}`)
+    await once(opener, 'data')
+    let isDone = false
+    const reserved = log.reserve(700).then(() => (isDone = true))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect([isDone, log.lastSeq]).toEqual([false, 0])
+    opener.destroy()
+    await reserved
+    expect(log.lastSeq).toBe(700)
+    await log.close()
+  },
+)

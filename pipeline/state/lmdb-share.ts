@@ -4,6 +4,7 @@ import { createServer, connect, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Fault, messageOf, reject } from '../fault.ts'
 import { within } from './deadline.ts'
 import { WriteGate } from './write-gate.ts'
@@ -23,6 +24,7 @@ import { WriteGate } from './write-gate.ts'
 const PLACE = 'open'
 const DOOR = 'door'
 const WAIT_MS = 10_000
+const AGAIN_MS = 20
 
 interface Opening {
   readonly directory: string
@@ -99,9 +101,14 @@ class Holder {
     const name = randomBytes(12).toString('hex')
     const server = createServer((socket) => void holdFor(socket, gate))
     await listening(server, name)
-    const file = join(place, `${process.pid}-${name}`)
-    writeFileSync(file, '', { mode: 0o600 })
-    return new Holder(server, file)
+    const holder = new Holder(server, join(place, `${process.pid}-${name}`))
+    try {
+      writeFileSync(holder.#file, '', { mode: 0o600 })
+      return holder
+    } catch (error) {
+      holder.stop()
+      throw error
+    }
   }
 
   stop(): void {
@@ -125,15 +132,13 @@ async function quiet({ directory, place, waitMs }: Opening): Promise<Socket[]> {
     for (const file of readdirSync(place)) {
       if (file === DOOR) continue
       const [pid, name = ''] = file.split('-', 2)
-      const socket = await reach(name)
-      if (socket === undefined) {
-        rmSync(join(place, file), { force: true }) // its process is gone
-        continue
-      }
-      held.push(socket)
-      await within(waitMs, answered(socket), () =>
-        hanging(directory, `process ${pid}, which has it open,`, waitMs),
-      )
+      const givenUp = new AbortController()
+      const socket = await within(waitMs, heldBy(name, givenUp.signal), () => {
+        givenUp.abort()
+        return hanging(directory, `process ${pid}, which has it open,`, waitMs)
+      })
+      if (socket === undefined) rmSync(join(place, file), { force: true }) // its process is gone
+      else held.push(socket)
     }
     return held
   } catch (error) {
@@ -171,9 +176,30 @@ async function throughDoor<T>({ directory, place, waitMs }: Opening, work: () =>
   }
 }
 
-/** Its writes are held, or it has ended. */
-function answered(socket: Socket): Promise<void> {
-  return Promise.race([new Promise<void>((resolve) => socket.once('data', () => resolve())), gone(socket)])
+/**
+ * Asks one holder: the connection as long as which its writes are held, or undefined once nobody listens any more. One that
+ * has no file descriptor left closes the connection unheard: it is asked again, until `givenUp`.
+ */
+async function heldBy(name: string, givenUp: AbortSignal): Promise<Socket | undefined> {
+  while (!givenUp.aborted) {
+    const socket = await reach(name)
+    if (socket === undefined) return undefined
+    const end = (): unknown => socket.destroy()
+    givenUp.addEventListener('abort', end)
+    if (givenUp.aborted) end()
+    const isTaken = await isHeld(socket)
+    givenUp.removeEventListener('abort', end)
+    if (isTaken) return socket
+    await delay(AGAIN_MS)
+  }
+  return undefined
+}
+
+function isHeld(socket: Socket): Promise<boolean> {
+  return Promise.race([
+    new Promise<boolean>((resolve) => socket.once('data', () => resolve(true))),
+    gone(socket).then(() => false),
+  ])
 }
 
 function gone(socket: Socket): Promise<void> {
@@ -211,6 +237,8 @@ async function listening(server: Server, name: string): Promise<void> {
   server.unref()
   server.listen(address(name))
   await once(server, 'listening')
+  // Later ones are of single connections that could not be taken: whoever asks asks again.
+  server.on('error', () => undefined)
 }
 
 /** A connection to whoever listens there; undefined when nobody does. */

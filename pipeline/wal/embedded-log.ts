@@ -129,7 +129,11 @@ export class EmbeddedLog {
   }
 
   /** The next message gets a sequence above `upTo`. */
-  async reserve(upTo: number): Promise<void> {
+  reserve(upTo: number): Promise<void> {
+    return this.#share.write(() => this.#reserve(upTo))
+  }
+
+  async #reserve(upTo: number): Promise<void> {
     for (;;) {
       this.#env.resetReadTxn()
       const { tail, version } = this.#tail()
