@@ -1,4 +1,4 @@
-import type { WalDriver } from './driver.ts'
+import type { WalDriver, WalMessage } from './driver.ts'
 import { withDeadline } from './reader-deadline.ts'
 
 const PEEK_MS = 5000
@@ -8,11 +8,13 @@ export async function peek(
   driver: WalDriver,
   from: number,
   signal: AbortSignal,
-): Promise<{ readonly seq: number; readonly timeMs: number } | undefined> {
+): Promise<Pick<WalMessage, 'seq' | 'timeMs' | 'lost'> | undefined> {
   const port = driver.reader(from)
   try {
     const [first] = await withDeadline(signal, PEEK_MS, (limit) => port.next(1, limit))
-    return first === undefined ? undefined : { seq: first.seq, timeMs: first.timeMs }
+    if (first === undefined) return undefined
+    const { seq, timeMs, lost } = first
+    return lost === true ? { seq, timeMs, lost } : { seq, timeMs }
   } finally {
     await port.close()
   }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { MemoryState, SteppedState } from '../../test/contract/wal-memory.ts'
 import { faultOf, retry } from '../fault.ts'
 import { cursorKey } from './cursor-record.ts'
-import { HeldCursor, listCursors, registerCursor } from './cursor-store.ts'
+import { HeldCursor, highestPassed, listCursors, registerCursor } from './cursor-store.ts'
 
 const never = new AbortController().signal
 const clock = () => 1000
@@ -51,6 +51,21 @@ describe('cursor record', () => {
     await held.save({ position: 8 }, never)
     await held.save({ position: 9 }, never)
     expect((await take(2)).record.position).toBe(9)
+  })
+
+  it('tells how far the log was read; where that cannot be told, writes may come again', async () => {
+    const { state, take } = await setup()
+    expect(await highestPassed(state, 'wal')).toBe(4)
+    const frozen = { from: 5, to: 9, token: 't', rows: 5, attempt: 0, firstTryMs: 0 }
+    await (await take(1)).save({ frozen }, never)
+    expect(await highestPassed(state, 'wal')).toBe(9)
+    for (const damaged of ['{"v":2}', 'no JSON']) {
+      await state.put(cursorKey('wal', 'traces/y'), Buffer.from(damaged))
+      await expect(highestPassed(state, 'wal')).rejects.toMatchObject({
+        code: 'STATE_UNAVAILABLE',
+        verdict: { do: 'retry' },
+      })
+    }
   })
 
   it('refuses a record of a newer version by name', async () => {

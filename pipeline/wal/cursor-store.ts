@@ -1,4 +1,4 @@
-import { faultOf, retry } from '../fault.ts'
+import { faultOf, messageOf, retry } from '../fault.ts'
 import { sleep } from '../sleep.ts'
 import type { StateEntry, StateStore } from '../state/state.ts'
 import {
@@ -22,7 +22,13 @@ export async function listCursors(
 
 /** The highest sequence that a cursor has passed; 0 without any. */
 export async function highestPassed(state: StateStore, connector: string): Promise<number> {
-  const cursors = await listCursors(state, connector)
+  const cursors = await listCursors(state, connector).catch((error: unknown) => {
+    // Nothing is wrong with the spans that wait for this: they may come again.
+    if (faultOf(error)?.verdict.do === 'retry') throw error
+    throw retry('STATE_UNAVAILABLE', `how far the WAL was read is not known: ${messageOf(error)}`, 1000, {
+      cause: error,
+    })
+  })
   return Math.max(0, ...cursors.map(({ record }) => Math.max(record.position - 1, record.frozen?.to ?? 0)))
 }
 

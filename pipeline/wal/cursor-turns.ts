@@ -1,7 +1,7 @@
 import { faultOf, messageOf, retry, type Fault } from '../fault.ts'
 import { sleep } from '../sleep.ts'
 import { newEpoch } from './cursor-record.ts'
-import { firstAt } from './cursor-seek.ts'
+import { firstAt, peek } from './cursor-seek.ts'
 import type { HeldCursor } from './cursor-store.ts'
 import { Backoff } from './reader-backoff.ts'
 import type { Hold, ReaderOptions, ReaderView } from './reader.ts'
@@ -73,7 +73,8 @@ export class CursorTurns {
       info.messages === 0
         ? info.lastSeq + 1
         : await firstAt(driver, updatedMs, info.firstSeq, info.lastSeq, signal)
-    if (newest > info.lastSeq) {
+    // A filler at the end: the driver is about it.
+    if (newest > info.lastSeq || (await peek(driver, info.lastSeq, signal))?.lost === true) {
       log.error(fields, 'The WAL ends before what was read of it: it has lost its end')
       return
     }

@@ -113,3 +113,20 @@ it('refuses retryably when the stream has gone', async () => {
     verdict: { do: 'retry', afterMs: 1000 },
   })
 })
+
+it('takes no sequence twice of a stream that was made anew behind its back', async () => {
+  wal.guard(async () => 4)
+  for (const body of ['a', 'b', 'c']) await wal.append(message(body))
+  expect((await wal.info()).lastSeq).toBe(7)
+  const nc = await connect({ servers: server.url })
+  const { streams } = await jetstreamManager(nc)
+  const { config } = await streams.info('WEIR')
+  await streams.delete('WEIR')
+  await streams.add({ ...config, name: 'WEIR' })
+  await nc.close()
+  await expect(wal.append(message('d'))).rejects.toMatchObject({
+    code: 'WAL_UNAVAILABLE',
+    verdict: { do: 'retry' },
+  })
+  expect(await wal.append(message('e'))).toBe(8)
+})

@@ -116,9 +116,10 @@ export class JetStreamPublisher {
       }
       pending.resolve(ack.seq)
     } catch (error) {
-      pending.reject(
-        faultOf(error) ?? unavailable(`JetStream's answer is not one: ${messageOf(error)}`, error),
-      )
+      const fault = faultOf(error) ?? unavailable(`JetStream's answer is not one: ${messageOf(error)}`, error)
+      // The stream may have been made anew, or its leader be another one, without a loss of our connection.
+      if (fault.code === 'WAL_UNAVAILABLE') this.#options.tail.doubt()
+      pending.reject(fault)
     }
   }
 

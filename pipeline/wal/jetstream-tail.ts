@@ -70,9 +70,10 @@ export class StreamTail {
   }
 
   /** Resolves once what is appended next gets a sequence that none had before. */
-  mend(): Promise<void> {
-    this.#mending ??= this.#fill().finally(() => (this.#mending = undefined))
-    return this.#mending
+  async mend(): Promise<void> {
+    // What was found out before the last doubt says nothing.
+    do await (this.#mending ??= this.#fill().finally(() => (this.#mending = undefined)))
+    while (!this.#isSound)
   }
 
   async #fill(): Promise<void> {

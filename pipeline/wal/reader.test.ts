@@ -215,8 +215,50 @@ describe('chain reader', () => {
     // As `guard` does.
     w.log.lastSeq = 3
     await w.append([member(['ok4'])])
-    await until(() => w.store.rows.length === 4)
-    expect(await w.record()).toMatchObject({ position: 5, epoch })
+    await until(async () => (await w.record()).position === 5)
+    expect(w.store.rows).toHaveLength(4)
+    expect((await w.record()).epoch).toBe(epoch)
+  })
+
+  it('counts nothing that it had passed as missing while the end is filled up', async () => {
+    const w = await setup()
+    for (const name of ['ok1', 'ok2', 'ok3', 'ok4']) await w.append([member([name])])
+    const first = w.start()
+    await until(async () => (await w.record()).position === 5)
+    const { epoch } = await w.record()
+    await first.stop(AbortSignal.timeout(1000))
+    w.log.messages.splice(1, 3)
+    const fill = (seq: number): void => {
+      const bytes = Buffer.concat(encodeEnvelope([]))
+      w.log.messages.push({ seq, timeMs: Date.now() + 1000, signal: 'traces', tenant: '', bytes, lost: true })
+      w.log.lastSeq = seq
+    }
+    fill(2)
+    w.start()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    for (const seq of [3, 4]) fill(seq)
+    await w.append([member(['ok5'])])
+    await until(async () => (await w.record()).position === 6)
+    expect(w.store.rows.map(spanOf)).toContain('a/ok5')
+    expect((await w.record()).epoch).toBe(epoch)
+    expect(await w.letters.list()).toEqual([])
+  })
+
+  it('goes to what is new in a log that was made anew', async () => {
+    const w = await setup()
+    for (const name of ['ok1', 'ok2', 'ok3']) await w.append([member([name])])
+    const first = w.start()
+    await until(async () => (await w.record()).position === 4)
+    const { epoch } = await w.record()
+    await first.stop(AbortSignal.timeout(1000))
+    w.log.messages.splice(0, 3)
+    w.log.lastSeq = 0
+    w.log.nowMs = Date.now() + 1000
+    await w.append([member(['ok4'])])
+    w.start()
+    await until(async () => (await w.record()).position === 2)
+    expect(w.store.rows.map(spanOf)).toContain('a/ok4')
+    expect((await w.record()).epoch).not.toBe(epoch)
   })
 
   it('takes a processor’s rejection of a whole batch for its spans, and its retry for a pause', async () => {
