@@ -15,8 +15,7 @@ const MAX_MESSAGE_CHARS = 512
 
 /** An answer of trailers alone. RetryInfo stands in the details exactly when a retry may help: without it RESOURCE_EXHAUSTED is final. */
 export function statusHeaders({ grpc, message: whole, retryAfterMs }: StatusFacts): OutgoingHttpHeaders {
-  const message =
-    whole.length <= MAX_MESSAGE_CHARS ? whole : `${whole.slice(0, MAX_MESSAGE_CHARS - 1)}…`
+  const message = whole.length <= MAX_MESSAGE_CHARS ? whole : `${whole.slice(0, MAX_MESSAGE_CHARS - 1)}…`
   return {
     ...RESPONSE_HEADERS,
     // What a sender whose encoding was refused may use instead.
