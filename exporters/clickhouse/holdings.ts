@@ -4,7 +4,8 @@ import { messageOf, retry } from '../../pipeline/fault.ts'
 import type { Answer, Connection } from './connection.ts'
 import { settingsClause } from './connection.ts'
 import { forEachRow, placeOf, seqOf, walRowOf, type Chunk } from './feed.ts'
-import { quoteText } from '../../proto/clickhouse/native.ts'
+import { quoteName, quoteText } from '../../proto/clickhouse/native.ts'
+import { MOVING, prefixOf } from './redact/replacement.ts'
 import type { Page } from './stage.ts'
 import type { StoreKind } from './store-kind.ts'
 import type { Target } from './target.ts'
@@ -77,6 +78,22 @@ export class Holdings {
       if (!present.has(`${place}:${ids.toString('hex', at, (at += 16))}`)) missing.add(place)
     })
     return { missing, isSure: caughtUp === undefined || caughtUp === server }
+  }
+
+  /** A redaction has taken such rows out of the table, and puts new ones in their place. */
+  async isRewriting({ where }: Expected, signal: AbortSignal): Promise<boolean> {
+    const { database } = this.#target
+    const named = `database = ${quoteText(database)} AND startsWith(name, ${quoteText(prefixOf(this.#target))})`
+    const { data: tables } = await this.#select(
+      `SELECT name FROM system.tables WHERE ${named} AND endsWith(name, ${quoteText(MOVING)})`,
+      signal,
+    )
+    for (const [name] of tables) {
+      const table = `${quoteName(database)}.${quoteName(String(name))}`
+      const { data } = await this.#select(`SELECT 1 FROM ${table} WHERE ${where} LIMIT 1`, signal)
+      if (data.length > 0) return true
+    }
+    return false
   }
 
   /**

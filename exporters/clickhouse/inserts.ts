@@ -151,6 +151,10 @@ export class Inserts {
     for (let round: number = firstRound; ;) {
       const { missing, isSure } = await this.#holdings.missing(batches, chunk, expected, signal)
       if (missing.size === 0) break
+      // Inserted now they would be there twice, and as they were before.
+      if (await this.#holdings.isRewriting(expected, signal)) {
+        throw retry('EXPORT_UNAVAILABLE', `clickhouse: rows of ${this.#target.traces} are being redacted`)
+      }
       if (round > 0 && !isSure) {
         if (performance.now() > until) throw this.#behind(missing.size, chunk.rows)
         await delay(REPLICA_PAUSE_MS, undefined, { signal }).catch(() => undefined)

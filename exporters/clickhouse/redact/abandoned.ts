@@ -1,8 +1,7 @@
-import { drop, prefixOf, Replacement, type RedactPlace } from './replacement.ts'
+import { drop, MOVING, prefixOf, Replacement, type RedactPlace } from './replacement.ts'
 
 /** On a server another daemon, with another state store, may be using its own. */
 const ABANDONED_SECONDS = 3600
-const MOVING = /_moving$/
 
 /** Whether a redaction that was interrupted has taken out rows, and not put in the new ones. */
 export async function hasAbandoned(place: RedactPlace): Promise<boolean> {
@@ -17,7 +16,7 @@ export async function putBackAbandoned(
 ): Promise<void> {
   for (const name of await moving(place)) {
     if (kept !== undefined && name.startsWith(kept)) continue
-    const replacement = new Replacement(place, name.replace(MOVING, ''))
+    const replacement = new Replacement(place, name.slice(0, -MOVING.length))
     await replacement.apply(fence)
     await replacement.remove()
   }
@@ -40,7 +39,7 @@ export async function tidyAbandoned(
 
 async function moving(place: RedactPlace): Promise<readonly string[]> {
   const names = await tablesOf(place, place.isShared ? ABANDONED_SECONDS : 0)
-  return names.filter((name) => MOVING.test(name))
+  return names.filter((name) => name.endsWith(MOVING))
 }
 
 async function tablesOf(

@@ -92,6 +92,35 @@ test('a run that ended between delete and insert loses nothing: the next one put
   expect(await tables()).toEqual([])
 })
 
+test('a delivery that is repeated while its rows are taken out does not put the old ones in again', async () => {
+  const again = (attempt: number) =>
+    exporter.deliver?.(
+      testDelivery([testBatch([{ name: 'fresh' }], { tenant: 'twice', wal: { seq: 77, row: 0 } })], {
+        from: 77,
+        to: 77,
+        token: 'twice',
+        attempt,
+      }),
+      NEVER,
+    )
+  const mine = async () => {
+    const sql = `SELECT SpanName, count() FROM ${target.traces} WHERE TenantId = 'twice' GROUP BY SpanName`
+    return (await connection.rows(sql, {}, NEVER)).data.join(';')
+  }
+  await again(0)
+  const place = { connection: broken(), target, isShared: false, ending: NEVER }
+  const only = { ...request, tenant: 'twice' }
+  await expect(redactTable(place, only, renaming('masked'), NEVER)).rejects.toThrow('killed')
+  expect(await mine()).toBe('')
+  await expect(again(1)).rejects.toMatchObject({ code: 'EXPORT_UNAVAILABLE', verdict: { do: 'retry' } })
+  await exporter.redactable?.redact({ ...only, toMs: 1 }, renaming('masked'), NEVER)
+  await again(2)
+  expect(await mine()).toBe('masked,1')
+  await connection.command(
+    `ALTER TABLE ${target.traces} DELETE WHERE TenantId = 'twice' SETTINGS mutations_sync = 2`,
+  )
+})
+
 test('goes on from its checkpoint, also where all was done but for saying so', async () => {
   let saved: unknown
   const save = (at: unknown) => Promise.resolve(void (saved = at))

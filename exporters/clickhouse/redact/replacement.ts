@@ -21,6 +21,8 @@ export interface RedactPlace {
 }
 
 const PARTS = ['texts', 'rows', 'moving'] as const
+/** How the name of a table ends whose rows may be nowhere else. */
+export const MOVING = '_moving'
 
 /**
  * Rows on their way to being replaced, in tables on disk: `…_texts`, what comes out of redaction; `…_rows`, the whole new
