@@ -17,6 +17,7 @@ import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
 import { cursorKey, decodeCursor } from '../../pipeline/wal/cursor-record.ts'
 import { imbalance } from '../../pipeline/wal/ledger.ts'
 import { config } from './config.ts'
+import { registerCursor } from '../../pipeline/wal/cursor-store.ts'
 import { wal } from './factory.ts'
 
 const never = new AbortController().signal
@@ -140,6 +141,17 @@ describe('wal connector', () => {
     store.attach(chain)
     await until(() => model.rows.length === 1)
     expect(model.rows.map(spanOf)).toEqual(['default/ok_undelivered'])
+  })
+
+  it.each(['intake', 'store'] as const)('gives no sequence that a cursor has passed: %s', async (role) => {
+    const here = await place()
+    await registerCursor(here.state, 'wal', 'traces/store/old', 51, 0)
+    const { connector } = await side(role, here)
+    const { connector: store } = await side('store', here)
+    if (role === 'intake') await connector.intake.consume(requestBatch(['ok_1']), never)
+    else await connector.stored?.append(requestBatch(['ok_1']), never)
+    await store.register(['traces/store/new'])
+    expect(await recordOf(here, 'traces/store/new')).toMatchObject({ position: 52 })
   })
 
   it('detaches after the range in flight, and another chain goes on behind it', async () => {
