@@ -38,8 +38,8 @@ import type { StoreKind } from './store-kind.ts'
 import { targetOf, type Target } from './target.ts'
 import { TableTurns } from './turns.ts'
 
-/** Somebody waits for the answer. */
-const REPRICE_WAIT_MS = 5000
+/** Somebody waits for the answer; but a lease of one that was killed takes 6 s to end. */
+const REPRICE_WAIT_MS = 10_000
 
 export class ClickHouseExporter implements Exporter {
   readonly batching: Batching

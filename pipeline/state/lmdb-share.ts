@@ -241,6 +241,9 @@ async function listening(server: Server, name: string): Promise<void> {
   server.on('error', () => undefined)
 }
 
+/** ECONNRESET: who listened has just left. */
+const NOBODY: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOENT'])
+
 /** A connection to whoever listens there; undefined when nobody does. */
 async function reach(name: string): Promise<Socket | undefined> {
   const socket = connect(address(name))
@@ -249,7 +252,7 @@ async function reach(name: string): Promise<Socket | undefined> {
     return socket.on('error', () => socket.destroy()).resume()
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException
-    if (code !== 'ECONNREFUSED' && code !== 'ENOENT') throw error
+    if (!NOBODY.has(code)) throw error
     // A socket that is a file outlives its process.
     if (!ABSTRACT) rmSync(address(name), { force: true })
     return undefined

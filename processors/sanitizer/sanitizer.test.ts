@@ -5,7 +5,7 @@ import { keyId } from '../../pipeline/batch/keys.ts'
 import { decodeBatch, decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
 import { Secret } from '../../pipeline/secret.ts'
 import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
-import { canaryDocument, UNMARKED } from '../../test/support/canaries.ts'
+import { canaryDocument } from '../../test/support/canaries.ts'
 import { config, type SanitizerConfig } from './config.ts'
 import { Sanitizer } from './sanitizer.ts'
 import { testMeta } from '../../test/support/batch-meta.ts'
@@ -75,9 +75,9 @@ describe('a canary in every place', () => {
     ;(await sanitizer()).process(batch)
     const after = batch.toJson()
     // Bytes are base64 in OTLP/JSON, so look at the wire as well.
-    const wire = Buffer.from(batch.encode()).toString('latin1').replace(UNMARKED, '')
+    const wire = Buffer.from(batch.encode()).toString('latin1')
     expect(wire.match(/.{0,60}canary.{0,40}/gi) ?? []).toEqual([])
-    expect(after.match(UNMARKED)).toHaveLength(2)
+    expect(after.match(/nothing to see, nobody said so/g)).toHaveLength(2)
     expect(batch.number(batch.attr(0, keyId('weir.redactions')))).toBeGreaterThan(60)
   })
 

@@ -106,7 +106,7 @@ test(
     // Refused again: a letter again, and the other exporter hears nothing of it.
     const before = open.seen.length
     expect((await weir(daemon, 'dlq', 'retry', letters[0]?.id ?? '')).text).toContain(
-      '1 letters of 1 spans sent again',
+      '1 letter of 1 span sent again',
     )
     await expect.poll(async () => (await listed(daemon)).map(({ id }) => id)).toHaveLength(3)
     expect((await listed(daemon)).map(({ id }) => id)).not.toContain(letters[0]?.id)

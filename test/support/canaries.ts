@@ -60,7 +60,8 @@ function attributes(place: string): { key: string; value: Value }[] {
     xml: text(`<user><password>${secret()}</password></user>`),
     dsn_in_text: text(`connect to postgres://admin:${secret()}@db.internal:5432/x`),
     'exception.stacktrace': text(`Error: no such user ${address()}\n    at lookup (/app/users.js:10:5)`),
-    marked: text(`nothing to see, ${CANARY} said so`),
+    // Only a mark makes it secret; nothing marks those of the resource and the scope.
+    marked: text(`nothing to see, ${place === 'resource' || place === 'scope' ? 'nobody' : CANARY} said so`),
   }
   return Object.entries(values).map(([key, value]) => ({ key: `${place}.${key}`, value }))
 }
@@ -113,6 +114,3 @@ export function canaryDocument(traceId: string, spanId: string): object {
     ],
   }
 }
-
-/** The places that only a mark makes secret, and this document does not mark. */
-export const UNMARKED = /nothing to see, canary said so/g
