@@ -35,6 +35,16 @@ export interface RedactCount {
   readonly changed: number
 }
 
+/** The end of time that a store can hold, Unix ms: for requests without an end. */
+export const LAST_MS = Date.UTC(2262, 3, 11)
+
+export function sumOf(counts: readonly RedactCount[]): RedactCount {
+  return {
+    spans: counts.reduce((total, { spans }) => total + spans, 0),
+    changed: counts.reduce((total, { changed }) => total + changed, 0),
+  }
+}
+
 /** A store's side. A span that is replaced is missing for a moment, and never there twice. */
 export interface Redactable {
   redact(request: RedactRequest, work: RedactWork, signal: AbortSignal): Promise<RedactCount>

@@ -5,7 +5,7 @@ import type { Answer, Connection } from './connection.ts'
 import { settingsClause } from './connection.ts'
 import { forEachRow, placeOf, seqOf, walRowOf, type Chunk } from './feed.ts'
 import { quoteName, quoteText } from '../../proto/clickhouse/native.ts'
-import { MOVING, prefixOf } from './redact/replacement.ts'
+import { movingTables } from './redact/abandoned.ts'
 import type { Page } from './stage.ts'
 import type { StoreKind } from './store-kind.ts'
 import type { Target } from './target.ts'
@@ -82,14 +82,9 @@ export class Holdings {
 
   /** A redaction has taken such rows out of the table, and puts new ones in their place. */
   async isRewriting({ where }: Expected, signal: AbortSignal): Promise<boolean> {
-    const { database } = this.#target
-    const named = `database = ${quoteText(database)} AND startsWith(name, ${quoteText(prefixOf(this.#target))})`
-    const { data: tables } = await this.#select(
-      `SELECT name FROM system.tables WHERE ${named} AND endsWith(name, ${quoteText(MOVING)})`,
-      signal,
-    )
-    for (const [name] of tables) {
-      const table = `${quoteName(database)}.${quoteName(String(name))}`
+    const place = { connection: this.#connection, target: this.#target, ending: signal }
+    for (const name of await asked(movingTables(place, 0))) {
+      const table = `${quoteName(this.#target.database)}.${quoteName(name)}`
       const { data } = await this.#select(`SELECT 1 FROM ${table} WHERE ${where} LIMIT 1`, signal)
       if (data.length > 0) return true
     }
@@ -108,13 +103,17 @@ export class Holdings {
     return Number(lag) === 0 ? String(server) : ''
   }
 
-  async #select(sql: string, signal: AbortSignal): Promise<Answer> {
-    try {
-      return await this.#connection.rows(sql, {}, signal)
-    } catch (error) {
-      const text = `clickhouse: counting after an insert: ${messageOf(error)}`
-      throw retry('EXPORT_UNAVAILABLE', text, undefined, { cause: error })
-    }
+  #select(sql: string, signal: AbortSignal): Promise<Answer> {
+    return asked(this.#connection.rows(sql, {}, signal))
+  }
+}
+
+async function asked<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (error) {
+    const text = `clickhouse: counting after an insert: ${messageOf(error)}`
+    throw retry('EXPORT_UNAVAILABLE', text, undefined, { cause: error })
   }
 }
 

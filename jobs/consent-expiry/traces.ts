@@ -5,7 +5,14 @@ import { faultOf, reject } from '../../pipeline/fault.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import type { Stores } from '../../pipeline/jobs/job.ts'
 import { theRedactor } from '../../pipeline/jobs/redactor.ts'
-import type { Redactable, RedactCount, RedactRequest, StoredRedactor } from '../../pipeline/redact.ts'
+import {
+  LAST_MS,
+  sumOf,
+  type Redactable,
+  type RedactCount,
+  type RedactRequest,
+  type StoredRedactor,
+} from '../../pipeline/redact.ts'
 import type { Ended } from './ended.ts'
 
 /** Within one consent: what is done, and the exporter's own checkpoint of what is under way. */
@@ -27,9 +34,6 @@ export interface TracesWork {
   changed(tenant: string, trace: string): Promise<void>
   progress(done: number, total: number): void
 }
-
-/** The end of time that the table can hold. */
-const LAST_MS = Date.UTC(2262, 3, 11)
 
 /**
  * Has every store redact what of the consent's scope no consent of `valid` covers, by the rules of now. Throws a Fault that
@@ -73,7 +77,7 @@ export async function redactTraces(
       await work.save(at)
     }
   }
-  return sum(Object.values(at.done))
+  return sumOf(Object.values(at.done))
 }
 
 /** In the order of their ids, so that a checkpoint means the same to who goes on. */
@@ -117,12 +121,5 @@ function keeper(valid: readonly Consent[]): (batch: Batch) => boolean {
       if (!traces.has(trace) && !runs.has(runId[row] ?? '')) return false
     }
     return true
-  }
-}
-
-function sum(counts: readonly RedactCount[]): RedactCount {
-  return {
-    spans: counts.reduce((total, { spans }) => total + spans, 0),
-    changed: counts.reduce((total, { changed }) => total + changed, 0),
   }
 }

@@ -4,7 +4,13 @@ import { faultOf, retry } from '../../pipeline/fault.ts'
 import type { Job, JobContext, JobReport, StoredExporter, Task } from '../../pipeline/jobs/job.ts'
 import { theRedactor } from '../../pipeline/jobs/redactor.ts'
 import { forgetRun } from '../../pipeline/run-replay/cache.ts'
-import type { RedactCount, RedactRequest, StoredRedactor } from '../../pipeline/redact.ts'
+import {
+  LAST_MS,
+  sumOf,
+  type RedactCount,
+  type RedactRequest,
+  type StoredRedactor,
+} from '../../pipeline/redact.ts'
 import type { Config, Params } from './config.ts'
 import { isDone, notePass } from './passed.ts'
 
@@ -19,9 +25,6 @@ interface Checkpoint {
   /** The exporter's own, of the one under way. */
   readonly inner?: unknown
 }
-
-/** The end of time that the table can hold. */
-const LAST_MS = Date.UTC(2262, 3, 11)
 
 export class RedactionSweep implements Job {
   readonly #config: Config
@@ -50,16 +53,8 @@ export class RedactionSweep implements Job {
       at = { ...at, inner: undefined, done: { ...done, [store.id]: count } }
       await task.save(at)
     }
-    const counts = Object.values(at.done)
-    const sum = (of: (count: RedactCount) => number): number =>
-      counts.reduce((total, each) => total + of(each), 0)
-    return {
-      counts: {
-        spans: sum(({ spans }) => spans),
-        [task.dryRun ? 'would_change' : 'changed']: sum(({ changed }) => changed),
-      },
-      notes,
-    }
+    const { spans, changed } = sumOf(Object.values(at.done))
+    return { counts: { spans, [task.dryRun ? 'would_change' : 'changed']: changed }, notes }
   }
 
   /** The hourly kind: its outcome says something about all that is stored. */

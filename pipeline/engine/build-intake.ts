@@ -8,6 +8,7 @@ import { EntrySwitch } from '../entry-switch.ts'
 import type { Connector } from '../factory.ts'
 import type { Host } from '../host.ts'
 import { observeExporter, observeProcessor, observeReceiver } from '../telemetry/observe.ts'
+import { NodeSet } from './node-set.ts'
 import { RANK, type Node } from './node.ts'
 import { componentOf, contextFor, factoryOf, isStorePipeline, type Services } from './services.ts'
 
@@ -48,9 +49,8 @@ class IntakeBuilder {
   readonly #config: Config
   readonly #services: Services
   readonly #host: Host
-  readonly #running: ReadonlyMap<string, Node>
   readonly #current: IntakeGraph
-  readonly #nodes = new Map<string, Node>()
+  readonly #nodes: NodeSet
   readonly #connectors = new Map<string, Connector>()
   readonly #switches = new Map<string, EntrySwitch>()
   readonly #shelves: ArtifactShelf[] = []
@@ -60,7 +60,7 @@ class IntakeBuilder {
     this.#services = services
     this.#host = host
     this.#current = current
-    this.#running = new Map(current.nodes.map((node) => [node.key, node]))
+    this.#nodes = new NodeSet(current.nodes)
   }
 
   async build(): Promise<IntakeGraph> {
@@ -82,7 +82,7 @@ class IntakeBuilder {
     }
     for (const id of this.#config.service.extensions) await this.#extension(id)
     return {
-      nodes: [...this.#nodes.values()],
+      nodes: this.#nodes.all,
       entries,
       switches: this.#switches,
       connectors: this.#connectors,
@@ -107,7 +107,7 @@ class IntakeBuilder {
 
   async #processor(pipeline: PipelineConfig, id: string, index: number): Promise<Processor> {
     const component = componentOf(this.#config.processors, id, pipeline.id)
-    const node = await this.#node(
+    const node = await this.#nodes.make(
       `processor:${id}`,
       `pipeline:${pipeline.id}`,
       RANK.processor,
@@ -122,7 +122,7 @@ class IntakeBuilder {
     const connector = this.#config.connectors.get(id)
     if (connector === undefined) {
       const component = componentOf(this.#config.exporters, id, pipeline.id)
-      const node = await this.#node(
+      const node = await this.#nodes.make(
         `exporter:${id}`,
         `pipeline:${pipeline.id}`,
         RANK.exporter,
@@ -136,7 +136,7 @@ class IntakeBuilder {
       })
     }
     const factory = factoryOf(this.#services.registry.connectors, connector)
-    const node = await this.#node(
+    const node = await this.#nodes.make(
       `connector:${id}`,
       `pipeline:${pipeline.id}`,
       RANK.connector,
@@ -159,10 +159,10 @@ class IntakeBuilder {
     // Where it may listen depends on whether senders are asked who they are, and it looks only when it starts.
     const configKey = `${authenticated ? 'closed' : 'open'}:${component.key}`
     const key = `receiver:${id}:${configKey}`
-    const kept = this.#running.has(key) ? this.#current.switches.get(id) : undefined
+    const kept = this.#nodes.isRunning(key) ? this.#current.switches.get(id) : undefined
     const target = kept ?? new EntrySwitch()
     this.#switches.set(id, target)
-    await this.#node(
+    await this.#nodes.make(
       `receiver:${id}`,
       `pipeline:${pipeline.id}`,
       RANK.receiver,
@@ -183,7 +183,7 @@ class IntakeBuilder {
     const factory = factoryOf(this.#services.registry.processors, component)
     const load = factory.loadShelf?.bind(factory)
     if (load === undefined || this.#shelves.some((each) => each.id === id)) return
-    const node = await this.#node(
+    const node = await this.#nodes.make(
       `shelf:${id}`,
       'extensions',
       RANK.extension,
@@ -198,7 +198,7 @@ class IntakeBuilder {
     const component = componentOf(this.#config.extensions, id, 'service.extensions')
     // The state store is opened before anything else and belongs to the process (design section 7).
     if (component.type === 'state') return
-    await this.#node(
+    await this.#nodes.make(
       `extension:${id}`,
       'extensions',
       RANK.extension,
@@ -206,21 +206,6 @@ class IntakeBuilder {
       factoryOf(this.#services.registry.extensions, component),
       (maker) => maker.create(component.value, contextFor(this.#services, 'extension', id), this.#host),
     )
-  }
-
-  async #node<Maker>(
-    name: string,
-    group: string,
-    rank: number,
-    configKey: string,
-    factory: { load(): Promise<Maker> },
-    create: (maker: Maker) => Node['component'],
-  ): Promise<Node> {
-    const key = `${name}:${configKey}`
-    const node = this.#nodes.get(key) ??
-      this.#running.get(key) ?? { name, group, key, rank, component: create(await factory.load()) }
-    this.#nodes.set(key, node)
-    return node
   }
 }
 

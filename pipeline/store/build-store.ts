@@ -1,6 +1,7 @@
 import { inOrder } from '../chain.ts'
 import type { Exporter, Processor } from '../component.ts'
 import type { Config, PipelineConfig } from '../config.ts'
+import { NodeSet } from '../engine/node-set.ts'
 import { RANK, type Node } from '../engine/node.ts'
 import { aheadOf, afterOf, type Follower } from '../follower.ts'
 import { componentOf, contextFor, factoryOf, isStorePipeline, type Services } from '../engine/services.ts'
@@ -48,57 +49,46 @@ export async function buildStore(
   services: Services,
   running: readonly Node[],
 ): Promise<StoreGraph> {
-  const nodes = new Map<string, Node>()
-  const known = new Map(running.map((node) => [node.key, node]))
-  const node: NodeMaker = async (name, group, rank, configKey, factory, create) => {
-    const key = `${name}:${configKey}`
-    const made = nodes.get(key) ??
-      known.get(key) ?? { name, group, key, rank, component: create(await factory.load()) }
-    nodes.set(key, made)
-    return made
-  }
+  const nodes = new NodeSet(running)
   const chains: ChainPlan[] = []
   const followers: FollowerPlan[] = []
   const redactors = new Map<Node, RedactorPlan>()
   for (const pipeline of config.service.pipelines.values()) {
     if (!isStorePipeline(config, pipeline)) {
-      followers.push(...(await aftersOf(config, services, pipeline, node)))
-      for (const plan of await redactorsOf(config, services, pipeline, node)) redactors.set(plan.node, plan)
+      followers.push(...(await aftersOf(config, services, pipeline, nodes)))
+      for (const plan of await redactorsOf(config, services, pipeline, nodes)) redactors.set(plan.node, plan)
       continue
     }
-    const connector = await connectorNode(config, services, theConnector(config, pipeline), pipeline.id, node)
+    const connector = await connectorNode(
+      config,
+      services,
+      theConnector(config, pipeline),
+      pipeline.id,
+      nodes,
+    )
     for (const [index, exporterId] of pipeline.exporters.entries()) {
-      chains.push(await chainTo(config, services, pipeline, node, connector, exporterId, index === 0))
+      chains.push(await chainTo(config, services, pipeline, nodes, connector, exporterId, index === 0))
     }
-    followers.push(...(await followersOf(config, services, pipeline, node, connector)))
+    followers.push(...(await followersOf(config, services, pipeline, nodes, connector)))
   }
   const cursors = new Map<string, string[]>()
   for (const plan of chains) {
     const id = plan.connector.name.slice('connector:'.length)
     cursors.set(id, [...(cursors.get(id) ?? []), plan.chain.cursor])
   }
-  return { nodes: [...nodes.values()], chains, followers, redactors: [...redactors.values()], cursors }
+  return { nodes: nodes.all, chains, followers, redactors: [...redactors.values()], cursors }
 }
-
-type NodeMaker = <Maker>(
-  name: string,
-  group: string,
-  rank: number,
-  configKey: string,
-  factory: { load(): Promise<Maker> },
-  create: (maker: Maker) => Node['component'],
-) => Promise<Node>
 
 function connectorNode(
   config: Config,
   services: Services,
   connectorId: string,
   where: string,
-  node: NodeMaker,
+  nodes: NodeSet,
 ): Promise<Node> {
   const component = componentOf(config.connectors, connectorId, where)
   const factory = factoryOf(services.registry.connectors, component)
-  return node(
+  return nodes.make(
     `connector:${connectorId}`,
     `pipeline:${where}`,
     RANK.connector,
@@ -136,14 +126,14 @@ async function chainTo(
   config: Config,
   services: Services,
   pipeline: PipelineConfig,
-  node: NodeMaker,
+  nodes: NodeSet,
   connector: Node,
   exporterId: string,
   first: boolean,
 ): Promise<ChainPlan> {
   const cursor = `${pipeline.id}/${exporterId}`
   const component = componentOf(config.exporters, exporterId, pipeline.id)
-  const exporter = await node(
+  const exporter = await nodes.make(
     `exporter:${exporterId}`,
     `pipeline:${pipeline.id}`,
     RANK.exporter,
@@ -151,7 +141,7 @@ async function chainTo(
     factoryOf(services.registry.exporters, component),
     (maker) => maker.create(component.value, contextFor(services, 'exporter', exporterId)),
   )
-  const processors = await processorsOf(config, services, pipeline, node, cursor, first)
+  const processors = await processorsOf(config, services, pipeline, nodes, cursor, first)
   const observed = processors.map((made) =>
     observeProcessor(made.component as Processor, made.name.slice('processor:'.length), services.meter),
   )
@@ -178,26 +168,26 @@ async function processorsOf(
   config: Config,
   services: Services,
   pipeline: PipelineConfig,
-  node: NodeMaker,
+  nodes: NodeSet,
   cursor: string,
   counts: boolean,
   ids: readonly string[] = pipeline.processors,
 ): Promise<Node[]> {
   const behind = { connector: theConnector(config, pipeline), pipeline: pipeline.id }
-  const nodes: Node[] = []
+  const made: Node[] = []
   for (const [index, id] of ids.entries()) {
-    const made = componentOf(config.processors, id, pipeline.id)
-    const created = await node(
+    const component = componentOf(config.processors, id, pipeline.id)
+    const created = await nodes.make(
       `processor:${id}`,
       `pipeline:${pipeline.id}`,
       RANK.processor,
-      `${cursor}#${index}:${counts}:${made.key}`,
-      factoryOf(services.registry.processors, made),
-      (maker) => maker.create(made.value, { ...contextFor(services, 'processor', id), counts, behind }),
+      `${cursor}#${index}:${counts}:${component.key}`,
+      factoryOf(services.registry.processors, component),
+      (maker) => maker.create(component.value, { ...contextFor(services, 'processor', id), counts, behind }),
     )
-    nodes.push(created)
+    made.push(created)
   }
-  return nodes
+  return made
 }
 
 /** One for each processor that reads ahead: it sees what the processors before it leave, in instances of their own. */
@@ -205,7 +195,7 @@ async function followersOf(
   config: Config,
   services: Services,
   pipeline: PipelineConfig,
-  node: NodeMaker,
+  nodes: NodeSet,
   connector: Node,
 ): Promise<FollowerPlan[]> {
   const plans: FollowerPlan[] = []
@@ -216,13 +206,13 @@ async function followersOf(
     const name = aheadOf(id)
     const cursor = `${pipeline.id}/${name}`
     const ids = pipeline.processors.slice(0, index + 1)
-    const nodes = await processorsOf(config, services, pipeline, node, cursor, false, ids)
-    const worker = (nodes.at(-1)?.component as Processor | undefined)?.ahead
+    const processors = await processorsOf(config, services, pipeline, nodes, cursor, false, ids)
+    const worker = (processors.at(-1)?.component as Processor | undefined)?.ahead
     if (worker === undefined) continue
-    const before = nodes.slice(0, -1).map((one) => one.component as Processor)
+    const before = processors.slice(0, -1).map((one) => one.component as Processor)
     const behind = pipeline.exporters.map((exporter) => `${pipeline.id}/${exporter}`)
     const follower = { cursor, pipeline: pipeline.id, name, behind, process: inOrder(before), worker }
-    const key = [cursor, ...behind, connector.key, ...nodes.map((one) => one.key)].join('\n')
+    const key = [cursor, ...behind, connector.key, ...processors.map((one) => one.key)].join('\n')
     plans.push({ key, connector, follower })
   }
   return plans
@@ -233,7 +223,7 @@ async function aftersOf(
   config: Config,
   services: Services,
   pipeline: PipelineConfig,
-  node: NodeMaker,
+  nodes: NodeSet,
 ): Promise<FollowerPlan[]> {
   const connectorId = pipeline.exporters.find((id) => config.connectors.has(id))
   if (connectorId === undefined) return []
@@ -242,7 +232,7 @@ async function aftersOf(
     const made = componentOf(config.processors, id, pipeline.id)
     const maker = await factoryOf(services.registry.processors, made).loadAfterwards?.()
     if (maker === undefined) continue
-    const connector = await connectorNode(config, services, connectorId, pipeline.id, node)
+    const connector = await connectorNode(config, services, connectorId, pipeline.id, nodes)
     const { stored } = connectorOf(connector)
     const context = contextFor(services, 'processor', id)
     const worker =
@@ -262,7 +252,7 @@ async function redactorsOf(
   config: Config,
   services: Services,
   pipeline: PipelineConfig,
-  node: NodeMaker,
+  nodes: NodeSet,
 ): Promise<RedactorPlan[]> {
   if (!pipeline.exporters.some((id) => config.connectors.has(id))) return []
   const plans: RedactorPlan[] = []
@@ -272,7 +262,7 @@ async function redactorsOf(
     if (factory.redacts !== true) continue
     const context = { ...contextFor(services, 'processor', id), counts: false }
     const key = `stored:${made.key}`
-    const created = await node(`processor:${id}`, 'stored', RANK.processor, key, factory, (maker) =>
+    const created = await nodes.make(`processor:${id}`, 'stored', RANK.processor, key, factory, (maker) =>
       maker.create(made.value, context),
     )
     plans.push({ id, node: created })

@@ -37,15 +37,18 @@ export async function tidyAbandoned(
   }
 }
 
-async function moving(place: RedactPlace): Promise<readonly string[]> {
-  const names = await tablesOf(place, place.isShared ? ABANDONED_SECONDS : 0)
-  return names.filter((name) => name.endsWith(MOVING))
+function moving(place: RedactPlace): Promise<readonly string[]> {
+  return movingTables(place, place.isShared ? ABANDONED_SECONDS : 0)
 }
 
-async function tablesOf(
-  { connection, target, ending }: RedactPlace,
-  age: number,
-): Promise<readonly string[]> {
+/** Whose rows may be nowhere else, and that nobody has changed for so many seconds. */
+export async function movingTables(place: Searched, age: number): Promise<readonly string[]> {
+  return (await tablesOf(place, age)).filter((name) => name.endsWith(MOVING))
+}
+
+type Searched = Pick<RedactPlace, 'connection' | 'target' | 'ending'>
+
+async function tablesOf({ connection, target, ending }: Searched, age: number): Promise<readonly string[]> {
   const { data } = await connection.rows(
     'SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String}) AND metadata_modification_time <= now() - {age:UInt32} ORDER BY name',
     { database: target.database, prefix: prefixOf(target), age },
