@@ -65,7 +65,8 @@ export interface Admitted extends Standing {
 export interface Entry extends Consumer {
   /** True when some processor refuses senders that do not prove who they are: a receiver may then bind beyond loopback. */
   readonly authenticated?: boolean
-  admit(head: Head): Promise<Admitted>
+  /** A promise only where something has to be waited for: most requests are small, and each wait costs them. */
+  admit(head: Head): Admitted | Promise<Admitted>
   /** Absent where no WAL stands behind the receiver: then nobody knows what became of a batch without an answer. */
   readonly lookback?: Lookback | undefined
   /**

@@ -31,9 +31,9 @@ export class EntrySwitch implements Entry {
     this.#target = target
   }
 
-  async admit(head: Head): Promise<Admitted> {
-    if (this.#paused !== undefined) await this.#open()
-    return this.#entry().admit(head)
+  admit(head: Head): Admitted | Promise<Admitted> {
+    if (this.#paused === undefined) return this.#entry().admit(head)
+    return this.#open().then(() => this.#entry().admit(head))
   }
 
   async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {

@@ -18,9 +18,13 @@ export class Passage {
     this.#gate = gate
   }
 
-  /** Judged by its head alone, before the body is read. */
-  async admit(entry: Entry): Promise<void> {
-    const admitted = await entry.admit(this.head)
+  /** Judged by its head alone, before the body is read. Throws or rejects with what it was refused for. */
+  admit(entry: Entry): undefined | Promise<undefined> {
+    const admitted = entry.admit(this.head)
+    return admitted instanceof Promise ? admitted.then((each) => this.#enter(each)) : this.#enter(admitted)
+  }
+
+  #enter(admitted: Admitted): undefined {
     if (this.#finished) admitted.release()
     this.#admitted = admitted
   }

@@ -1,9 +1,9 @@
-import type { Entry } from '../admission.ts'
+import type { Entry, Head } from '../admission.ts'
 import type { Batch, DropReason } from '../batch/batch.ts'
 import type { Delivery, DeliveryOutcome, Exporter, Processor } from '../component.ts'
 import { countOf, rejectedCount, type Outcome } from '../consumer.ts'
 import { faultOf } from '../fault.ts'
-import type { Labels, Meter } from './meter.ts'
+import type { Counter, Labels, Meter } from './meter.ts'
 import { traced, type Tracing } from './traced.ts'
 
 /**
@@ -24,6 +24,7 @@ export function observeReceiver(next: Entry, id: string, meter: Meter, options: 
   const failed = meter.counter('otelcol_receiver_failed_spans')
   const requests = meter.counter('otelcol_receiver_requests')
   const labelsOf = transportLabels(id)
+  const turnedAway = turnAwayCounter(requests, id)
   return {
     get authenticated() {
       return next.authenticated === true
@@ -34,13 +35,12 @@ export function observeReceiver(next: Entry, id: string, meter: Meter, options: 
     get redact() {
       return next.redact
     },
-    async admit(head) {
+    admit(head) {
       try {
-        return await next.admit(head)
+        const admitted = next.admit(head)
+        return admitted instanceof Promise ? admitted.catch((error) => turnedAway(head, error)) : admitted
       } catch (error) {
-        const labels = { receiver: id, transport: head.transport }
-        requests.add(1, { ...labels, outcome: faultOf(error) === undefined ? 'failure' : 'refused' })
-        throw error
+        return turnedAway(head, error)
       }
     },
     async consume(batch, signal) {
@@ -63,6 +63,14 @@ export function observeReceiver(next: Entry, id: string, meter: Meter, options: 
         throw error
       }
     },
+  }
+}
+
+/** Counts a request that was not admitted, and throws what it was told. */
+function turnAwayCounter(requests: Counter, receiver: string) {
+  return ({ transport }: Head, error: unknown): never => {
+    requests.add(1, { receiver, transport, outcome: faultOf(error) === undefined ? 'failure' : 'refused' })
+    throw error
   }
 }
 

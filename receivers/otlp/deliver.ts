@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import type { Entry } from '../../pipeline/admission.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
+import { SHORT_DIGEST_BYTES, shortDigest } from '../../pipeline/digest.ts'
 import { decodeBatch, decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
 import type { Encoding } from '../../pipeline/net/inflate.ts'
 import type { Passage } from '../../pipeline/net/passage.ts'
@@ -31,9 +32,9 @@ export class Delivery {
     const { tenant, project, principal, wantsDigest } = passage.admitted
     const key = passage.head.header('idempotency-key')[0]
     const receivedAtMs = this.#context.clock()
-    const sha256 = wantsDigest || !key ? hash('sha256', body.bytes, 'buffer') : undefined
-    if (wantsDigest && sha256) await passage.admitted.verify(sha256)
-    const digest = key || !sha256 ? hash('sha256', `${tenant}\0${key}`, 'buffer') : sha256
+    const sha256 = wantsDigest ? hash('sha256', body.bytes, 'buffer') : undefined
+    if (sha256) await passage.admitted.verify(sha256)
+    const ofBody = () => sha256?.subarray(0, SHORT_DIGEST_BYTES) ?? shortDigest(body.bytes)
     const meta = {
       signal: 'traces' as const,
       tenant,
@@ -41,13 +42,12 @@ export class Delivery {
       principal,
       source: this.#source,
       receivedAtMs,
-      digest: digest.subarray(0, DIGEST_BYTES),
+      digest: key ? shortDigest(`${tenant}\0${key}`) : ofBody(),
     }
-    const bytes = await passage.inflated(body.bytes, body.encoding, this.#limit)
+    const inflated = passage.inflated(body.bytes, body.encoding, this.#limit)
+    const bytes = inflated instanceof Promise ? await inflated : inflated
     const batch = body.format === 'json' ? decodeJsonBatch(bytes, meta) : decodeBatch(bytes, meta)
     // Empty requests succeed and do not reach the pipeline (OTLP specification, "Full Success").
-    return batch.rows === 0 ? ACCEPTED : this.#next.consume(batch, signal)
+    return batch.rows === 0 ? ACCEPTED : await this.#next.consume(batch, signal)
   }
 }
-
-const DIGEST_BYTES = 16

@@ -75,18 +75,23 @@ export class GrpcCall {
   }
 
   /** Nothing of the body is read before the head was admitted. */
-  async start(): Promise<void> {
+  start(): void {
     if (Number.isNaN(this.#deadlineMs)) {
       this.#refuseEarly(NO_TIMEOUT)
       return
     }
     if (this.#deadlineMs !== Number.POSITIVE_INFINITY) this.#deps.deadlines.add(this)
+    const refused = (error: unknown) => this.#refuseEarly(wireStatus(error))
     try {
-      await this.passage.admit(this.#deps.next)
+      const judged = this.passage.admit(this.#deps.next)
+      if (judged === undefined) this.#read()
+      else void judged.then(() => this.#read(), refused)
     } catch (error) {
-      this.#refuseEarly(wireStatus(error))
-      return
+      refused(error)
     }
+  }
+
+  #read(): void {
     if (this.#isAnswered || this.#stream.destroyed) return
     this.#senderDeadlineMs = performance.now() + BODY_TIMEOUT_MS
     this.#deps.deadlines.add(this)
@@ -190,8 +195,8 @@ export class GrpcCall {
 }
 
 const EMPTY = Buffer.alloc(0)
-const WITH_TRAILERS = { waitForTrailers: true } as const
-const LAST = { endStream: true } as const
+const WITH_TRAILERS = { waitForTrailers: true, sendDate: false } as const
+const LAST = { endStream: true, sendDate: false } as const
 /** gRPC status codes, "Request cardinality violation". */
 const NOT_ONE_MESSAGE = {
   grpc: GRPC.UNIMPLEMENTED,

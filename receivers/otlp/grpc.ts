@@ -127,7 +127,7 @@ export class GrpcProtocol implements Protocol {
       const session = stream.session as ServerHttp2Session
       this.#sessions.add(session, stream)
       pings?.watch(session)
-      void new GrpcCall(session, stream, headers, raw, deps).start()
+      new GrpcCall(session, stream, headers, raw, deps).start()
     }
   }
 
