@@ -55,13 +55,11 @@ export interface Member {
 /** The parts of the message, in order: a header and every member's bytes, uncopied. */
 export function encodeEnvelope(members: readonly Member[]): Uint8Array[] {
   const strings = new Map<string, number>()
-  const intern = (text: string) => {
-    const known = strings.get(text)
-    if (known !== undefined) return known
-    strings.set(text, strings.size)
-    return strings.size - 1
+  for (const member of members) {
+    note(strings, member.principal)
+    note(strings, member.project)
+    note(strings, sourceText(member))
   }
-  const indexes = members.map((m) => [intern(m.principal), intern(m.project), intern(sourceText(m))] as const)
   const texts = Array.from(strings.keys(), (text) => Buffer.from(text))
   const textBytes = texts.reduce((sum, text) => sum + 4 + text.length, 0)
   const header = Buffer.alloc(HEAD + textBytes + members.length * MEMBER)
@@ -76,29 +74,30 @@ export function encodeEnvelope(members: readonly Member[]): Uint8Array[] {
     header.writeUInt32LE(text.length, at)
     at += 4 + text.copy(header, at + 4)
   }
-  for (const [index, member] of members.entries()) {
-    writeMember(header, at, member, indexes[index] ?? [0, 0, 0])
+  const parts: Uint8Array[] = [header]
+  for (const member of members) {
+    writeMember(header, at, member, strings)
+    parts.push(member.bytes)
     at += MEMBER
   }
   header.writeUInt32LE(crc32(header.subarray(CHECKED_FROM)), 8)
-  return [header, ...members.map((member) => member.bytes)]
+  return parts
 }
 
-function writeMember(
-  out: Buffer,
-  at: number,
-  member: Member,
-  [principal, project, source]: readonly [number, number, number],
-): void {
-  out.set(member.digest.subarray(0, 16), at)
+function note(strings: Map<string, number>, text: string): void {
+  if (!strings.has(text)) strings.set(text, strings.size)
+}
+
+function writeMember(out: Buffer, at: number, member: Member, strings: ReadonlyMap<string, number>): void {
+  out.set(member.digest, at)
   out.writeDoubleLE(member.receivedAtMs, at + 16)
   out.writeUInt32LE(member.part, at + 24)
   out.writeUInt32LE(member.firstRow, at + 28)
   out.writeUInt32LE(member.spans, at + 32)
   out.writeUInt32LE(member.bytes.length, at + 36)
-  out.writeUInt16LE(principal, at + 40)
-  out.writeUInt16LE(project, at + 42)
-  out.writeUInt16LE(source, at + 44)
+  out.writeUInt16LE(strings.get(member.principal)!, at + 40)
+  out.writeUInt16LE(strings.get(member.project)!, at + 42)
+  out.writeUInt16LE(strings.get(sourceText(member))!, at + 44)
   out.writeUInt16LE((member.last ? LAST : 0) | (member.only === undefined ? 0 : ONLY), at + 46)
 }
 

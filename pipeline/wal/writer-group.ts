@@ -1,9 +1,13 @@
+import type { Fault } from '../fault.ts'
 import { envelopeOverhead, MAX_MEMBERS, type Member } from './envelope.ts'
 
 /** A group this large takes no more members: beyond it a message costs by the byte, not by the piece. */
 const CLOSE_BYTES = 256 * 1024
 /** Largest message of several members. */
 const JOINED_BYTES = 512 * 1024
+
+/** Told once, of a member whose message is durable, or of why it is not. */
+export type Settled = (failure?: Fault) => void
 
 /** Members of one tenant that become one message, and who waits for it. */
 export class Group {
@@ -12,30 +16,26 @@ export class Group {
   bytes = 0
   /** Of the members alone, without what the message adds. */
   payloadBytes = 0
-  /** Settles with the message. */
-  readonly durable: Promise<void>
-  resolve!: () => void
-  reject!: (error: unknown) => void
+  readonly #waiting: Settled[] = []
 
   constructor(tenant: string) {
     this.tenant = tenant
-    this.durable = new Promise((resolve, reject) => {
-      this.resolve = resolve
-      this.reject = reject
-    })
-    // Every member's caller may have given up.
-    this.durable.catch(() => undefined)
   }
 
-  add(member: Member): void {
+  /** `size`: of the member in its message, at most. */
+  add(member: Member, size: number, settled: Settled): void {
     this.members.push(member)
-    this.bytes += envelopeOverhead(member) + member.bytes.length
+    this.#waiting.push(settled)
+    this.bytes += size
     this.payloadBytes += member.bytes.length
   }
 
-  takes(member: Member, maxBytes: number): boolean {
-    const size = this.bytes + envelopeOverhead(member) + member.bytes.length
-    return this.bytes < CLOSE_BYTES && size <= maxBytes && this.members.length < MAX_MEMBERS
+  takes(size: number, maxBytes: number): boolean {
+    return this.bytes < CLOSE_BYTES && this.bytes + size <= maxBytes && this.members.length < MAX_MEMBERS
+  }
+
+  settle(failure?: Fault): void {
+    for (const settled of this.#waiting) settled(failure)
   }
 }
 
@@ -52,15 +52,15 @@ export class Groups {
     return this.#queue[0]
   }
 
-  add(tenant: string, member: Member, maxBytes: number): Promise<void> {
+  add(tenant: string, member: Member, maxBytes: number, settled: Settled): void {
+    const size = envelopeOverhead(member) + member.bytes.length
     let group = this.#open.get(tenant)
-    if (group === undefined || !group.takes(member, Math.min(maxBytes, JOINED_BYTES))) {
+    if (group === undefined || !group.takes(size, Math.min(maxBytes, JOINED_BYTES))) {
       group = new Group(tenant)
       this.#queue.push(group)
       this.#open.set(tenant, group)
     }
-    group.add(member)
-    return group.durable
+    group.add(member, size, settled)
   }
 
   shift(): Group | undefined {

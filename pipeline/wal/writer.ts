@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { unwatch, watch } from '../abort-watch.ts'
 import type { Batch, BatchMeta } from '../batch/batch.ts'
 import { ACCEPTED, type Consumer, type Outcome } from '../consumer.ts'
-import { faultOf, messageOf, retry } from '../fault.ts'
+import { type Fault, faultOf, messageOf, retry } from '../fault.ts'
 import type { Histogram, Labels, Meter } from '../telemetry/meter.ts'
 import type { WalDriver } from './driver.ts'
 import { encodeEnvelope, envelopeOverhead, type Member } from './envelope.ts'
-import { Groups, type Group } from './writer-group.ts'
+import { Groups, type Group, type Settled } from './writer-group.ts'
 
 export interface WriterOptions {
   /** Id of the connector, for metrics. */
@@ -63,14 +63,23 @@ export class WalWriter implements Consumer {
     return failure !== undefined && performance.now() - failure.at <= withinMs ? failure.error : undefined
   }
 
-  async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
-    if (batch.live === 0) return ACCEPTED
-    if (this.#stopping) throw retry('SHUTTING_DOWN', 'the daemon is stopping')
-    if (signal.aborted) throw cancelled()
-    const started = performance.now()
-    await unlessAborted(this.#add(batch.meta.tenant, this.#membersOf(batch)), signal)
-    this.#ackDuration.observe((performance.now() - started) / 1000, this.#labels)
-    return ACCEPTED
+  /** One promise, and no other between the caller and its message: for small requests each costs as much as their bytes. */
+  consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      if (batch.live === 0) return resolve(ACCEPTED)
+      if (this.#stopping) throw retry('SHUTTING_DOWN', 'the daemon is stopping')
+      if (signal.aborted) throw cancelled()
+      const started = performance.now()
+      // The caller gave up; the write goes on.
+      const abort = () => reject(cancelled())
+      this.#add(batch.meta.tenant, this.#membersOf(batch), (failure) => {
+        unwatch(signal, abort)
+        if (failure !== undefined) return reject(failure)
+        this.#ackDuration.observe((performance.now() - started) / 1000, this.#labels)
+        resolve(ACCEPTED)
+      })
+      watch(signal, abort)
+    })
   }
 
   /** Takes no more, and writes what it has; at the deadline the rest is refused, so that its senders come again. */
@@ -81,7 +90,7 @@ export class WalWriter implements Consumer {
     await unlessAborted(idle, deadline).catch(() => undefined)
     for (let group = this.#groups.shift(); group !== undefined; group = this.#groups.shift()) {
       this.#pendingBytes -= group.payloadBytes
-      group.reject(retry('SHUTTING_DOWN', 'the daemon stopped before the write-ahead log had taken this'))
+      group.settle(retry('SHUTTING_DOWN', 'the daemon stopped before the write-ahead log had taken this'))
     }
   }
 
@@ -100,14 +109,15 @@ export class WalWriter implements Consumer {
     })
   }
 
-  /** Resolves once all are durable; rejects when none of them is under way any more. */
-  #add(tenant: string, members: readonly Member[]): Promise<void> {
-    this.#take(members.reduce((sum, member) => sum + member.bytes.length, 0))
+  /** `settled` hears once none of them is under way any more. */
+  #add(tenant: string, members: readonly Member[], settled: Settled): void {
     const { maxMessageBytes } = this.#options.driver
-    const groups = members.map((member) => this.#groups.add(tenant, member, maxMessageBytes))
+    let bytes = 0
+    for (const member of members) bytes += member.bytes.length
+    this.#take(bytes)
+    const one = members.length === 1 ? settled : afterAll(members.length, settled)
+    for (const member of members) this.#groups.add(tenant, member, maxMessageBytes, one)
     this.#schedule()
-    const [only] = groups
-    return groups.length === 1 && only !== undefined ? only : allOf(groups)
   }
 
   #take(bytes: number): void {
@@ -153,14 +163,16 @@ export class WalWriter implements Consumer {
       await this.#append(group)
       this.#lastFailure = undefined
       this.#pendingBytes -= group.payloadBytes
-      group.resolve()
+      group.settle()
       this.#options.onAppended()
     } catch (error) {
       const { meter, connector } = this.#options
-      meter.counter('weir_wal_append_errors').add(1, { connector, code: faultOf(error)?.code ?? 'INTERNAL' })
-      this.#lastFailure = { error, at: performance.now() }
+      // A driver that rejects with something else than a Fault has a bug; its sender must come again all the same.
+      const fault = faultOf(error) ?? retry('WAL_UNAVAILABLE', messageOf(error), 1000, { cause: error })
+      meter.counter('weir_wal_append_errors').add(1, { connector, code: fault.code })
+      this.#lastFailure = { error: fault, at: performance.now() }
       this.#pendingBytes -= group.payloadBytes
-      group.reject(error)
+      group.settle(fault)
     }
     this.#inFlight--
     this.#inFlightBytes -= group.bytes
@@ -197,13 +209,17 @@ function memberOf(
   return { digest, part, firstRow, last, principal, project, source, only, receivedAtMs, spans, bytes }
 }
 
-async function allOf(parts: readonly Promise<void>[]): Promise<void> {
-  for (const result of await Promise.allSettled(parts)) {
-    if (result.status === 'rejected') throw result.reason
+/** To be called `count` times; then `settled` hears, of the first failure if there was one. */
+function afterAll(count: number, settled: Settled): Settled {
+  let left = count
+  let first: Fault | undefined
+  return (failure) => {
+    first ??= failure
+    if (--left === 0) settled(first)
   }
 }
 
-/** `work`, or CANCELLED once `signal` aborts: the caller gave up, the work goes on. */
+/** `work`, or CANCELLED once `signal` aborts: the work goes on. */
 function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(cancelled())
@@ -213,10 +229,9 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
         unwatch(signal, abort)
         return resolve(value)
       },
-      // A driver that rejects with something else than a Fault has a bug; its sender must come again all the same.
       (error) => {
         unwatch(signal, abort)
-        reject(faultOf(error) ?? retry('WAL_UNAVAILABLE', messageOf(error), 1000, { cause: error }))
+        reject(error)
       },
     )
   })
