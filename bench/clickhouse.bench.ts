@@ -75,7 +75,11 @@ function transcode(requests: readonly Uint8Array[]): void {
     }
     if (name !== 'warm-up') report(name, rounds * requestsPerInsert * REQUEST_SPANS, start)
   }
-  process.stdout.write(`bytes per row in the block: ${Math.round(block.size / block.rows)}\n`)
+  process.stdout.write(`bytes per row in the block: ${Math.round(sizeOf(block.parts()) / block.rows)}\n`)
+}
+
+function sizeOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0)
 }
 
 async function insert(requests: readonly Uint8Array[]): Promise<void> {

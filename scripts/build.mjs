@@ -1,4 +1,4 @@
-// Compiles to dist/ and copies what tsc does not. `--if-stale`: only when a source is newer than the last build.
+// Compiles to dist/ and copies what tsc does not; AssemblyScript goes beside its sources, where tests find it, and is copied too. `--if-stale`: only when a source is newer than the last build.
 // Runs with install scripts disabled too: `npm run demo|start|test` call it first.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, cpSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -20,6 +20,10 @@ const folders = [
   'bench',
 ]
 const stamp = join(root, 'dist', '.build-stamp')
+/** AssemblyScript → WebAssembly. */
+const KERNELS = { 'exporters/clickhouse/assembly/index.ts': 'exporters/clickhouse/kernel.wasm' }
+const ASC_OPTIONS =
+  '--optimizeLevel 3 --shrinkLevel 0 --noAssert --runtime minimal --use abort= --enable simd --enable bulk-memory'
 const ASSETS = /\.(proto|sql|json|yaml|csv|wasm|xml)$/
 
 function newest(path) {
@@ -42,6 +46,12 @@ function isFresh() {
   return inputs.every((name) => !existsSync(join(root, name)) || newest(join(root, name)) <= built)
 }
 
+function compile(compiler, args) {
+  const path = join(root, 'node_modules', compiler)
+  const run = spawnSync(process.execPath, [path, ...args], { cwd: root, stdio: 'inherit' })
+  if (run.status !== 0) process.exit(run.status ?? 1)
+}
+
 function build() {
   if (!existsSync(join(root, 'node_modules', 'typescript'))) {
     // A production install (`npm ci --omit=dev`) of a built package has no compiler and needs none.
@@ -50,9 +60,10 @@ function build() {
     process.exit(1)
   }
   rmSync(join(root, 'dist'), { recursive: true, force: true })
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  const run = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
-  if (run.status !== 0) process.exit(run.status ?? 1)
+  compile('typescript/bin/tsc', ['-p', 'tsconfig.build.json'])
+  for (const [source, target] of Object.entries(KERNELS)) {
+    compile('assemblyscript/bin/asc.js', [source, '--outFile', target, ...ASC_OPTIONS.split(' ')])
+  }
   for (const folder of folders) {
     cpSync(join(root, folder), join(root, 'dist', folder), {
       recursive: true,

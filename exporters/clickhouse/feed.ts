@@ -32,14 +32,10 @@ export function fill(block: SpanBlock, writer: SpanWriter, batches: readonly Bat
   for (let index = from.batch; index < batches.length; index++) {
     const batch = batches[index] as Batch
     writer.begin(batch)
-    for (let row = index === from.batch ? from.row : 0; row < batch.rows; row++) {
-      if (!batch.isLive(row)) continue
-      writer.add(row)
-      if (block.rows >= MAX_ROWS || writer.bytes >= MAX_BYTES) {
-        writer.end()
-        return { from, to: { batch: index, row: row + 1 }, rows: block.rows }
-      }
-    }
+    const row = writer.addFrom(index === from.batch ? from.row : 0, MAX_ROWS, MAX_BYTES)
+    if (!block.isFull) continue
+    writer.end()
+    return { from, to: { batch: index, row }, rows: block.rows }
   }
   writer.end()
   return { from, to: { batch: batches.length, row: 0 }, rows: block.rows }

@@ -130,7 +130,7 @@ export function expectedOf(page: Page, batches: readonly Batch[], chunk: Chunk):
   // The plain comparison is for the index, the time for the partitions.
   const { firstMs, lastMs } = page.writer
   const where = `WalSeq BETWEEN ${fromSeq} AND ${toSeq} AND (WalSeq, WalRow) BETWEEN (${fromSeq}, ${fromRow}) AND (${toSeq}, ${toRow})${timeFilter(firstMs, lastMs)}`
-  const ids = Buffer.from(page.block.columns.EventId.view())
+  const ids = page.block.eventIds()
   return { where, rows: chunk.rows, sum: xorOf(ids).toString(16), firstMs, lastMs, ids }
 }
 

@@ -15,25 +15,18 @@ import { Sink } from './sink.ts'
  *
  * The version word of a LowCardinality inside an Array or Map stands before the offsets: all prefixes come first.
  */
-export interface Column {
+export interface NativeColumn {
   readonly name: string
   readonly type: string
   /** Valid until the column is filled again. */
   parts(): Uint8Array[]
-  clear(): void
-  /** Bytes held for the rows so far, close enough to bound a block. */
-  readonly size: number
 }
 
-/** A part of an Array or Map. */
-interface Values {
-  prefix(): Uint8Array[]
-  body(): Uint8Array[]
+export interface Column extends NativeColumn {
   clear(): void
-  readonly size: number
 }
 
-export class StringColumn implements Column, Values {
+export class StringColumn implements Column {
   readonly type = 'String'
   readonly name: string
   readonly sink = new Sink()
@@ -42,30 +35,8 @@ export class StringColumn implements Column, Values {
     this.name = name
   }
 
-  get size(): number {
-    return this.sink.length
-  }
-
-  addBytes(source: Uint8Array, start: number, end: number): void {
-    this.sink.string(source, start, end)
-  }
-
   addText(text: string): void {
     this.sink.text(text)
-  }
-
-  /** Lower-case hexadecimal of `source[start, end)`. */
-  addHex(source: Uint8Array, start: number, end: number): void {
-    const digits = (end - start) * 2
-    this.sink.varint(digits)
-    let at = this.sink.reserve(digits)
-    const out = this.sink.bytes
-    for (let i = start; i < end; i++) {
-      const byte = source[i] as number
-      out[at++] = HEX[byte >>> 4] as number
-      out[at++] = HEX[byte & 15] as number
-    }
-    this.sink.length = at
   }
 
   /** `texts` of the rows. */
@@ -78,16 +49,8 @@ export class StringColumn implements Column, Values {
     }
   }
 
-  prefix(): Uint8Array[] {
-    return []
-  }
-
-  body(): Uint8Array[] {
-    return [this.sink.view()]
-  }
-
   parts(): Uint8Array[] {
-    return this.body()
+    return [this.sink.view()]
   }
 
   clear(): void {
@@ -95,14 +58,12 @@ export class StringColumn implements Column, Values {
   }
 }
 
-const HEX = Buffer.from('0123456789abcdef')
-
 /** The machine writes numbers as the format wants them; every platform that Node and ClickHouse share does. */
 const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1
 if (!LITTLE_ENDIAN) throw new Error('the Native writer needs a little-endian machine')
 
 /** Values of 4, 8 or 16 bytes, kept as 32-bit words. */
-export class WordColumn implements Column, Values {
+export class WordColumn implements Column {
   readonly name: string
   readonly type: string
   readonly #wordsEach: number
@@ -113,10 +74,6 @@ export class WordColumn implements Column, Values {
     this.name = name
     this.type = type
     this.#wordsEach = width / 4
-  }
-
-  get size(): number {
-    return this.#length * 4
   }
 
   addU32(value: number): void {
@@ -172,16 +129,8 @@ export class WordColumn implements Column, Values {
     return Buffer.from(this.#words.buffer, 0, this.#length * 4)
   }
 
-  prefix(): Uint8Array[] {
-    return []
-  }
-
-  body(): Uint8Array[] {
-    return [this.view()]
-  }
-
   parts(): Uint8Array[] {
-    return this.body()
+    return [this.view()]
   }
 
   clear(): void {
@@ -197,10 +146,6 @@ export class ByteColumn implements Column {
 
   constructor(name: string) {
     this.name = name
-  }
-
-  get size(): number {
-    return this.#sink.length
   }
 
   add(value: number): void {
@@ -234,10 +179,6 @@ export class NullableColumn implements Column {
     this.values = new WordColumn(name, type, width)
   }
 
-  get size(): number {
-    return this.nulls.size + this.values.size
-  }
-
   addPair(low: number, high: number): void {
     this.nulls.add(0)
     this.values.addPair(low, high)
@@ -255,48 +196,5 @@ export class NullableColumn implements Column {
   clear(): void {
     this.nulls.clear()
     this.values.clear()
-  }
-}
-
-/** Array(T), Map(K, V) and the columns of a Nested: rows of elements. The elements of a row are added to `values`, then their number by `endRow`. */
-export class RowsColumn implements Column, Values {
-  readonly name: string
-  readonly type: string
-  readonly values: readonly Values[]
-  readonly offsets: WordColumn
-  #elements = 0
-
-  constructor(name: string, type: string, values: readonly Values[]) {
-    this.name = name
-    this.type = type
-    this.values = values
-    this.offsets = new WordColumn(name, 'UInt64', 8)
-  }
-
-  get size(): number {
-    return this.values.reduce((sum, part) => sum + part.size, this.offsets.size)
-  }
-
-  endRow(elements: number): void {
-    this.#elements += elements
-    this.offsets.addU64(this.#elements)
-  }
-
-  prefix(): Uint8Array[] {
-    return this.values.flatMap((part) => part.prefix())
-  }
-
-  body(): Uint8Array[] {
-    return [...this.offsets.body(), ...this.values.flatMap((part) => part.body())]
-  }
-
-  parts(): Uint8Array[] {
-    return [...this.prefix(), ...this.body()]
-  }
-
-  clear(): void {
-    this.#elements = 0
-    this.offsets.clear()
-    for (const part of this.values) part.clear()
   }
 }

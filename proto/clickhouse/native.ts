@@ -1,11 +1,11 @@
-import type { Column } from './columns.ts'
+import type { NativeColumn } from './columns.ts'
 import { Sink } from './sink.ts'
 
 /**
  * One Native block: LEB128 column count, LEB128 row count, then per column its name, its type (both as strings) and
  * its body. The parts are views into the columns: write them out before a column is filled again.
  */
-export function nativeBlock(columns: readonly Column[], rows: number): Uint8Array[] {
+export function nativeBlock(columns: readonly NativeColumn[], rows: number): Uint8Array[] {
   const head = new Sink()
   head.varint(columns.length)
   head.varint(rows)
@@ -21,7 +21,7 @@ export function nativeBlock(columns: readonly Column[], rows: number): Uint8Arra
 }
 
 /** The columns as a table function's structure: `` `Name` Type, … ``. */
-export function nativeStructure(columns: readonly Column[]): string {
+export function nativeStructure(columns: readonly NativeColumn[]): string {
   return columns.map((column) => `${quoteName(column.name)} ${column.type}`).join(', ')
 }
 

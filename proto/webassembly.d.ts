@@ -11,6 +11,7 @@ declare namespace WebAssembly {
     grow(pages: number): number
   }
   const Module: new (bytes: Uint8Array) => Module
-  const Instance: new (module: Module) => Instance
+  type Imports = Readonly<Record<string, Readonly<Record<string, (value: number) => number>>>>
+  const Instance: new (module: Module, imports?: Imports) => Instance
   const CompileError: new () => Error
 }

@@ -1,0 +1,172 @@
+import { Bytes } from './bytes'
+
+const FEW_SLOTS: u32 = 256
+/** Of an entry: where its text lies in `keys`, its size, its hash. */
+const ENTRY: usize = 12
+/** Index flags: this block brings its own keys, and they replace what came before. */
+const ADDITIONAL_KEYS: u64 = 0x200 | 0x400
+
+/** Different in each process, so that nobody outside can choose names that collide. */
+let seed: u32 = 0
+
+export function seedWith(value: u32): void {
+  seed = value
+}
+
+/** LowCardinality(String): each different value once, and an index per row (the body is told in proto/clickhouse/columns.ts). */
+@unmanaged
+export class Dictionary {
+  private keys: Bytes
+  private entries: Bytes
+  private rows: Bytes
+  /** What `finish` makes. */
+  body: Bytes
+  private table: usize
+  private mask: u32
+  private distinct: u32
+
+  constructor() {
+    this.keys = new Bytes()
+    this.entries = new Bytes()
+    this.rows = new Bytes()
+    this.body = new Bytes()
+    this.mask = FEW_SLOTS - 1
+    this.table = heap.alloc(FEW_SLOTS * 4)
+    this.distinct = 0
+    memory.fill(this.table, 0, FEW_SLOTS * 4)
+  }
+
+  clear(): void {
+    this.keys.clear()
+    this.entries.clear()
+    this.rows.clear()
+    this.body.clear()
+    this.distinct = 0
+    // One block of high cardinality must not make every later clear expensive.
+    if (this.mask >= 65_536) {
+      heap.free(this.table)
+      this.table = heap.alloc(FEW_SLOTS * 4)
+      this.mask = FEW_SLOTS - 1
+    }
+    memory.fill(this.table, 0, (<usize>this.mask + 1) << 2)
+  }
+
+  @inline
+  add(source: usize, size: u32): void {
+    this.addIndex(this.index(source, size))
+  }
+
+  @inline
+  addIndex(index: u32): void {
+    this.rows.u32(index)
+  }
+
+  /** The indexes of the last rows once more. */
+  repeatLast(count: u32): void {
+    const size = (<usize>count) << 2
+    const at = this.rows.reserve(size)
+    memory.copy(at, at - size, size)
+    this.rows.end = at + size
+  }
+
+  index(source: usize, size: u32): u32 {
+    const h = hash(source, size)
+    const mask = this.mask
+    let slot = h & mask
+    while (true) {
+      const found = load<u32>(this.table + ((<usize>slot) << 2))
+      if (found === 0) return this.insert(slot, h, source, size)
+      const entry = this.entries.start + <usize>(found - 1) * ENTRY
+      if (
+        load<u32>(entry, 8) === h &&
+        load<u32>(entry, 4) === size &&
+        same(this.keys.start + load<u32>(entry), source, size)
+      ) {
+        return found - 1
+      }
+      slot = (slot + 1) & mask
+    }
+  }
+
+  /** Of a name of ours, in ASCII. */
+  name(text: string): u32 {
+    const size = <u32>text.length
+    const at = heap.alloc(size + 16)
+    for (let i: u32 = 0; i < size; i++) store<u8>(at + i, <u8>text.charCodeAt(i))
+    const index = this.index(at, size)
+    heap.free(at)
+    return index
+  }
+
+  private insert(slot: u32, h: u32, source: usize, size: u32): u32 {
+    this.keys.string(source, size)
+    this.entries.u32(this.keys.length - size)
+    this.entries.u32(size)
+    this.entries.u32(h)
+    store<u32>(this.table + ((<usize>slot) << 2), ++this.distinct)
+    if (this.distinct * 2 > this.mask) this.widen()
+    return this.distinct - 1
+  }
+
+  private widen(): void {
+    heap.free(this.table)
+    this.mask = this.mask * 2 + 1
+    this.table = heap.alloc((<usize>this.mask + 1) << 2)
+    memory.fill(this.table, 0, (<usize>this.mask + 1) << 2)
+    for (let i: u32 = 0; i < this.distinct; i++) {
+      let slot = load<u32>(this.entries.start + <usize>i * ENTRY, 8) & this.mask
+      while (load<u32>(this.table + ((<usize>slot) << 2)) !== 0) slot = (slot + 1) & this.mask
+      store<u32>(this.table + ((<usize>slot) << 2), i + 1)
+    }
+  }
+
+  /** Nothing where there are no rows. */
+  finish(): void {
+    const body = this.body
+    body.clear()
+    const count = this.rows.length >> 2
+    if (count === 0) return
+    const width: u32 = this.distinct <= 0x100 ? 0 : this.distinct <= 0x1_0000 ? 1 : 2
+    body.u64(ADDITIONAL_KEYS | width)
+    body.u64(this.distinct)
+    const keys = this.keys
+    memory.copy(body.reserve(keys.length), keys.start, keys.length)
+    body.end += keys.length
+    body.u64(count)
+    const at = body.reserve((<usize>count) << width)
+    const rows = this.rows.start
+    if (width === 2) memory.copy(at, rows, (<usize>count) << 2)
+    else if (width === 1) {
+      for (let i: u32 = 0; i < count; i++)
+        store<u16>(at + ((<usize>i) << 1), <u16>load<u32>(rows + ((<usize>i) << 2)))
+    } else {
+      for (let i: u32 = 0; i < count; i++) store<u8>(at + i, <u8>load<u32>(rows + ((<usize>i) << 2)))
+    }
+    body.end = at + ((<usize>count) << width)
+  }
+}
+
+function same(one: usize, other: usize, size: u32): bool {
+  let i: u32 = 0
+  for (; i + 8 <= size; i += 8) if (load<u64>(one + i) !== load<u64>(other + i)) return false
+  for (; i < size; i++) if (load<u8>(one + i) !== load<u8>(other + i)) return false
+  return true
+}
+
+/** Over every byte, eight at a time; mixed as in MurmurHash3's 64-bit finalizer. */
+function hash(source: usize, size: u32): u32 {
+  let h: u64 = ((<u64>seed) << 32) | size
+  let i: u32 = 0
+  for (; i + 8 <= size; i += 8) h = mixed(h ^ load<u64>(source + i))
+  let rest: u64 = 0
+  for (; i < size; i++) rest = (rest << 8) | load<u8>(source + i)
+  h = mixed(h ^ rest)
+  return <u32>(h >> 32) ^ <u32>h
+}
+
+function mixed(value: u64): u64 {
+  let h = value
+  h = (h ^ (h >> 33)) * 0xff51afd7ed558ccd
+  h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53
+  return h ^ (h >> 33)
+}
