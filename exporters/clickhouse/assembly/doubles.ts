@@ -1,7 +1,8 @@
 import { valueText } from './host'
 import { Request } from './request'
 
-const SLOTS: u32 = 1024
+const SLOT_BITS: u64 = 10
+const SLOTS: usize = 1 << 10
 /** The bits, the text's size, the text. */
 const SLOT: usize = 32
 const TEXT: usize = 9
@@ -10,8 +11,8 @@ const LONGEST: u32 = 23
 const slots = empty()
 
 function empty(): usize {
-  const start = heap.alloc(<usize>SLOTS * SLOT)
-  memory.fill(start, 0, <usize>SLOTS * SLOT)
+  const start = heap.alloc(SLOTS * SLOT)
+  memory.fill(start, 0, SLOTS * SLOT)
   return start
 }
 
@@ -23,7 +24,7 @@ export let doubleAt: usize = 0
  * scores come again and again.
  */
 export function doubleText(request: Request, ref: i32, bits: u64): u32 {
-  const slot = slots + <usize>(mixed(bits) % SLOTS) * SLOT
+  const slot = slots + slotOf(bits) * SLOT
   const known = <u32>load<u8>(slot, 8)
   doubleAt = slot + TEXT
   if (known !== 0 && load<u64>(slot) === bits) return known
@@ -37,6 +38,7 @@ export function doubleText(request: Request, ref: i32, bits: u64): u32 {
   return size
 }
 
-function mixed(bits: u64): u32 {
-  return <u32>((bits * 0x9e3779b97f4a7c15) >> 40)
+/** From the top bits of the product: powers of two differ in the top bits only. */
+function slotOf(bits: u64): usize {
+  return <usize>((bits * 0x9e3779b97f4a7c15) >> (64 - SLOT_BITS))
 }
