@@ -32,6 +32,8 @@ export interface Connection {
   rows(sql: string, params: Params, signal?: AbortSignal): Promise<Answer>
   /** Resolves once ClickHouse has answered that it took the block; the rows are counted by the caller. */
   insert(insert: Insert, signal: AbortSignal): Promise<void>
+  /** Of the counts after an insert. */
+  readonly counting?: Settings
   /** Reads with settings that the statement cannot change; closed by the caller. */
   reader(settings: Settings): Promise<Reader>
   /** Where several addresses are one store: looks at each, and from here on uses only those that lead to the same rows. */

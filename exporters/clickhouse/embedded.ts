@@ -123,7 +123,14 @@ const FRESH_PARTS: Settings = {
   exclude_materialize_skip_indexes_on_insert: 'idx_res_attr_key, idx_span_attr_key',
 }
 
+/**
+ * A count finds its few granules among all parts. Where the indexes are read beside the data, a reader is made for each part:
+ * 27 against 13 ms with 24 parts, 63 against 22 with 72 (measured). Not for a server, which may not know the setting.
+ */
+const COUNTING: Settings = { max_threads: 1, use_skip_indexes_on_data_read: 0 }
+
 class Embedded implements Connection {
+  readonly counting = COUNTING
   readonly #engine: Engine
   readonly #database: string
   readonly #release: () => Promise<void>

@@ -34,7 +34,7 @@ export class Holdings {
     this.#connection = connection
     this.#target = target
     this.#kind = kind
-    this.#reading = settingsClause(kind.reading, quoteText)
+    this.#reading = settingsClause({ ...connection.counting, ...kind.reading }, quoteText)
   }
 
   /** One cheap question: as many rows, and the same ids. A WAL that was made anew counts from 1 again, so numbers alone are no proof. */
