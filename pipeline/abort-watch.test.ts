@@ -1,13 +1,13 @@
 import { getEventListeners } from 'node:events'
 import { expect, it } from 'vitest'
-import { unwatch, watch } from './abort-watch.ts'
+import { watch } from './abort-watch.ts'
 
 it('calls back who still watches, once, and keeps one listener for all', () => {
   const { signal, ...controller } = withSignal()
   const heard: string[] = []
   const callbacks = ['a', 'b', 'c'].map((name) => () => void heard.push(name))
-  for (const callback of callbacks) watch(signal, callback)
-  unwatch(signal, callbacks[1]!)
+  const [, second] = callbacks.map((callback) => watch(signal, callback))
+  second?.delete(callbacks[1]!)
   expect(getEventListeners(signal, 'abort')).toHaveLength(1)
   controller.abort()
   controller.abort()
@@ -21,7 +21,8 @@ it('calls back at once where the signal has aborted, also one that was watched b
   abort()
   watch(signal, () => heard.push(2))
   expect(heard).toEqual([1, 2])
-  unwatch(AbortSignal.abort(), () => {})
+  watch(AbortSignal.abort(), () => heard.push(3)).delete(() => {})
+  expect(heard).toEqual([1, 2, 3])
 })
 
 function withSignal() {

@@ -4,19 +4,21 @@
  */
 const watched = new WeakMap<AbortSignal, Set<() => void>>()
 
-/** Calls back once when the signal aborts, at once if it has; until `unwatch`. */
-export function watch(signal: AbortSignal, callback: () => void): void {
-  if (signal.aborted) callback()
-  else (watched.get(signal) ?? begin(signal)).add(callback)
+export interface Watch {
+  delete(callback: () => void): void
 }
 
-export function unwatch(signal: AbortSignal, callback: () => void): void {
-  watched.get(signal)?.delete(callback)
+/** Calls back once when the signal aborts, at once if it has; until it is deleted from what is returned. */
+export function watch(signal: AbortSignal, callback: () => void): Watch {
+  let callbacks = watched.get(signal)
+  if (callbacks === undefined) watched.set(signal, (callbacks = begin(signal)))
+  if (signal.aborted) callback()
+  else callbacks.add(callback)
+  return callbacks
 }
 
 function begin(signal: AbortSignal): Set<() => void> {
   const callbacks = new Set<() => void>()
-  watched.set(signal, callbacks)
   signal.addEventListener(
     'abort',
     () => {

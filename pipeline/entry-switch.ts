@@ -36,15 +36,18 @@ export class EntrySwitch implements Entry {
     return this.#open().then(() => this.#entry().admit(head))
   }
 
-  async consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
-    if (this.#paused !== undefined) await this.#open()
+  consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
+    if (this.#paused !== undefined) return this.#open().then(() => this.consume(batch, signal))
+    if (this.#target === undefined) return Promise.reject(notRunning())
+    const outcome = this.#target.consume(batch, signal)
     this.#inFlight++
-    try {
-      return await this.#entry().consume(batch, signal)
-    } finally {
-      this.#inFlight--
-      if (this.#inFlight === 0) this.#onIdle?.()
-    }
+    outcome.then(this.#answered, this.#answered)
+    return outcome
+  }
+
+  readonly #answered = (): void => {
+    this.#inFlight--
+    if (this.#inFlight === 0) this.#onIdle?.()
   }
 
   /** A switch may be paused again before those who waited have had their turn. */
@@ -69,7 +72,11 @@ export class EntrySwitch implements Entry {
   }
 
   #entry(): Entry {
-    if (this.#target === undefined) throw retry('SHUTTING_DOWN', 'the pipeline is not running yet', 1000)
+    if (this.#target === undefined) throw notRunning()
     return this.#target
   }
+}
+
+function notRunning() {
+  return retry('SHUTTING_DOWN', 'the pipeline is not running yet', 1000)
 }

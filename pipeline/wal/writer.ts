@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { unwatch, watch } from '../abort-watch.ts'
+import { watch } from '../abort-watch.ts'
 import type { Batch, BatchMeta } from '../batch/batch.ts'
 import { ACCEPTED, type Consumer, type Outcome } from '../consumer.ts'
 import { type Fault, faultOf, messageOf, retry } from '../fault.ts'
@@ -72,13 +72,13 @@ export class WalWriter implements Consumer {
       const started = performance.now()
       // The caller gave up; the write goes on.
       const abort = () => reject(cancelled())
+      const watching = watch(signal, abort)
       this.#add(batch.meta.tenant, this.#membersOf(batch), (failure) => {
-        unwatch(signal, abort)
+        watching.delete(abort)
         if (failure !== undefined) return reject(failure)
         this.#ackDuration.observe((performance.now() - started) / 1000, this.#labels)
         resolve(ACCEPTED)
       })
-      watch(signal, abort)
     })
   }
 
@@ -223,14 +223,14 @@ function afterAll(count: number, settled: Settled): Settled {
 function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(cancelled())
-    watch(signal, abort)
+    const watching = watch(signal, abort)
     work.then(
       (value) => {
-        unwatch(signal, abort)
+        watching.delete(abort)
         return resolve(value)
       },
       (error) => {
-        unwatch(signal, abort)
+        watching.delete(abort)
         reject(error)
       },
     )

@@ -81,14 +81,23 @@ export class GrpcCall {
       return
     }
     if (this.#deadlineMs !== Number.POSITIVE_INFINITY) this.#deps.deadlines.add(this)
-    const refused = (error: unknown) => this.#refuseEarly(wireStatus(error))
     try {
       const judged = this.passage.admit(this.#deps.next)
       if (judged === undefined) this.#read()
-      else void judged.then(() => this.#read(), refused)
+      else void this.#readOnce(judged)
     } catch (error) {
-      refused(error)
+      this.#refuseEarly(wireStatus(error))
     }
+  }
+
+  async #readOnce(judged: Promise<undefined>): Promise<void> {
+    try {
+      await judged
+    } catch (error) {
+      this.#refuseEarly(wireStatus(error))
+      return
+    }
+    this.#read()
   }
 
   #read(): void {

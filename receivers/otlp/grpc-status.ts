@@ -42,9 +42,11 @@ const EMPTY = Buffer.alloc(5)
 
 /** `grpc-timeout` in milliseconds: up to 8 digits and a unit. Undefined: it is not one. */
 export function timeoutMs(header: string): number | undefined {
-  const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(header) ?? []
-  return digits === undefined || unit === undefined ? undefined : Number(digits) * (UNIT_MS[unit] ?? 0)
+  if (!TIMEOUT.test(header)) return undefined
+  return Number(header.slice(0, -1)) * (UNIT_MS[header.slice(-1)] ?? 0)
 }
+
+const TIMEOUT = /^\d{1,8}[HMSmun]$/
 
 const UNIT_MS: Readonly<Record<string, number>> = {
   H: 3_600_000,

@@ -157,7 +157,8 @@ export class GrpcProtocol implements Protocol {
   async #answer(call: GrpcCall): Promise<void> {
     try {
       const outcome = await this.#delivery.deliver(call.passage, call.body(), call.signal)
-      await this.#settle(call)
+      const heard = this.#settle(call)
+      if (heard) await heard
       call.answer(exportResponse(outcome, 'protobuf'))
     } catch (error) {
       await this.#settle(call)
@@ -167,10 +168,10 @@ export class GrpcProtocol implements Protocol {
     }
   }
 
-  async #settle(call: GrpcCall): Promise<void> {
+  /** What its answer must wait for. */
+  #settle(call: GrpcCall): Promise<void> | undefined {
     call.settle()
-    const heard = this.#sessions.heard(call.session)
-    if (heard) await heard
+    return this.#sessions.heard(call.session)
   }
 
   readonly #refuse = (unary: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
