@@ -1,9 +1,9 @@
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import { COST_STATUS, COSTS, TOKENS, type SpanFacts } from '../../pipeline/batch/facts.ts'
+import { halves } from '../../pipeline/batch/halves.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import { hintText } from '../../pipeline/genai/price-hints.ts'
 import type { MeaningColumns } from './block.ts'
-import { halves } from './times.ts'
 
 /** Column ← the texts of the facts. */
 const TEXTS = [

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { COSTS, TOKENS } from '../../pipeline/batch/facts.ts'
+import { halves } from '../../pipeline/batch/halves.ts'
 import { calculate } from './calculate.ts'
 import { FINE, type RateCard } from './rates.ts'
 
@@ -20,7 +21,7 @@ test('numbers and big integers give the same', () => {
       const fine = units.map((unit) => unit * FINE)
       const [fast, exact] = [true, false].map((whole) => {
         const costs = new BigInt64Array(COSTS.length)
-        const outcome = calculate(card(fine, whole), Uint32Array.from(tokens), 0, costs, 0)
+        const outcome = calculate(card(fine, whole), Uint32Array.from(tokens), 0, halves(costs), 0)
         return [outcome, ...costs]
       })
       expect(fast).toEqual(exact)
@@ -36,7 +37,7 @@ test('a rate finer than 1e-12 is rounded once, half up, per part', () => {
       card(fine, false),
       Uint32Array.from(TOKENS, () => 1),
       0,
-      costs,
+      halves(costs),
       0,
     ),
   ).toBe('computed')
@@ -52,7 +53,7 @@ test('a used bucket without a rate is no cost', () => {
       missing,
       Uint32Array.from(TOKENS, () => 1),
       0,
-      costs,
+      halves(costs),
       0,
     ),
   ).toBe('no_rate')

@@ -16,12 +16,13 @@ export type Calculation = 'computed' | 'no_rate' | 'out_of_range'
 /**
  * Writes the cost of the buckets at `at` to `costs` at `to`, in the order of COSTS: exact, each part rounded half up to
  * 1e-12 USD where a rate is finer, the total the sum of the parts. Writes nothing unless it answers `computed`.
+ * `costs`: `halves` of a cost column; `to` counts its 32-bit words.
  */
 export function calculate(
   card: RateCard,
   tokens: Uint32Array,
   at: number,
-  costs: BigInt64Array,
+  costs: Uint32Array,
   to: number,
 ): Calculation {
   if (card.whole !== undefined && small(card.whole, tokens, at, costs, to)) return 'computed'
@@ -41,9 +42,15 @@ export function calculate(
   }
   if (total >= MAX_COST) return 'out_of_range'
   parts[0] = total
-  for (let part = 0; part < COSTS.length; part++) costs[to + part] = parts[part] ?? 0n
+  for (let part = 0; part < COSTS.length; part++) {
+    const cost = parts[part] ?? 0n
+    costs[to + 2 * part] = Number(cost & 0xffff_ffffn)
+    costs[to + 2 * part + 1] = Number(cost >> 32n)
+  }
   return 'computed'
 }
+
+const WORD = 2 ** 32
 
 const sums = new Float64Array(COSTS.length)
 
@@ -52,7 +59,7 @@ function small(
   rates: Float64Array,
   tokens: Uint32Array,
   at: number,
-  costs: BigInt64Array,
+  costs: Uint32Array,
   to: number,
 ): boolean {
   sums.fill(0)
@@ -69,7 +76,9 @@ function small(
   sums[0] = total
   for (let part = 0; part < COSTS.length; part++) {
     const sum = sums[part] ?? 0
-    costs[to + part] = sum === 0 ? 0n : BigInt(sum)
+    const high = Math.floor(sum / WORD)
+    costs[to + 2 * part] = sum - high * WORD
+    costs[to + 2 * part + 1] = high
   }
   return true
 }

@@ -2,6 +2,7 @@ import type { Batch } from '../../pipeline/batch/batch.ts'
 import type { Processor } from '../../pipeline/component.ts'
 import { messageOf, reject } from '../../pipeline/fault.ts'
 import { COSTS, type SpanFacts } from '../../pipeline/batch/facts.ts'
+import { halves } from '../../pipeline/batch/halves.ts'
 import { factsOf } from '../../pipeline/genai/facts-of.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import type { Reprice } from '../../pipeline/reprice.ts'
@@ -37,16 +38,20 @@ export class CostProcessor implements Processor {
     const pricer = this.#started()
     const facts = factsOf(batch)
     const { tenant, receivedAtMs } = batch.meta
+    const costs = halves(facts.cost)
     for (let row = 0; row < facts.rows; row++) {
-      if (facts.leaf[row] === 1) pricer.price(facts, row, tenant, batch.startMs(row) || receivedAtMs)
+      if (facts.leaf[row] === 1) pricer.price(facts, costs, row, tenant, batch.startMs(row) || receivedAtMs)
     }
-    this.#counters?.add(facts, (row) => batch.isLive(row))
-    this.#spend(batch, facts)
+    this.#counters?.add(facts, costs, (row) => batch.isLive(row))
+    this.#spend(batch, facts, costs)
   }
 
   readonly reprice: Reprice = ({ facts, tenants, startMs }) => {
     const pricer = this.#started()
-    for (let row = 0; row < facts.rows; row++) pricer.price(facts, row, tenants[row] ?? '', startMs[row] ?? 0)
+    const costs = halves(facts.cost)
+    for (let row = 0; row < facts.rows; row++) {
+      pricer.price(facts, costs, row, tenants[row] ?? '', startMs[row] ?? 0)
+    }
   }
 
   #started(): Pricer {
@@ -55,13 +60,18 @@ export class CostProcessor implements Processor {
   }
 
   /** What daily quotas are measured by (processor limits). */
-  #spend({ meta }: Batch, facts: SpanFacts): void {
+  #spend({ meta }: Batch, facts: SpanFacts, costs: Uint32Array): void {
     if (this.#usage === undefined) return
-    let picoUsd = 0n
+    // Two sums of 32-bit words, exact as numbers: no batch has 2^21 spans.
+    let low = 0
+    let high = 0
     for (let row = 0; row < facts.rows; row++) {
-      if (facts.leaf[row] === 1) picoUsd += facts.cost[row * COSTS.length] ?? 0n
+      if (facts.leaf[row] !== 1) continue
+      low += costs[row * COSTS.length * 2] ?? 0
+      high += costs[row * COSTS.length * 2 + 1] ?? 0
     }
-    if (picoUsd === 0n) return
+    if (low === 0 && high === 0) return
+    const picoUsd = (BigInt(high) << 32n) + BigInt(low)
     for (const account of accountsOf(meta.tenant, meta.project)) {
       this.#usage.add(account, meta.receivedAtMs, { picoUsd })
     }

@@ -9,6 +9,7 @@ const NONE = COST_STATUS.indexOf('none')
 const UNPRICED = COST_STATUS.indexOf('unpriced')
 
 interface Tally {
+  /** As the spans have them. */
   readonly provider: string
   readonly model: string
   usd: number
@@ -29,25 +30,20 @@ export class Counters {
     this.#unpriced = meter.counter('weir_unpriced_spans')
   }
 
-  add(facts: SpanFacts, isLive: (row: number) => boolean): void {
-    const tallies = new Map<string, Map<string, Tally>>()
+  /** `costs`: `halves(facts.cost)`. */
+  add(facts: SpanFacts, costs: Uint32Array, isLive: (row: number) => boolean): void {
+    const tallies = new Tallies()
     for (let row = 0; row < facts.rows; row++) {
-      if (facts.costStatus[row] !== NONE && isLive(row)) this.#count(facts, row, tallies)
+      if (facts.costStatus[row] !== NONE && isLive(row)) this.#count(facts, costs, row, tallies)
     }
-    for (const models of tallies.values()) for (const tally of models.values()) this.#publish(tally)
+    for (const tally of tallies.all) this.#publish(tally)
   }
 
-  #count(facts: SpanFacts, row: number, tallies: Map<string, Map<string, Tally>>): void {
-    const provider = this.#name(facts.provider[row] ?? '')
-    const model = this.#name(facts.priceModel[row] || facts.responseModel[row] || '')
-    let models = tallies.get(provider)
-    if (models === undefined) tallies.set(provider, (models = new Map()))
-    let tally = models.get(model)
-    if (tally === undefined) {
-      tally = { provider, model, usd: 0, tokens: new Float64Array(TOKENS.length), unpriced: new Map() }
-      models.set(model, tally)
-    }
-    tally.usd += Number(facts.cost[row * COSTS.length] ?? 0n) / USD
+  #count(facts: SpanFacts, costs: Uint32Array, row: number, tallies: Tallies): void {
+    const model = facts.priceModel[row] || facts.responseModel[row] || ''
+    const tally = tallies.of(facts.provider[row] ?? '', model)
+    const cost = row * COSTS.length * 2
+    tally.usd += ((costs[cost + 1] ?? 0) * 2 ** 32 + (costs[cost] ?? 0)) / USD
     for (let bucket = 0; bucket < TOKENS.length; bucket++) {
       tally.tokens[bucket] = (tally.tokens[bucket] ?? 0) + (facts.tokens[row * TOKENS.length + bucket] ?? 0)
     }
@@ -56,7 +52,9 @@ export class Counters {
     tally.unpriced.set(reason, (tally.unpriced.get(reason) ?? 0) + 1)
   }
 
-  #publish({ provider, model, usd, tokens, unpriced }: Tally): void {
+  #publish({ usd, tokens, unpriced, ...names }: Tally): void {
+    const provider = this.#name(names.provider)
+    const model = this.#name(names.model)
     if (usd > 0) this.#usd.add(usd, { provider, model })
     for (let index = 0; index < TOKENS.length; index++) {
       const bucket = TOKENS[index]
@@ -71,5 +69,29 @@ export class Counters {
     if (this.#names.size >= MAX_NAMES || name.length > 100) return OTHER
     this.#names.add(name)
     return name
+  }
+}
+
+/** Those looked at by comparing; the strings of repeated names are the same ones, so that this costs next to nothing. */
+const FEW = 8
+
+/** One tally for each provider and model of a batch. */
+class Tallies {
+  readonly all: Tally[] = []
+  readonly #more = new Map<string, Map<string, Tally>>()
+
+  of(provider: string, model: string): Tally {
+    const few = Math.min(this.all.length, FEW)
+    for (let at = 0; at < few; at++) {
+      const tally = this.all[at]
+      if (tally?.model === model && tally.provider === provider) return tally
+    }
+    const models = this.#more.get(provider) ?? new Map<string, Tally>()
+    const known = models.get(model)
+    if (known !== undefined) return known
+    const tally = { provider, model, usd: 0, tokens: new Float64Array(TOKENS.length), unpriced: new Map() }
+    this.all.push(tally)
+    if (this.all.length > FEW) this.#more.set(provider, models.set(model, tally))
+    return tally
   }
 }

@@ -31,16 +31,16 @@ export class Pricer {
     this.#overrides = overrides
   }
 
-  /** Prices row `row`, a call of `tenant` that started at `atMs`; the columns say how it went. */
-  price(facts: SpanFacts, row: number, tenant: string, atMs: number): void {
+  /** Prices row `row`, a call of `tenant` that started at `atMs`; the columns say how it went. `costs`: `halves(facts.cost)`. */
+  price(facts: SpanFacts, costs: Uint32Array, row: number, tenant: string, atMs: number): void {
     const to = row * COSTS.length
-    for (let part = to; part < to + COSTS.length; part++) facts.cost[part] = 0n
+    for (let word = to * 2; word < (to + COSTS.length) * 2; word++) costs[word] = 0
     facts.priceModel[row] = ''
     facts.priceVersion[row] = ''
     facts.costReason[row] = ''
     facts.costStatus[row] = NONE
     if (facts.leaf[row] !== 1) return
-    const reason = this.#compute(facts, row, tenant, atMs)
+    const reason = this.#compute(facts, costs, row, tenant, atMs)
     if (reason === undefined) {
       facts.costStatus[row] = COMPUTED
       return
@@ -52,7 +52,13 @@ export class Pricer {
     if (provided >= 0n) facts.cost[to] = provided
   }
 
-  #compute(facts: SpanFacts, row: number, tenant: string, atMs: number): Reason | undefined {
+  #compute(
+    facts: SpanFacts,
+    costs: Uint32Array,
+    row: number,
+    tenant: string,
+    atMs: number,
+  ): Reason | undefined {
     if (!hasTokens(facts, row)) return 'no_tokens'
     const response = facts.responseModel[row] ?? ''
     const request = facts.requestModel[row] ?? ''
@@ -62,7 +68,7 @@ export class Pricer {
     const found = this.#find(tenant, provider, response, request, atMs, terms)
     if (typeof found === 'string') return found
     const at = row * TOKENS.length
-    const outcome = calculate(found.card, facts.tokens, at, facts.cost, row * COSTS.length)
+    const outcome = calculate(found.card, facts.tokens, at, costs, row * COSTS.length * 2)
     if (outcome !== 'computed') return outcome
     const { model } = found
     facts.priceModel[row] =

@@ -1,4 +1,5 @@
 import { COSTS, TOKENS } from '../../pipeline/batch/facts.ts'
+import { halves } from '../../pipeline/batch/halves.ts'
 import { usdText } from '../../pipeline/genai/decimal.ts'
 import { splitUsage, type Usage } from '../../pipeline/genai/usage.ts'
 import { NO_USAGE } from '../../pipeline/usage/usage.ts'
@@ -41,7 +42,7 @@ export function priceOf(
   splitUsage(usage, tokens, 0)
   const terms = { input: usage.input, serviceTier: '', geo: '', fast: false }
   const card = book.find(provider, model)?.card(atMs, terms)
-  if (card === undefined || calculate(card, tokens, 0, costs, 0) !== 'computed') return undefined
+  if (card === undefined || calculate(card, tokens, 0, halves(costs), 0) !== 'computed') return undefined
   const [, input = 0n, read = 0n, write = 0n, output = 0n] = costs
   return [usdText(input + read + write), usdText(output)]
 }

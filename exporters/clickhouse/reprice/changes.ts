@@ -3,7 +3,7 @@ import type { StoredCalls } from '../../../pipeline/reprice.ts'
 import { StringColumn, WordColumn, type Column } from '../../../proto/clickhouse/columns.ts'
 import { LowCardinalityColumn } from '../../../proto/clickhouse/low-cardinality.ts'
 import { nativeBlock, nativeStructure } from '../../../proto/clickhouse/native.ts'
-import { halves } from '../times.ts'
+import { halves } from '../../../pipeline/batch/halves.ts'
 import { AT, type CallRow } from './calls.ts'
 
 /** Rows whose cost columns must be rewritten: their key, and all of the columns. */
