@@ -44,7 +44,8 @@ export class JetStreamPort implements WalPort {
 
 function walMessage({ seq, timeMs, message }: Delivered): WalMessage {
   const at = message.subject.lastIndexOf('.')
-  const found = { seq, timeMs, signal: 'traces', bytes: message.data } as const
+  // The client's is a view of whatever came with it from the socket.
+  const found = { seq, timeMs, signal: 'traces', bytes: Buffer.from(message.data) } as const
   if (message.subject.endsWith(FILLER)) return { ...found, tenant: '', lost: true }
   return { ...found, tenant: message.subject.slice(at + 1) }
 }

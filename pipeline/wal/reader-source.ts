@@ -192,8 +192,7 @@ export class RangeSource {
 
   #open(message: WalMessage, missing: Missing | undefined): Opened {
     const { seq, tenant, timeMs } = message
-    // The port may use its memory again: the range outlives the call.
-    const bytes = Buffer.from(message.bytes)
+    const { bytes } = message
     let members: Member[]
     try {
       members = decodeEnvelope(bytes, seq)
