@@ -55,10 +55,10 @@ export class MeaningWriter {
 
   #texts(facts: SpanFacts, rows: Int32Array): void {
     const c = this.#columns
-    for (const [column, fact] of TEXTS) c[column].addTexts(facts[fact], rows)
-    c.RunId.addTexts(facts.runId, rows)
-    c.SessionId.addTexts(facts.sessionId, rows)
-    c.UserId.addTexts(facts.userId, rows)
+    for (const [column, fact] of TEXTS) c[column].addTexts(facts[fact].texts, facts[fact].indexes, rows)
+    facts.runId.copyTo(c.RunId, rows)
+    facts.sessionId.copyTo(c.SessionId, rows)
+    facts.userId.copyTo(c.UserId, rows)
     if (facts.priceHints.size === 0) c.PriceHints.addRepeated(c.PriceHints.indexOfText(''), rows.length)
     else for (const row of rows) c.PriceHints.addText(hintText(facts.priceHints.get(row)))
   }

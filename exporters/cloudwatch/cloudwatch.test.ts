@@ -129,8 +129,8 @@ test('model calls become metrics, by the sets of dimensions that they have', asy
   const batch = testBatch([{}, { name: 'no call' }])
   const facts = emptyFacts(2)
   facts.leaf[0] = 1
-  facts.provider[0] = 'openai'
-  facts.requestModel[0] = 'gpt-4o'
+  facts.provider.set(0, 'openai')
+  facts.requestModel.set(0, 'gpt-4o')
   facts.tokens[TOKENS.indexOf('InputTokens')] = 120
   facts.cost[0] = 1_500_000_000n
   batch.facts = facts

@@ -47,7 +47,7 @@ export function eventsOf(batch: Batch, emf: Emf | undefined): LogEvent[] {
     const fields = fieldsOf(batch, plain)
     const metrics = emf !== undefined && batch.facts?.leaf[row] === 1 ? metricsOf(fields, timestamp, emf) : {}
     const { tenant, project } = batch.meta
-    const names = { tenant, project, service: serviceOf(plain), agent: batch.facts?.agentName[row] ?? '' }
+    const names = { tenant, project, service: serviceOf(plain), agent: batch.facts?.agentName.at(row) ?? '' }
     return { row, timestamp, message: JSON.stringify({ ...metrics, ...fields }), names }
   })
 }

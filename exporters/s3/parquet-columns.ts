@@ -1,5 +1,6 @@
 import type { SchemaElement } from 'hyparquet'
 import type { Batch } from '../../pipeline/batch/batch.ts'
+import type { IdColumn, TextColumn } from '../../pipeline/batch/fact-columns.ts'
 import { COST_STATUS, COSTS, TOKENS, type SpanFacts } from '../../pipeline/batch/facts.ts'
 import { keyId } from '../../pipeline/batch/keys.ts'
 import type { TableReader } from '../../pipeline/batch/table-reader.ts'
@@ -108,10 +109,12 @@ function unique(name: string, value: (source: Source) => string): Column {
   return { ...text(name, value), isUnique: true }
 }
 
-type Words = { [K in keyof SpanFacts]: SpanFacts[K] extends string[] ? K : never }[keyof SpanFacts]
+type Words = {
+  [K in keyof SpanFacts]: SpanFacts[K] extends TextColumn | IdColumn ? K : never
+}[keyof SpanFacts]
 
 function fact(name: string, field: Words): Column {
-  return text(name, ({ facts, row }) => facts[field][row]!)
+  return text(name, ({ facts, row }) => facts[field].at(row))
 }
 
 function int64(name: string, value: (source: Source) => bigint): Column {

@@ -171,7 +171,12 @@ function spanRows(batch: Batch): object[] {
         name: quoted(link.traceState),
         attributes: settled(link.attributes),
       })),
-      meaning: [facts.operation[row], facts.requestModel[row], facts.runId[row], facts.leaf[row] === 1],
+      meaning: [
+        facts.operation.at(row),
+        facts.requestModel.at(row),
+        facts.runId.at(row),
+        facts.leaf[row] === 1,
+      ],
       tokens: Array.from(facts.tokens.subarray(row * 10, row * 10 + 10), String),
     }
   })

@@ -41,9 +41,9 @@ function meaning(facts: SpanFacts, row: number): string[] {
   const status = COST_STATUS[facts.costStatus[row] ?? 0] ?? 'none'
   const cost =
     status === 'unpriced'
-      ? `unpriced (${facts.costReason[row] ?? ''})`
+      ? `unpriced (${facts.costReason.at(row)})`
       : `$${usdText(facts.cost[row * COSTS.length] ?? 0n)}`
-  const model = facts.priceModel[row] || facts.responseModel[row] || facts.requestModel[row] || ''
+  const model = facts.priceModel.at(row) || facts.responseModel.at(row) || facts.requestModel.at(row) || ''
   return [`model=${model}`, ...tokens, cost].map(safeText)
 }
 

@@ -118,7 +118,7 @@ function keeper(valid: readonly Consent[]): (batch: Batch) => boolean {
     const { runId } = factsOf(batch)
     for (let row = 0; row < batch.rows; row++) {
       const trace = Buffer.from(batch.traceId(row)).toString('hex')
-      if (!traces.has(trace) && !runs.has(runId[row] ?? '')) return false
+      if (!traces.has(trace) && !runs.has(runId.at(row))) return false
     }
     return true
   }

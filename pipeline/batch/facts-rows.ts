@@ -1,14 +1,15 @@
+import { IdColumn, TextColumn } from './fact-columns.ts'
 import type { SpanFacts } from './facts.ts'
 import { COSTS, TOKENS } from './facts.ts'
 
-type Column = string[] | Uint8Array | Uint32Array | BigInt64Array | Float64Array
+type Column = Uint8Array | Uint32Array | BigInt64Array | Float64Array
 
 /** The facts of these rows, in this order, as columns of their own. */
 export function factsOf(facts: SpanFacts, rows: readonly number[]): SpanFacts {
   const picked: Record<string, unknown> = { ...facts, rows: rows.length }
   for (const [name, value] of Object.entries(facts)) {
-    if (Array.isArray(value) || ArrayBuffer.isView(value))
-      picked[name] = pick(value as Column, rows, widthOf(name))
+    if (value instanceof TextColumn || value instanceof IdColumn) picked[name] = value.pick(rows)
+    else if (ArrayBuffer.isView(value)) picked[name] = pick(value as Column, rows, widthOf(name))
     else if (value instanceof Map) picked[name] = pickMap(value as Map<number, unknown>, rows)
   }
   return picked as unknown as SpanFacts
@@ -20,7 +21,6 @@ function widthOf(name: string): number {
 }
 
 function pick(column: Column, rows: readonly number[], width: number): Column {
-  if (Array.isArray(column)) return rows.map((row) => column[row]!)
   const picked = column.slice(0, rows.length * width)
   for (let i = 0; i < rows.length; i++) {
     picked.set(column.subarray(rows[i]! * width, (rows[i]! + 1) * width) as never, i * width)

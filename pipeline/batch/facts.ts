@@ -1,3 +1,5 @@
+import { IdColumn, TextColumn } from './fact-columns.ts'
+
 /**
  * What weir knows of each span's meaning, one column per field, `rows` long (row = the batch's row, dropped ones included).
  * Filled by `pipeline/genai` (mapping, tokens) and by the cost processor (cost); written by exporters as typed columns
@@ -5,26 +7,26 @@
  */
 export interface SpanFacts {
   readonly rows: number
-  readonly runId: string[]
+  readonly runId: IdColumn
   readonly seq: Uint32Array
-  readonly sessionId: string[]
-  readonly userId: string[]
-  readonly agentName: string[]
-  readonly toolName: string[]
+  readonly sessionId: IdColumn
+  readonly userId: IdColumn
+  readonly agentName: TextColumn
+  readonly toolName: TextColumn
   /** chat, embeddings, execute_tool, invoke_agent, …; '' for a span that is not of an agent. */
-  readonly operation: string[]
-  readonly provider: string[]
-  readonly requestModel: string[]
-  readonly responseModel: string[]
-  readonly priceModel: string[]
-  readonly serviceTier: string[]
-  readonly finishReason: string[]
+  readonly operation: TextColumn
+  readonly provider: TextColumn
+  readonly requestModel: TextColumn
+  readonly responseModel: TextColumn
+  readonly priceModel: TextColumn
+  readonly serviceTier: TextColumn
+  readonly finishReason: TextColumn
   /** True for spans that carry their own model call (LLM, embedding): only these have tokens and cost. */
   readonly leaf: Uint8Array
   /** Disjoint token buckets; row-major, `TOKEN_BUCKETS` wide: `tokens[row * TOKENS.length + TOKENS.indexOf(bucket)]`. */
   readonly tokens: Uint32Array
   /** inclusive | exclusive | disjoint | inferred | none. */
-  readonly usageSemantics: string[]
+  readonly usageSemantics: TextColumn
   /** Units of 1e-12 USD; row-major, `COSTS` wide. */
   readonly cost: BigInt64Array
   /** Units of 1e-12 USD; -1: the sender gave none. */
@@ -32,8 +34,8 @@ export interface SpanFacts {
   /** Index into COST_STATUS. */
   readonly costStatus: Uint8Array
   /** Why no cost could be computed (unpriced, or only the sender's own cost is known); '' otherwise. */
-  readonly costReason: string[]
-  readonly priceVersion: string[]
+  readonly costReason: TextColumn
+  readonly priceVersion: TextColumn
   readonly timeToFirstTokenMs: Float64Array
   /** 1 unless sampling says otherwise. */
   readonly sampleRate: Float64Array
@@ -72,37 +74,69 @@ export const COSTS = [
 
 export const COST_STATUS = ['none', 'computed', 'provided', 'unpriced'] as const
 
-/** Facts of `rows` spans of which nothing is known. */
-export function emptyFacts(rows: number): SpanFacts {
+/** Facts of `rows` spans of which nothing is known. `bytes`: where their ids lie. */
+export function emptyFacts(rows: number, bytes?: Buffer): SpanFacts {
+  const memory = new Memory(rows)
   return {
     rows,
-    runId: blanks(rows),
-    seq: new Uint32Array(rows),
-    sessionId: blanks(rows),
-    userId: blanks(rows),
-    agentName: blanks(rows),
-    toolName: blanks(rows),
-    operation: blanks(rows),
-    provider: blanks(rows),
-    requestModel: blanks(rows),
-    responseModel: blanks(rows),
-    priceModel: blanks(rows),
-    serviceTier: blanks(rows),
-    finishReason: blanks(rows),
-    leaf: new Uint8Array(rows),
-    tokens: new Uint32Array(rows * TOKENS.length),
-    usageSemantics: blanks(rows),
+    tokens: memory.words(TOKENS.length),
     cost: new BigInt64Array(rows * COSTS.length),
     costProvided: new BigInt64Array(rows).fill(-1n),
-    costStatus: new Uint8Array(rows),
-    costReason: blanks(rows),
-    priceVersion: blanks(rows),
     timeToFirstTokenMs: new Float64Array(rows),
     sampleRate: new Float64Array(rows).fill(1),
     priceHints: new Map(),
+    leaf: new Uint8Array(rows),
+    costStatus: new Uint8Array(rows),
+    seq: memory.words(1),
+    runId: memory.ids(bytes),
+    sessionId: memory.ids(bytes),
+    userId: memory.ids(bytes),
+    agentName: memory.texts(),
+    toolName: memory.texts(),
+    operation: memory.texts(),
+    provider: memory.texts(),
+    requestModel: memory.texts(),
+    responseModel: memory.texts(),
+    priceModel: memory.texts(),
+    serviceTier: memory.texts(),
+    finishReason: memory.texts(),
+    usageSemantics: memory.texts(),
+    costReason: memory.texts(),
+    priceVersion: memory.texts(),
   }
 }
 
-function blanks(rows: number): string[] {
-  return Array<string>(rows).fill('')
+/** Words in a row of `Memory`. */
+const WORDS = TOKENS.length + 1 + 3 * 2 + 12
+
+/** Columns of 32 bits side by side: one allocation instead of twenty, each of which V8 makes outside of its heap. */
+class Memory {
+  readonly #rows: number
+  readonly #buffer: ArrayBuffer
+  #used = 0
+
+  constructor(rows: number) {
+    this.#rows = rows
+    this.#buffer = new ArrayBuffer(rows * WORDS * 4)
+  }
+
+  words(width: number): Uint32Array {
+    return new Uint32Array(this.#buffer, this.#take(width), this.#rows * width)
+  }
+
+  texts(): TextColumn {
+    return new TextColumn(this.#rows, [''], this.words(1))
+  }
+
+  ids(bytes: Buffer | undefined): IdColumn {
+    const rows = this.#rows
+    const starts = new Int32Array(this.#buffer, this.#take(1), rows)
+    return new IdColumn(rows, bytes, [], starts, new Int32Array(this.#buffer, this.#take(1), rows))
+  }
+
+  #take(width: number): number {
+    const at = this.#used
+    this.#used += this.#rows * width * 4
+    return at
+  }
 }

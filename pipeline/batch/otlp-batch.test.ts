@@ -200,18 +200,18 @@ describe('parts', () => {
     const batch = decodeBatch(standardRequest(1, 4), META)
     const facts = emptyFacts(4)
     for (let row = 0; row < 4; row++) {
-      facts.runId[row] = `run ${row}`
+      facts.runId.set(row, `run ${row}`)
       facts.tokens[row * TOKENS.length + 1] = row + 10
       facts.sampleRate[row] = row
     }
     batch.facts = facts
     const part = batch.select([3, 1])
-    expect(part.facts!.runId).toEqual(['run 1', 'run 3'])
+    expect([0, 1].map((row) => part.facts!.runId.at(row))).toEqual(['run 1', 'run 3'])
     expect([part.facts!.tokens[1], part.facts!.tokens[TOKENS.length + 1]]).toEqual([11, 13])
     expect([part.facts!.rows, ...part.facts!.sampleRate]).toEqual([2, 1, 3])
     const fork = batch.fork()
-    fork.facts!.runId[0] = 'other'
-    expect(facts.runId[0]).toBe('run 0')
+    fork.facts!.runId.set(0, 'other')
+    expect(facts.runId.at(0)).toBe('run 0')
   })
 
   test('merging is putting bytes together', () => {

@@ -95,16 +95,16 @@ export function kindName(kind: number): string {
 /** Agent, model, tokens and cost of a row; what is absent is left out. `cost_usd` is a double. */
 export function plainFacts(facts: SpanFacts, row: number): PlainMap {
   const texts = {
-    run_id: facts.runId[row],
-    session_id: facts.sessionId[row],
-    user_id: facts.userId[row],
-    agent: facts.agentName[row],
-    tool: facts.toolName[row],
-    operation: facts.operation[row],
-    provider: facts.provider[row],
-    model: facts.responseModel[row] || facts.requestModel[row],
-    price_model: facts.priceModel[row],
-    cost_reason: facts.costReason[row],
+    run_id: facts.runId.at(row),
+    session_id: facts.sessionId.at(row),
+    user_id: facts.userId.at(row),
+    agent: facts.agentName.at(row),
+    tool: facts.toolName.at(row),
+    operation: facts.operation.at(row),
+    provider: facts.provider.at(row),
+    model: facts.responseModel.at(row) || facts.requestModel.at(row),
+    price_model: facts.priceModel.at(row),
+    cost_reason: facts.costReason.at(row),
   }
   const found = Object.fromEntries(
     Object.entries(texts).filter(([, text]) => text !== undefined && text !== ''),

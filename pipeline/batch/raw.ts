@@ -21,6 +21,11 @@ export function rawView(batch: Batch): RawView {
   return { bytes: settled.bytes, table: settled.table, rows: liveRows(batch) }
 }
 
+/** Bytes and table of a batch that nobody edited (rows may be dropped); undefined: ask the batch. */
+export function asReceived(batch: Batch): { readonly bytes: Buffer; readonly table: SpanTable } | undefined {
+  return batch instanceof OtlpBatch && batch.overlay?.isEdited !== true ? batch : undefined
+}
+
 function liveRows(batch: Batch): Int32Array | undefined {
   if (batch.live === batch.rows) return undefined
   const rows = new Int32Array(batch.live)

@@ -51,7 +51,7 @@ describe('operation and leaf', () => {
   ]
   test.each(cases)('%j is %s, leaf %d', (attributes, operation, leaf) => {
     const found = facts(attributes)
-    expect([found.operation[0], found.leaf[0]]).toEqual([operation, leaf])
+    expect([found.operation.at(0), found.leaf[0]]).toEqual([operation, leaf])
   })
 })
 
@@ -74,7 +74,7 @@ describe('tokens', () => {
       OutputTokens: 25,
       ReasoningTokens: 15,
     })
-    expect(found.usageSemantics[0]).toBe('inclusive')
+    expect(found.usageSemantics.at(0)).toBe('inclusive')
   })
 
   test('cached tokens beyond the input are not inside it', () => {
@@ -84,7 +84,7 @@ describe('tokens', () => {
       'gen_ai.usage.cache_read.input_tokens': 1000,
     })
     expect(tokensOf(found)).toEqual({ InputTokens: 50, CacheReadTokens: 1000 })
-    expect(found.usageSemantics[0]).toBe('inferred')
+    expect(found.usageSemantics.at(0)).toBe('inferred')
   })
 
   test('a total over input, output and cache says that input was exclusive', () => {
@@ -96,7 +96,7 @@ describe('tokens', () => {
       'gen_ai.usage.total_tokens': 610,
     })
     expect(tokensOf(found)).toEqual({ InputTokens: 500, CacheReadTokens: 100, OutputTokens: 10 })
-    expect(found.usageSemantics[0]).toBe('inferred')
+    expect(found.usageSemantics.at(0)).toBe('inferred')
   })
 
   test('a total of input and output proves nothing', () => {
@@ -117,9 +117,9 @@ describe('tokens', () => {
       'gen_ai.usage.cache_read_input_tokens': 100,
     }
     const bedrock = facts(usage, { scope: 'opentelemetry.instrumentation.bedrock' })
-    expect([tokensOf(bedrock)['InputTokens'], bedrock.usageSemantics[0]]).toEqual([500, 'exclusive'])
+    expect([tokensOf(bedrock)['InputTokens'], bedrock.usageSemantics.at(0)]).toEqual([500, 'exclusive'])
     const anthropic = facts(usage, { scope: 'opentelemetry.instrumentation.anthropic' })
-    expect([tokensOf(anthropic)['InputTokens'], anthropic.usageSemantics[0]]).toEqual([400, 'inclusive'])
+    expect([tokensOf(anthropic)['InputTokens'], anthropic.usageSemantics.at(0)]).toEqual([400, 'inclusive'])
   })
 
   test.each([
@@ -172,7 +172,7 @@ describe('tokens', () => {
       CacheWrite1hTokens: 10,
       OutputTokens: 1,
     })
-    expect(found.usageSemantics[0]).toBe('inclusive')
+    expect(found.usageSemantics.at(0)).toBe('inclusive')
   })
 
   test('Langfuse buckets are disjoint already', () => {
@@ -192,7 +192,7 @@ describe('tokens', () => {
       OutputTokens: 7,
       ReasoningTokens: 3,
     })
-    expect(found.usageSemantics[0]).toBe('disjoint')
+    expect(found.usageSemantics.at(0)).toBe('disjoint')
   })
 
   test('an OpenAI usage object handed to Langfuse is not', () => {
@@ -224,13 +224,13 @@ describe('tokens', () => {
       'llm.token_count.total': 2023,
     })
     expect(tokensOf(found)).toEqual({ InputTokens: 5, OutputTokens: 845, ReasoningTokens: 1173 })
-    expect(found.usageSemantics[0]).toBe('inferred')
+    expect(found.usageSemantics.at(0)).toBe('inferred')
   })
 
   test('text that looks like a number counts, and is marked', () => {
     const found = facts({ ...chat, 'gen_ai.usage.input_tokens': '174', 'gen_ai.usage.output_tokens': '31' })
     expect(tokensOf(found)).toEqual({ InputTokens: 174, OutputTokens: 31 })
-    expect(found.usageSemantics[0]).toBe('inferred')
+    expect(found.usageSemantics.at(0)).toBe('inferred')
   })
 
   test.each(['many', '', '-5', 'NaN', '1e400', true])('%j is no count: the next source is taken', (value) => {
@@ -258,7 +258,7 @@ describe('tokens', () => {
         },
       }),
     })
-    expect(found.usageSemantics[0]).toBe(semantics)
+    expect(found.usageSemantics.at(0)).toBe(semantics)
     expect(tokensOf(found)).toEqual({
       InputTokens: 50,
       CacheReadTokens: 2000,
@@ -282,7 +282,7 @@ describe('tokens', () => {
       }),
       'gen_ai.usage.output_token_details': '{"reasoning": 40}',
     })
-    expect(found.provider[0]).toBe('anthropic')
+    expect(found.provider.at(0)).toBe('anthropic')
     expect(tokensOf(found)).toEqual({
       InputTokens: 100,
       CacheReadTokens: 600,
@@ -345,7 +345,7 @@ describe('tokens', () => {
   test('a run carries no tokens, whatever its span says', () => {
     const found = facts({ 'gen_ai.operation.name': 'invoke_agent', 'gen_ai.usage.input_tokens': 631 })
     expect(tokensOf(found)).toEqual({})
-    expect(found.usageSemantics[0]).toBe('none')
+    expect(found.usageSemantics.at(0)).toBe('none')
   })
 })
 
@@ -367,17 +367,17 @@ describe('who and what', () => {
       'gen_ai.request.service_tier': 'auto',
     })
     expect({
-      provider: found.provider[0],
-      request: found.requestModel[0],
-      response: found.responseModel[0],
-      session: found.sessionId[0],
-      user: found.userId[0],
-      agent: found.agentName[0],
-      run: found.runId[0],
+      provider: found.provider.at(0),
+      request: found.requestModel.at(0),
+      response: found.responseModel.at(0),
+      session: found.sessionId.at(0),
+      user: found.userId.at(0),
+      agent: found.agentName.at(0),
+      run: found.runId.at(0),
       seq: found.seq[0],
-      finish: found.finishReason[0],
+      finish: found.finishReason.at(0),
       ttft: found.timeToFirstTokenMs[0],
-      tier: found.serviceTier[0],
+      tier: found.serviceTier.at(0),
     }).toEqual({
       provider: 'anthropic',
       request: 'claude-sonnet-4-5',
@@ -407,12 +407,12 @@ describe('who and what', () => {
       },
     ]
     const found = facts(chat, { events })
-    expect([found.timeToFirstTokenMs[0], found.finishReason[0]]).toEqual([250, 'stop'])
+    expect([found.timeToFirstTokenMs[0], found.finishReason.at(0)]).toEqual([250, 'stop'])
     const told = facts(
       { ...chat, 'gen_ai.response.time_to_first_chunk': 0.1, 'gen_ai.response.finish_reasons': ['length'] },
       { events },
     )
-    expect([told.timeToFirstTokenMs[0], told.finishReason[0]]).toEqual([100, 'length'])
+    expect([told.timeToFirstTokenMs[0], told.finishReason.at(0)]).toEqual([100, 'length'])
   })
 
   test('what the call was made with tells its tier; an answer’s own tier goes before', () => {
@@ -421,11 +421,11 @@ describe('who and what', () => {
       'llm.model_name': 'gpt-5',
       'llm.invocation_parameters': '{"temperature": 1, "service_tier": "flex"}',
     }
-    expect(facts(chat).serviceTier[0]).toBe('flex')
-    expect(facts({ ...chat, 'openai.response.service_tier': 'default' }).serviceTier[0]).toBe('standard')
-    expect(facts({ ...chat, 'llm.invocation_parameters': '{"service_tier": {"x": 1}' }).serviceTier[0]).toBe(
-      '',
-    )
+    expect(facts(chat).serviceTier.at(0)).toBe('flex')
+    expect(facts({ ...chat, 'openai.response.service_tier': 'default' }).serviceTier.at(0)).toBe('standard')
+    expect(
+      facts({ ...chat, 'llm.invocation_parameters': '{"service_tier": {"x": 1}' }).serviceTier.at(0),
+    ).toBe('')
   })
 
   test.each<[Attributes, string]>([
@@ -434,7 +434,7 @@ describe('who and what', () => {
     [{ 'mcp.method.name': 'tools/call', 'mcp.tool.name': 'search' }, 'search'],
     [{ 'gcp.vertex.agent.session_id': 's', 'gen_ai.tool.name': 'search' }, 'search'],
   ])('%j names the tool %s', (attributes, name) => {
-    expect(facts(attributes).toolName[0]).toBe(name)
+    expect(facts(attributes).toolName.at(0)).toBe(name)
   })
 
   test('the resource speaks where the span is silent', () => {
@@ -442,7 +442,7 @@ describe('who and what', () => {
       { 'gen_ai.operation.name': 'chat' },
       { resource: { 'session.id': 's', 'user.id': 'u', 'gen_ai.agent.name': 'a' } },
     )
-    expect([found.sessionId[0], found.userId[0], found.agentName[0]]).toEqual(['s', 'u', 'a'])
+    expect([found.sessionId.at(0), found.userId.at(0), found.agentName.at(0)]).toEqual(['s', 'u', 'a'])
   })
 
   test('the facts are kept in the batch', () => {

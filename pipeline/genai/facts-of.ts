@@ -1,17 +1,18 @@
 import { NONE, type Batch } from '../batch/batch.ts'
+import type { IdColumn, TextColumn } from '../batch/fact-columns.ts'
 import { emptyFacts, TOKENS, type SpanFacts } from '../batch/facts.ts'
+import { asReceived } from '../batch/raw.ts'
 import { keyId, type KeyId } from '../batch/keys.ts'
 import { otOf, probabilityOf } from '../sampling/trace-state.ts'
 import { scaled, USD_DIGITS } from './decimal.ts'
 import { finishOfChoice, firstEventMs } from './events.ts'
 import { SLOT } from './fields.ts'
 import { own, parseObject } from './json.ts'
-import { isLeaf, operationOf } from './kind.ts'
 import type { Payload } from './payload.ts'
-import { providerName, providerOfModel } from './provider.ts'
 import { resolveUsage } from './resolve.ts'
 import { Scan } from './scan.ts'
 import { splitUsage } from './usage.ts'
+import { tierName, wordsOf, type Words } from './words.ts'
 
 /**
  * What the spans of a batch mean, from their attributes as received (additions by `set` are not seen); computed once
@@ -20,13 +21,14 @@ import { splitUsage } from './usage.ts'
  */
 export function factsOf(batch: Batch): SpanFacts {
   if (batch.facts !== undefined) return batch.facts
-  const facts = emptyFacts(batch.rows)
   const scan = new Scan()
+  const facts = emptyFacts(batch.rows, asReceived(batch)?.bytes)
+  const filler = new Filler(facts, scan, batch)
   for (let row = 0; row < batch.rows; row++) {
     if (!batch.isLive(row)) continue
     const state = batch.traceState(row)
     if (state !== '') facts.sampleRate[row] = rateOf(state)
-    if (scan.read(batch, row)) fill(facts, scan, batch, row)
+    if (scan.read(batch, row)) filler.fill(row)
   }
   batch.facts = facts
   return facts
@@ -38,82 +40,114 @@ function rateOf(traceState: string): number {
   return threshold === undefined ? 1 : 1 / probabilityOf(threshold)
 }
 
-function fill(facts: SpanFacts, scan: Scan, batch: Batch, row: number): void {
-  const operation = operationOf(scan)
-  facts.operation[row] = operation
-  facts.runId[row] = scan.id(SLOT.runId)
-  facts.seq[row] = scan.count(SLOT.seq)
-  facts.sessionId[row] = scan.id(SLOT.session)
-  facts.userId[row] = scan.id(SLOT.user)
-  facts.toolName[row] = toolName(scan, operation)
-  facts.agentName[row] = agentName(scan, operation)
-  if (operation === '') return
-  fromResource(facts, batch, row)
-  facts.requestModel[row] = scan.text(SLOT.requestModel) || genkitModel(scan)
-  facts.responseModel[row] = scan.text(SLOT.responseModel)
-  facts.provider[row] = providerOf(facts, scan, row)
-  facts.usageSemantics[row] = 'none'
-  if (!isLeaf(scan, operation)) return
-  facts.leaf[row] = 1
-  fillCall(facts, scan, batch, row)
-}
-
-/** What only a model call has. */
-function fillCall(facts: SpanFacts, scan: Scan, batch: Batch, row: number): void {
-  const resolved = resolveUsage(scan, batch, row, facts.provider[row] ?? '')
-  if (resolved !== undefined) {
-    const cut = splitUsage(resolved.usage, facts.tokens, row * TOKENS.length)
-    facts.usageSemantics[row] = cut ? 'inferred' : resolved.semantics
-  }
-  facts.responseModel[row] ||= facts.requestModel[row] ?? ''
-  facts.finishReason[row] = finishReason(scan.text(SLOT.finishReason)) || finishOfChoice(batch, row)
-  facts.serviceTier[row] = serviceTier(scan, resolved?.payload)
-  facts.timeToFirstTokenMs[row] = firstTokenMs(scan, batch, row)
-  facts.costProvided[row] = providedCost(scan)
-  hint(facts, scan, row, resolved?.payload)
-}
-
 const SESSION = keyId('session.id')
 const USER = keyId('user.id')
 const AGENT = keyId('gen_ai.agent.name')
 
-/** Some programs say who they are once, on the resource. */
-function fromResource(facts: SpanFacts, batch: Batch, row: number): void {
-  if (facts.sessionId[row] === '') facts.sessionId[row] = resourceText(batch, row, SESSION)
-  if (facts.userId[row] === '') facts.userId[row] = resourceText(batch, row, USER)
-  if (facts.agentName[row] === '') facts.agentName[row] = resourceText(batch, row, AGENT)
+/** Puts the span that was read last into its row. */
+class Filler {
+  readonly #facts: SpanFacts
+  readonly #scan: Scan
+  readonly #batch: Batch
+  readonly #dictionary: Dictionary
+
+  constructor(facts: SpanFacts, scan: Scan, batch: Batch) {
+    this.#facts = facts
+    this.#scan = scan
+    this.#batch = batch
+    this.#dictionary = new Dictionary(facts)
+  }
+
+  fill(row: number): void {
+    const facts = this.#facts
+    const scan = this.#scan
+    const words = wordsOf(scan)
+    this.#dictionary.put(words, row)
+    scan.putId(SLOT.runId, facts.runId, row)
+    scan.putId(SLOT.session, facts.sessionId, row)
+    scan.putId(SLOT.user, facts.userId, row)
+    facts.seq[row] = scan.count(SLOT.seq)
+    if (words.operation === '') return
+    this.#fromResource(words, row)
+    if (words.leaf) this.#fillCall(words, row)
+    else facts.usageSemantics.set(row, 'none')
+  }
+
+  /** What only a model call has. */
+  #fillCall(words: Words, row: number): void {
+    const facts = this.#facts
+    const scan = this.#scan
+    const batch = this.#batch
+    facts.leaf[row] = 1
+    const resolved = resolveUsage(scan, batch, row, words.provider)
+    let semantics = 'none'
+    if (resolved !== undefined) {
+      const cut = splitUsage(resolved.usage, facts.tokens, row * TOKENS.length)
+      semantics = cut ? 'inferred' : resolved.semantics
+    }
+    facts.usageSemantics.set(row, semantics)
+    if (words.finishReason === '') facts.finishReason.set(row, finishOfChoice(batch, row))
+    if (words.serviceTier === '') {
+      facts.serviceTier.set(row, tierName(resolved?.payload?.serviceTier || tierAsked(scan)))
+    }
+    facts.timeToFirstTokenMs[row] = firstTokenMs(scan, batch, row)
+    if (hasCost(scan)) facts.costProvided[row] = providedCost(scan)
+    hint(facts, words, row, resolved?.payload)
+  }
+
+  /** Some programs say who they are once, on the resource. */
+  #fromResource({ agentName }: Words, row: number): void {
+    const { sessionId, userId } = this.#facts
+    if (sessionId.isEmpty(row)) this.#putId(SESSION, sessionId, row)
+    if (userId.isEmpty(row)) this.#putId(USER, userId, row)
+    if (agentName !== '') return
+    const ref = this.#batch.resourceAttr(row, AGENT)
+    if (ref !== NONE) this.#facts.agentName.set(row, this.#batch.text(ref))
+  }
+
+  #putId(key: KeyId, ids: IdColumn, row: number): void {
+    const ref = this.#batch.resourceAttr(row, key)
+    if (ref !== NONE) this.#scan.putText(ref, ids, row)
+  }
 }
 
-function resourceText(batch: Batch, row: number, key: KeyId): string {
-  const ref = batch.resourceAttr(row, key)
-  return ref === NONE ? '' : batch.text(ref)
+/** The words of a batch's spans into their columns: each combination is looked up in the dictionaries once. */
+class Dictionary {
+  readonly #columns: readonly (readonly [TextColumn, keyof Words])[]
+  readonly #known = new Map<Words, Uint32Array>()
+  #lastWords: Words | undefined
+  #last: Uint32Array = new Uint32Array(0)
+
+  constructor(facts: SpanFacts) {
+    this.#columns = COLUMNS.map((name) => [facts[name], name])
+  }
+
+  put(words: Words, row: number): void {
+    if (words !== this.#lastWords) {
+      this.#lastWords = words
+      this.#last = this.#known.get(words) ?? this.#add(words)
+    }
+    const indexes = this.#last
+    for (let i = 0; i < indexes.length; i++) this.#columns[i]![0].indexes[row] = indexes[i]!
+  }
+
+  #add(words: Words): Uint32Array {
+    const indexes = Uint32Array.from(this.#columns, ([column, name]) => column.indexOf(String(words[name])))
+    this.#known.set(words, indexes)
+    return indexes
+  }
 }
 
-function agentName(scan: Scan, operation: string): string {
-  const name = scan.text(SLOT.agent)
-  if (name !== '') return name
-  return operation === 'invoke_agent' ? scan.text(SLOT.entityName) : ''
-}
-
-function toolName(scan: Scan, operation: string): string {
-  const name = scan.text(SLOT.tool)
-  if (name !== '') return name
-  return operation === 'execute_tool' ? scan.text(SLOT.entityName) : ''
-}
-
-/** Genkit writes `provider/model` into the action's name. */
-function genkitModel(scan: Scan): string {
-  return scan.has(SLOT.genkitSubtype) && scan.text(SLOT.genkitSubtype) === 'model'
-    ? scan.text(SLOT.genkitName)
-    : ''
-}
-
-function providerOf(facts: SpanFacts, scan: Scan, row: number): string {
-  const named = scan.has(SLOT.provider) ? providerName(scan.text(SLOT.provider)) : ''
-  if (named !== '') return named
-  const byResponse = providerOfModel(facts.responseModel[row] ?? '')
-  return byResponse !== '' ? byResponse : providerOfModel(facts.requestModel[row] ?? '')
-}
+const COLUMNS = [
+  'operation',
+  'toolName',
+  'agentName',
+  'provider',
+  'requestModel',
+  'responseModel',
+  'finishReason',
+  'serviceTier',
+] as const
 
 /** OpenInference keeps what the call was made with as JSON. */
 function tierAsked(scan: Scan): string {
@@ -121,25 +155,6 @@ function tierAsked(scan: Scan): string {
   const text = scan.text(SLOT.parameters)
   const tier = text.includes('"service_tier"') ? own(parseObject(text), 'service_tier') : undefined
   return typeof tier === 'string' ? tier : ''
-}
-
-/** The first of a list, however the list came: an array, its JSON, or plain text. */
-function finishReason(text: string): string {
-  if (!text.startsWith('[')) return text
-  try {
-    const list: unknown = JSON.parse(text)
-    const head: unknown = Array.isArray(list) ? list[0] : undefined
-    return typeof head === 'string' ? head : ''
-  } catch {
-    return text
-  }
-}
-
-/** standard, batch, flex, priority, …; '' when the span does not say. */
-function serviceTier(scan: Scan, payload: Payload | undefined): string {
-  if (scan.has(SLOT.batch) && scan.text(SLOT.batch) === 'true') return 'batch'
-  const tier = (scan.text(SLOT.serviceTier) || payload?.serviceTier || tierAsked(scan)).toLowerCase()
-  return tier === 'auto' || tier === 'default' || tier === 'on_demand' ? 'standard' : tier
 }
 
 function firstTokenMs(scan: Scan, batch: Batch, row: number): number {
@@ -185,13 +200,20 @@ function money(value: unknown): bigint {
   return units === undefined || units < 0n || units >= MAX_USD ? -1n : units
 }
 
+function hasCost(scan: Scan): boolean {
+  return (
+    scan.has(SLOT.cost) ||
+    scan.has(SLOT.langfuseCost) ||
+    scan.has(SLOT.inputCost) ||
+    scan.has(SLOT.outputCost)
+  )
+}
+
 /** OpenAI's regional endpoints and Anthropic's geography and fast mode have prices of their own. */
-function hint(facts: SpanFacts, scan: Scan, row: number, payload: Payload | undefined): void {
-  const server = scan.has(SLOT.server)
-    ? /^(us|eu)\.api\.openai\.com$/.exec(scan.text(SLOT.server))?.[1]
-    : undefined
-  const named = (scan.has(SLOT.geo) ? scan.text(SLOT.geo) : (payload?.geo ?? '')).toLowerCase()
-  const geo = server ?? (named === 'us' || named === 'eu' ? named : '')
+function hint(facts: SpanFacts, words: Words, row: number, payload: Payload | undefined): void {
+  if (words.endpoint === undefined && words.geo === undefined && payload === undefined) return
+  const named = words.geo ?? (payload?.geo ?? '').toLowerCase()
+  const geo = words.endpoint ?? (named === 'us' || named === 'eu' ? named : '')
   const fast = payload?.fast ?? false
   if (geo !== '' || fast) facts.priceHints.set(row, { geo, fast })
 }

@@ -281,3 +281,14 @@ export const BY_KEY: Int32Array = (() => {
   for (const [id, value] of entries) table[id] = value
   return table
 })()
+
+/** How many keys there are. */
+export const KEYS: number = NAMES.reduce((sum, name) => sum + SOURCES[name].length, 0)
+
+/** Texts that are read apart from the others: ids, times, and what software calls itself. */
+const APART: ReadonlySet<Field> = new Set(['runId', 'session', 'user', 'firstToken', 'userAgent'])
+
+/** slot → 1 where the value, of which there are few different ones, decides what the span is (`wordsOf`). */
+export const IS_WORD: Uint8Array = Uint8Array.from(NAMES, (name) =>
+  name === 'batch' || (name in TEXT_FIELDS && !APART.has(name)) ? 1 : 0,
+)

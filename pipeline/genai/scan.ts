@@ -1,8 +1,16 @@
+import { ATTR_AT, SPAN, type SpanTable } from '../../proto/otlp/table.ts'
+import { Repeated } from '../../proto/repeated.ts'
+import { intAt } from '../../proto/wire.ts'
 import { ATTR, NONE, type AttrRef, type Batch } from '../batch/batch.ts'
-import { BY_KEY, NUMBERS, SLOT, SLOTS, SOURCES, type Field } from './fields.ts'
+import type { IdColumn } from '../batch/fact-columns.ts'
+import { asReceived } from '../batch/raw.ts'
+import { BY_KEY, IS_WORD, KEYS, NUMBERS, SLOT, SLOTS, SOURCES, type Field } from './fields.ts'
 
 /** Larger counts are not token counts: the column has 32 bits. */
 export const MAX_COUNT = 0xffff_ffff
+
+/** What words are told apart by. */
+const VALUES = new Repeated()
 
 /**
  * One span's attributes, found in one pass: per field the best source seen. Reused for every span of a batch, so that
@@ -11,24 +19,55 @@ export const MAX_COUNT = 0xffff_ffff
  */
 export class Scan {
   #batch: Batch | undefined
-  #dirty = false
+  /** Of a batch that nobody edited; undefined: only the batch knows. */
+  #table: SpanTable | undefined
+  #bytes: Buffer | undefined
   readonly #refs = new Int32Array(SLOTS).fill(NONE)
   readonly #ranks = new Uint8Array(SLOTS)
   readonly #numbers = new Float64Array(NUMBERS).fill(Number.NaN)
+  /** Slots that have something. */
+  readonly #met = new Uint8Array(SLOTS)
+  #count = 0
   /** A token count came as text. */
   textual = false
+  /**
+   * `signature[0, signed)`: which sources came in which order, and the words' values: all that `wordsOf` depends on.
+   * 0 when a value is too long to be told apart quickly.
+   */
+  readonly signature = new Float64Array(2 * KEYS)
+  signed = 0
+  hash = 0
+  #isSigned = true
 
   /** False when the span has none of the attributes that mean something here. */
   read(batch: Batch, row: number): boolean {
-    if (this.#dirty) this.#clear()
+    this.#clear()
+    const plain = asReceived(batch)
+    const table = plain?.table
     this.#batch = batch
-    const { first, end } = batch.attrs(row, 'span')
-    for (let index = first; index < end; index++) {
-      const ref = index as AttrRef
-      const entry = BY_KEY[batch.keyId(ref)]
-      if (entry !== undefined && entry >= 0) this.#offer(batch, ref, entry >> 8, entry & 0xff)
+    this.#table = table
+    this.#bytes = plain?.bytes
+    if (table === undefined) this.#readEdited(batch, row)
+    else {
+      const { spans, attrs } = table
+      const end = spans[row * SPAN.width + SPAN.endAttr]!
+      for (let ref = spans[row * SPAN.width + SPAN.firstAttr]!; ref < end; ref++) {
+        const key = attrs[ref * ATTR_AT.width]!
+        if (key <= 0 || key >= BY_KEY.length) continue
+        const entry = BY_KEY[key]!
+        if (entry >= 0) this.#offer(batch, ref as AttrRef, entry >> 8, entry & 0xff)
+      }
     }
-    return this.#dirty
+    if (!this.#isSigned) this.signed = 0
+    return this.#count > 0
+  }
+
+  #readEdited(batch: Batch, row: number): void {
+    const { first, end } = batch.attrs(row, 'span')
+    for (let ref = first; ref < end; ref++) {
+      const entry = BY_KEY[batch.keyId(ref as AttrRef)]
+      if (entry !== undefined && entry >= 0) this.#offer(batch, ref as AttrRef, entry >> 8, entry & 0xff)
+    }
   }
 
   has(slot: number): boolean {
@@ -49,12 +88,18 @@ export class Scan {
     return batch.type(ref) === ATTR.string ? batch.word(ref) : batch.text(ref)
   }
 
-  /** The same for ids, which differ from run to run: they are not looked for among the values met before. */
-  id(slot: number): string {
+  /** The same for ids, which differ from run to run: into their column, which is over the batch's own bytes. */
+  putId(slot: number, ids: IdColumn, row: number): void {
     const ref = (this.#refs[slot] ?? NONE) as AttrRef
-    const batch = this.#batch
-    if (ref === NONE || batch === undefined) return ''
-    return batch.type(ref) === ATTR.string ? batch.string(ref) : batch.text(ref)
+    if (ref !== NONE) this.putText(ref, ids, row)
+  }
+
+  putText(ref: AttrRef, ids: IdColumn, row: number): void {
+    const attrs = this.#table?.attrs
+    const at = ref * ATTR_AT.width
+    if (attrs === undefined || attrs[at + ATTR_AT.type] !== ATTR.string)
+      ids.set(row, this.#batch?.text(ref) ?? '')
+    else ids.place(row, attrs[at + ATTR_AT.off]!, attrs[at + ATTR_AT.len]!)
   }
 
   /** NaN when absent. */
@@ -69,25 +114,61 @@ export class Scan {
   }
 
   #offer(batch: Batch, ref: AttrRef, slot: number, rank: number): void {
-    if (this.#refs[slot] !== NONE && (this.#ranks[slot] ?? 0) <= rank) return
+    const known = this.#refs[slot] !== NONE
+    if (known && this.#ranks[slot]! <= rank) return
     if (slot < NUMBERS) {
-      const value = batch.number(ref)
+      const value = this.#numberAt(batch, ref)
       if (!(value >= 0 && value <= MAX_COUNT)) return
       // Seconds keep their fraction; counts have none.
       this.#numbers[slot] = slot === SLOT.firstChunkSeconds ? value : Math.trunc(value)
-      if (batch.type(ref) === ATTR.string) this.textual = true
     } else if (batch.size(ref) <= 2 && batch.text(ref) === '') {
       return
     }
     this.#refs[slot] = ref
     this.#ranks[slot] = rank
-    this.#dirty = true
+    if (!known) this.#met[this.#count++] = slot
+    this.#sign(ref, slot, rank)
+  }
+
+  #numberAt(batch: Batch, ref: AttrRef): number {
+    const attrs = this.#table?.attrs
+    const at = ref * ATTR_AT.width
+    if (attrs?.[at + ATTR_AT.type] === ATTR.int) return intAt(this.#bytes!, attrs[at + ATTR_AT.off]!)
+    const value = batch.number(ref)
+    if (value >= 0 && value <= MAX_COUNT && batch.type(ref) === ATTR.string) this.textual = true
+    return value
+  }
+
+  #sign(ref: AttrRef, slot: number, rank: number): void {
+    let value = 0
+    let type = 0
+    if (IS_WORD[slot] === 1) {
+      const attrs = this.#table?.attrs
+      if (attrs !== undefined) {
+        const at = ref * ATTR_AT.width
+        type = attrs[at + ATTR_AT.type]!
+        value = VALUES.serial(this.#bytes!, attrs[at + ATTR_AT.off]!, attrs[at + ATTR_AT.len]!)
+      }
+      if (value === 0) this.#isSigned = false
+    }
+    const source = (type << 16) | (slot << 8) | rank
+    this.signature[this.signed] = source
+    this.signature[this.signed + 1] = value
+    this.signed += 2
+    this.hash =
+      Math.imul(Math.imul(this.hash ^ source, 0x85ebca6b) ^ (value | 0), 0xc2b2ae35) ^ (this.hash >>> 15)
   }
 
   #clear(): void {
-    this.#refs.fill(NONE)
-    this.#numbers.fill(Number.NaN)
-    this.#dirty = false
+    for (let i = 0; i < this.#count; i++) {
+      const slot = this.#met[i]!
+      this.#refs[slot] = NONE
+      if (slot < NUMBERS) this.#numbers[slot] = Number.NaN
+    }
+    this.#count = 0
+    this.signed = 0
+    this.hash = 0
+    this.#isSigned = true
     this.textual = false
   }
 }

@@ -158,14 +158,14 @@ describe('a model is found', () => {
     ['openrouter', 'google/gemini-2.0-flash-exp:free', ':free'],
   ])('%s %s is %s', async (provider, model, id) => {
     const facts = await priced({}, call(model, 1000, 10, { 'gen_ai.provider.name': provider }))
-    expect([statusOf(facts), facts.priceModel[0], facts.costReason[0]]).toEqual(['computed', id, ''])
+    expect([statusOf(facts), facts.priceModel.at(0), facts.costReason.at(0)]).toEqual(['computed', id, ''])
   })
 
   test('by the response, else by the request', async () => {
     const renamed = call('my-deployment', 1_000_000, 0, { 'gen_ai.request.model': 'gpt-4o' })
-    expect((await priced({}, renamed)).priceModel[0]).toBe('gpt-4o')
+    expect((await priced({}, renamed)).priceModel.at(0)).toBe('gpt-4o')
     const routed = call('gpt-4o-mini', 1_000_000, 0, { 'gen_ai.request.model': 'gpt-4o' })
-    expect((await priced({}, routed)).priceModel[0]).toBe('gpt-4o-mini')
+    expect((await priced({}, routed)).priceModel.at(0)).toBe('gpt-4o-mini')
   })
 })
 
@@ -192,8 +192,8 @@ describe('what cannot be priced says why and costs nothing', () => {
   ]
   test.each(unpriced)('%s', async (_, span, reason) => {
     const facts = await priced({}, span)
-    expect([statusOf(facts), facts.costReason[0], usd(facts)]).toEqual(['unpriced', reason, '0'])
-    expect(facts.priceVersion[0]).toBe('')
+    expect([statusOf(facts), facts.costReason.at(0), usd(facts)]).toEqual(['unpriced', reason, '0'])
+    expect(facts.priceVersion.at(0)).toBe('')
   })
 
   test('a span that is no model call has no status', async () => {
@@ -206,7 +206,7 @@ describe('what cannot be priced says why and costs nothing', () => {
     const both = await priced({}, call('gpt-4o', 1_000_000, 0, given))
     expect([statusOf(both), usd(both), both.costProvided[0]]).toEqual(['computed', '2.5', 500_000_000_000n])
     const one = await priced({}, call('nobodys-model', 5, 5, given))
-    expect([statusOf(one), usd(one), one.costReason[0]]).toEqual(['provided', '0.5', 'unknown_model'])
+    expect([statusOf(one), usd(one), one.costReason.at(0)]).toEqual(['provided', '0.5', 'unknown_model'])
   })
 
   test('counts that cannot be true', async () => {
@@ -214,7 +214,7 @@ describe('what cannot be priced says why and costs nothing', () => {
       { overrides: [{ model: 'm', input: 999_999_999, output: 1 }] },
       call('m', 4_294_967_295, 0),
     )
-    expect([statusOf(facts), facts.costReason[0], usd(facts)]).toEqual(['unpriced', 'out_of_range', '0'])
+    expect([statusOf(facts), facts.costReason.at(0), usd(facts)]).toEqual(['unpriced', 'out_of_range', '0'])
   })
 })
 
@@ -232,7 +232,7 @@ describe('overrides', () => {
       await priced({ overrides }, { ...span, tenant: 'acme' }),
     ]
     expect([usd(everybody), usd(acme)]).toEqual(['3.5', '1.5'])
-    expect(everybody.priceVersion[0]).toBe('override')
+    expect(everybody.priceVersion.at(0)).toBe('override')
   })
 
   test('take a deployment by the model that was asked for, in the order written', async () => {
@@ -248,19 +248,19 @@ describe('overrides', () => {
     const span = call('house-7b', 1_000_000, 0, { 'gen_ai.provider.name': 'vllm' })
     expect(usd(await priced({ overrides }, { ...span, start: '2026-06-30T23:00:00Z' }))).toBe('0.1')
     const later = await priced({ overrides }, { ...span, start: '2026-07-01T00:00:00Z' })
-    expect([statusOf(later), later.costReason[0]]).toEqual(['unpriced', 'no_price_for_date'])
+    expect([statusOf(later), later.costReason.at(0)]).toEqual(['unpriced', 'no_price_for_date'])
     const other = await priced(
       { overrides },
       call('house-7b', 1_000_000, 0, { 'gen_ai.provider.name': 'tgi' }),
     )
-    expect(other.costReason[0]).toBe('unknown_model')
+    expect(other.costReason.at(0)).toBe('unknown_model')
   })
 
   test('know a provider by any of its names', async () => {
     const named = [{ provider: 'Bedrock', model: 'house', input: 1, output: 1 }]
     const span = call('house', 1_000_000, 0, { 'gen_ai.provider.name': 'amazon-bedrock' })
     const facts = await priced({ overrides: named }, span)
-    expect([usd(facts), facts.priceModel[0]]).toEqual(['1', 'house'])
+    expect([usd(facts), facts.priceModel.at(0)]).toEqual(['1', 'house'])
   })
 
   test.each([

@@ -40,15 +40,15 @@ export class Counters {
   }
 
   #count(facts: SpanFacts, costs: Uint32Array, row: number, tallies: Tallies): void {
-    const model = facts.priceModel[row] || facts.responseModel[row] || ''
-    const tally = tallies.of(facts.provider[row] ?? '', model)
+    const model = facts.priceModel.at(row) || facts.responseModel.at(row) || ''
+    const tally = tallies.of(facts.provider.at(row), model)
     const cost = row * COSTS.length * 2
     tally.usd += ((costs[cost + 1] ?? 0) * 2 ** 32 + (costs[cost] ?? 0)) / USD
     for (let bucket = 0; bucket < TOKENS.length; bucket++) {
       tally.tokens[bucket] = (tally.tokens[bucket] ?? 0) + (facts.tokens[row * TOKENS.length + bucket] ?? 0)
     }
     if (facts.costStatus[row] !== UNPRICED) return
-    const reason = facts.costReason[row] ?? ''
+    const reason = facts.costReason.at(row)
     tally.unpriced.set(reason, (tally.unpriced.get(reason) ?? 0) + 1)
   }
 

@@ -28,7 +28,7 @@ async function priced(...spans: SpanSketch[]): Promise<SpanFacts> {
 
 test.each(['constructor', '__proto__'])('a provider named %s is nobody, like any other', async (name) => {
   const facts = await priced(used(name, 'gpt-4o'), used('openai', 'gpt-4o'))
-  expect([statusOf(facts, 0), facts.priceModel[0]]).toEqual(['computed', 'openai/gpt-4o'])
+  expect([statusOf(facts, 0), facts.priceModel.at(0)]).toEqual(['computed', 'openai/gpt-4o'])
   expect(statusOf(facts, 1)).toBe('computed')
 })
 
@@ -72,5 +72,5 @@ test('counts that the columns cannot hold are none', async () => {
     call({ 'gen_ai.request.model': 'sonar', 'genkit:output': JSON.stringify({ usage }) }),
   )
   expect([...facts.tokens]).toEqual(TOKENS.map(() => 0))
-  expect(facts.costReason[0]).toBe('no_tokens')
+  expect(facts.costReason.at(0)).toBe('no_tokens')
 })

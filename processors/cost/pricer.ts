@@ -35,9 +35,9 @@ export class Pricer {
   price(facts: SpanFacts, costs: Uint32Array, row: number, tenant: string, atMs: number): void {
     const to = row * COSTS.length
     for (let word = to * 2; word < (to + COSTS.length) * 2; word++) costs[word] = 0
-    facts.priceModel[row] = ''
-    facts.priceVersion[row] = ''
-    facts.costReason[row] = ''
+    facts.priceModel.clear(row)
+    facts.priceVersion.clear(row)
+    facts.costReason.clear(row)
     facts.costStatus[row] = NONE
     if (facts.leaf[row] !== 1) return
     const reason = this.#compute(facts, costs, row, tenant, atMs)
@@ -45,7 +45,7 @@ export class Pricer {
       facts.costStatus[row] = COMPUTED
       return
     }
-    facts.costReason[row] = reason
+    facts.costReason.set(row, reason)
     const provided = facts.costProvided[row] ?? -1n
     facts.costStatus[row] = provided >= 0n ? PROVIDED : UNPRICED
     // The sender's own cost stands in: sums over spans stay complete, the status says which it is.
@@ -60,20 +60,20 @@ export class Pricer {
     atMs: number,
   ): Reason | undefined {
     if (!hasTokens(facts, row)) return 'no_tokens'
-    const response = facts.responseModel[row] ?? ''
-    const request = facts.requestModel[row] ?? ''
+    const response = facts.responseModel.at(row)
+    const request = facts.requestModel.at(row)
     if (response === '' && request === '') return 'no_model'
     const terms = termsOf(facts, row)
-    const provider = facts.provider[row] ?? ''
+    const provider = facts.provider.at(row)
     const found = this.#find(tenant, provider, response, request, atMs, terms)
     if (typeof found === 'string') return found
     const at = row * TOKENS.length
     const outcome = calculate(found.card, facts.tokens, at, costs, row * COSTS.length * 2)
     if (outcome !== 'computed') return outcome
     const { model } = found
-    facts.priceModel[row] =
-      model.provider === provider || model.provider === '' ? model.id : `${model.provider}/${model.id}`
-    facts.priceVersion[row] = found.version
+    const isOwn = model.provider === provider || model.provider === ''
+    facts.priceModel.set(row, isOwn ? model.id : `${model.provider}/${model.id}`)
+    facts.priceVersion.set(row, found.version)
     return undefined
   }
 
@@ -123,7 +123,7 @@ function termsOf(facts: SpanFacts, row: number): Terms {
   const hints = facts.priceHints.get(row)
   return {
     input,
-    serviceTier: facts.serviceTier[row] ?? '',
+    serviceTier: facts.serviceTier.at(row),
     geo: hints?.geo ?? '',
     fast: hints?.fast ?? false,
   }

@@ -54,7 +54,7 @@ export function isSlow(thresholdMs: number, operations: Readonly<Record<string, 
   return (batch, row) => {
     const ms = Number(batch.durationNs(row)) / 1e6
     if (byName.size === 0) return ms > thresholdMs
-    const operation = factsOf(batch).operation[row] ?? ''
+    const operation = factsOf(batch).operation.at(row)
     return ms > (byName.get(batch.name(row)) ?? byName.get(operation) ?? thresholdMs)
   }
 }

@@ -39,14 +39,9 @@ export class StringColumn implements Column {
     this.sink.text(text)
   }
 
-  /** `texts` of the rows. */
-  addTexts(texts: readonly string[], rows: Int32Array): void {
-    const { sink } = this
-    for (let i = 0; i < rows.length; i++) {
-      const text = texts[rows[i]!]!
-      if (text === '') sink.byte(0)
-      else sink.text(text)
-    }
+  /** False, and no row, for bytes that are not ASCII. */
+  addAscii(source: DataView, start: number, size: number): boolean {
+    return this.sink.ascii(source, start, size)
   }
 
   parts(): Uint8Array[] {

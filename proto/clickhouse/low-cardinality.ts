@@ -32,19 +32,17 @@ export class LowCardinalityColumn implements Column {
     this.#room(1)[this.#count++] = index
   }
 
-  /** `texts` of the rows. */
-  addTexts(texts: readonly string[], rows: Int32Array): void {
+  /** Of each row the text at its index in `texts`: from dictionary to dictionary, each text is looked up once. */
+  addTexts(texts: readonly string[], indexes: Uint32Array, rows: Int32Array): void {
+    if (rows.length === 0) return
+    if (texts.length === 1) return this.addRepeated(this.indexOfText(texts[0]!), rows.length)
+    const there = new Int32Array(texts.length).fill(-1)
     const out = this.#room(rows.length)
     let count = this.#count
-    let last = this.#lastText
-    let index = this.#lastIndex
     for (let i = 0; i < rows.length; i++) {
-      const text = texts[rows[i]!]!
-      if (index < 0 || text !== last) {
-        index = this.indexOfText(text)
-        last = text
-      }
-      out[count++] = index
+      const index = indexes[rows[i]!]!
+      if (there[index] === -1) there[index] = this.indexOfText(texts[index]!)
+      out[count++] = there[index]!
     }
     this.#count = count
   }

@@ -154,9 +154,17 @@ test('rows of a batch go in a column at a time as they do one by one', () => {
       }))
       const [whole, single] = doubled as [(typeof doubled)[0], (typeof doubled)[0]]
       whole.low.addText('before')
-      whole.low.addTexts(all, rows)
+      const distinct = [...new Set(['', ...all])]
+      const indexes = Uint32Array.from(all, (text) => distinct.indexOf(text))
+      whole.low.addTexts(distinct, indexes, rows)
       whole.low.addRepeated(0, repeats)
-      whole.text.addTexts(all, rows)
+      for (const row of rows) {
+        const source = Buffer.from(`--${all[row]!}`)
+        const view = new DataView(source.buffer, source.byteOffset, source.length)
+        const isAscii = /^[\0-\x7f]*$/.test(all[row]!)
+        expect(whole.text.addAscii(view, 2, source.length - 2)).toBe(isAscii)
+        if (!isAscii) whole.text.addText(all[row]!)
+      }
       whole.word.addWords(words, rows, 6, 2)
       whole.byte.addValues(Uint8Array.from(words), rows)
       single.low.addText('before')

@@ -6,9 +6,11 @@
 export class Sink {
   bytes: Buffer
   length = 0
+  #view: DataView
 
   constructor(capacity = 1024) {
     this.bytes = Buffer.allocUnsafeSlow(capacity)
+    this.#view = new DataView(this.bytes.buffer)
   }
 
   clear(): void {
@@ -63,6 +65,29 @@ export class Sink {
     this.length = at + size
   }
 
+  /** The `size` bytes at `start` as ClickHouse writes a string, if they are ASCII; else nothing is written. */
+  ascii(source: DataView, start: number, size: number): boolean {
+    const before = this.length
+    this.varint(size)
+    const at = this.reserve(size)
+    const out = this.#view
+    const whole = size & ~3
+    let bits = 0
+    for (let i = 0; i < whole; i += 4) {
+      const word = source.getInt32(start + i)
+      out.setInt32(at + i, word)
+      bits |= word
+    }
+    for (let i = whole; i < size; i++) {
+      const byte = source.getUint8(start + i)
+      out.setUint8(at + i, byte)
+      bits |= byte
+    }
+    const isAscii = (bits & 0x8080_8080) === 0
+    this.length = isAscii ? at + size : before
+    return isAscii
+  }
+
   byte(value: number): void {
     const at = this.reserve(1)
     this.bytes[at] = value
@@ -73,5 +98,6 @@ export class Sink {
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2))
     this.bytes.copy(larger, 0, 0, this.length)
     this.bytes = larger
+    this.#view = new DataView(larger.buffer)
   }
 }

@@ -67,12 +67,12 @@ describe('audit events', () => {
     expect(batch.statusCode(0)).toBe(1)
     expect(text(batch, 0, 'audit.data')).toContain('"prompt":"hi"')
     const facts = factsOf(batch)
-    expect(facts.operation[0]).toBe('chat')
-    expect(facts.requestModel[0]).toBe('claude-3-haiku')
+    expect(facts.operation.at(0)).toBe('chat')
+    expect(facts.requestModel.at(0)).toBe('claude-3-haiku')
     expect(facts.leaf[0]).toBe(1)
-    expect(facts.agentName[0]).toBe('benefits')
-    expect(facts.sessionId[0]).toBe('s1')
-    expect(facts.runId[0]).toBe(TRACE)
+    expect(facts.agentName.at(0)).toBe('benefits')
+    expect(facts.sessionId.at(0)).toBe('s1')
+    expect(facts.runId.at(0)).toBe(TRACE)
     expect([...facts.tokens].filter((count) => count > 0)).toEqual([1200, 80])
   })
 
@@ -95,8 +95,8 @@ describe('audit events', () => {
     ])
     expect(batch.parentSpanId(0)).toEqual(batch.spanId(1))
     expect(hex(batch.spanId(1))).toBe('00f067aa0ba902b7')
-    expect(factsOf(batch).operation.slice(0, 2)).toEqual(['', 'execute_tool'])
-    expect(factsOf(batch).toolName.slice(0, 2)).toEqual(['', 'search_benefits'])
+    expect([0, 1].map((row) => factsOf(batch).operation.at(row))).toEqual(['', 'execute_tool'])
+    expect([0, 1].map((row) => factsOf(batch).toolName.at(row))).toEqual(['', 'search_benefits'])
   })
 
   it.each([
@@ -126,7 +126,7 @@ describe('audit events', () => {
     (type) => {
       const event = { ...base, event_type: type, tokens_input: 12, cost_usd: 1, data: { model: 'gpt-4o' } }
       const facts = factsOf(decode([event]))
-      expect([facts.leaf[0], facts.tokens[0], facts.requestModel[0]]).toEqual([0, 0, 'gpt-4o'])
+      expect([facts.leaf[0], facts.tokens[0], facts.requestModel.at(0)]).toEqual([0, 0, 'gpt-4o'])
     },
   )
 

@@ -84,7 +84,7 @@ function answersOf(text: string, processor: CostProcessor): readonly (readonly [
   return Array.from({ length: facts.rows }, (_, row) => {
     const { InputTokens: input = 0, OutputTokens: output = 0 } = tokensOf(facts, row)
     const nanoUsd = Math.round(Number(costsOf(facts, row).CostUsd) / 1000)
-    const answer = answerText(facts.requestModel[row] ?? '', input, output, nanoUsd)
+    const answer = answerText(facts.requestModel.at(row), input, output, nanoUsd)
     return [Buffer.from(batch.spanId(row)).toString('hex'), answer] as const
   })
 }

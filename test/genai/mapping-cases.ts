@@ -33,11 +33,11 @@ const USAGE: Readonly<Record<string, readonly string[]>> = {
 /** Langfuse's event types ← what a span is here. */
 const TYPES: Readonly<Record<string, (facts: SpanFacts, row: number) => boolean>> = {
   'generation-create': (facts, row) => facts.leaf[row] === 1,
-  'embedding-create': (facts, row) => facts.operation[row] === 'embeddings',
-  'tool-create': (facts, row) => facts.operation[row] === 'execute_tool',
-  'agent-create': (facts, row) => facts.operation[row] === 'invoke_agent',
-  'chain-create': (facts, row) => facts.operation[row] === 'chain',
-  'retriever-create': (facts, row) => facts.operation[row] === 'retrieval',
+  'embedding-create': (facts, row) => facts.operation.at(row) === 'embeddings',
+  'tool-create': (facts, row) => facts.operation.at(row) === 'execute_tool',
+  'agent-create': (facts, row) => facts.operation.at(row) === 'invoke_agent',
+  'chain-create': (facts, row) => facts.operation.at(row) === 'chain',
+  'retriever-create': (facts, row) => facts.operation.at(row) === 'retrieval',
   'span-create': (facts, row) => facts.leaf[row] === 0,
 }
 
@@ -80,14 +80,20 @@ function compareField(comparison: Comparison, key: string, { facts, subject, fie
   if (usage !== undefined) {
     const buckets = USAGE[usage]
     if (buckets !== undefined) comparison.add(key, bestOf(sums(facts, buckets), value), value)
-  } else if (field === 'model') comparison.add(key, bestOf(facts.responseModel, value), value)
-  else if (field === 'sessionId') comparison.add(key, bestOf(facts.sessionId, value), value)
-  else if (field === 'userId') comparison.add(key, bestOf(facts.userId, value), value)
+  } else if (field === 'model') comparison.add(key, bestOf(textsOf(facts, 'responseModel'), value), value)
+  else if (field === 'sessionId') comparison.add(key, bestOf(textsOf(facts, 'sessionId'), value), value)
+  else if (field === 'userId') comparison.add(key, bestOf(textsOf(facts, 'userId'), value), value)
   else if (field === 'type' && typeof value === 'string' && value in TYPES) {
     const rows = Array.from({ length: facts.rows }, (_, row) => TYPES[value]?.(facts, row))
     comparison.add(key, rows.includes(true), true)
   } else if (field === 'name' && /tool/i.test(subject))
-    comparison.add(key, bestOf(facts.toolName, value), value)
+    comparison.add(key, bestOf(textsOf(facts, 'toolName'), value), value)
+}
+
+type Named = 'responseModel' | 'sessionId' | 'userId' | 'toolName'
+
+function textsOf(facts: SpanFacts, name: Named): string[] {
+  return Array.from({ length: facts.rows }, (_, row) => facts[name].at(row))
 }
 
 /** A case does not say which of its spans it means: the one that agrees, else the first. */

@@ -138,9 +138,9 @@ function expected(processor: CostProcessor, batch: Batch): readonly string[] {
       Buffer.from(batch.spanId(row)).toString('hex'),
       ...COSTS.map((_, part) => decimal(facts.cost[row * COSTS.length + part] ?? 0n)),
       COST_STATUS[facts.costStatus[row] ?? 0],
-      facts.costReason[row],
-      facts.priceModel[row],
-      facts.priceVersion[row],
+      facts.costReason.at(row),
+      facts.priceModel.at(row),
+      facts.priceVersion.at(row),
       hintText(facts.priceHints.get(row)),
     ].join(' '),
   ).sort()

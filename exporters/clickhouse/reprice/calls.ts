@@ -87,10 +87,10 @@ export function storedCalls(rows: readonly CallRow[]): StoredCalls {
   for (const [row, call] of rows.entries()) {
     startMs[row] = Number(call[AT.Ms])
     tenants.push(call[AT.TenantId] as string)
-    facts.provider[row] = call[AT.Provider] as string
-    facts.requestModel[row] = call[AT.RequestModel] as string
-    facts.responseModel[row] = call[AT.ResponseModel] as string
-    facts.serviceTier[row] = call[AT.ServiceTier] as string
+    facts.provider.set(row, call[AT.Provider] as string)
+    facts.requestModel.set(row, call[AT.RequestModel] as string)
+    facts.responseModel.set(row, call[AT.ResponseModel] as string)
+    facts.serviceTier.set(row, call[AT.ServiceTier] as string)
     facts.costProvided[row] = BigInt(call[AT.CostProvidedUsd] ?? -1)
     const hints = hintsOf(call[AT.PriceHints] as string)
     if (hints !== undefined) facts.priceHints.set(row, hints)
@@ -103,10 +103,10 @@ export function storedCalls(rows: readonly CallRow[]): StoredCalls {
 
 /** Whether the row as it is stored says something else than `calls` does after pricing. */
 export function differs(call: CallRow, { facts }: StoredCalls, row: number): boolean {
-  if (call[AT.PriceVersion] !== facts.priceVersion[row]) return true
-  if (call[AT.PriceModel] !== facts.priceModel[row]) return true
+  if (call[AT.PriceVersion] !== facts.priceVersion.at(row)) return true
+  if (call[AT.PriceModel] !== facts.priceModel.at(row)) return true
   if (call[AT.CostStatus] !== COST_STATUS[facts.costStatus[row] ?? 0]) return true
-  if (call[AT.CostReason] !== facts.costReason[row]) return true
+  if (call[AT.CostReason] !== facts.costReason.at(row)) return true
   for (let part = 0; part < COSTS.length; part++) {
     if (String(call[AT.CostUsd + part]) !== String(facts.cost[row * COSTS.length + part])) return true
   }

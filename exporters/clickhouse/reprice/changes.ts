@@ -34,9 +34,9 @@ export class Changes {
       column.addPair(units[at] ?? 0, units[at + 1] ?? 0)
     }
     this.#status.addText(COST_STATUS[facts.costStatus[row] ?? 0] ?? '')
-    this.#reason.addText(facts.costReason[row] ?? '')
-    this.#model.addText(facts.priceModel[row] ?? '')
-    this.#version.addText(facts.priceVersion[row] ?? '')
+    this.#reason.addText(facts.costReason.at(row))
+    this.#model.addText(facts.priceModel.at(row))
+    this.#version.addText(facts.priceVersion.at(row))
     this.partitions.add(String(call[AT.Partition]))
     this.rows++
   }

@@ -23,10 +23,7 @@ export class Tally {
   #count = 0
 
   add(call: CallRow, { facts }: StoredCalls, row: number, changed: boolean): void {
-    const line = this.#line(
-      facts.provider[row] ?? '',
-      facts.responseModel[row] || (facts.requestModel[row] ?? ''),
-    )
+    const line = this.#line(facts.provider.at(row), facts.responseModel.at(row) || facts.requestModel.at(row))
     line.calls++
     if (changed) line.changed++
     line.oldUnits += BigInt(call[AT.CostUsd] ?? 0)

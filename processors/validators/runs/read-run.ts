@@ -28,8 +28,8 @@ export function readRun(traced: TracedRun, batches: readonly Batch[], atMs: numb
       project ??= batch.meta.project
       if (isVerdict(batch.meta)) verdicts.add(spanId)
       else if (!spans.has(spanId)) spans.set(spanId, spanOf(batch, row, spanId))
-      runId ||= label(facts.runId[row] ?? '')
-      agent ||= label(facts.agentName[row] ?? '')
+      runId ||= label(facts.runId.at(row))
+      agent ||= label(facts.agentName.at(row))
     }
   }
   const run: Run = {
@@ -70,8 +70,8 @@ function spanOf(batch: Batch, row: number, spanId: string): RunSpan {
     startMs,
     endMs: startMs + Number(batch.durationNs(row)) / 1e6,
     statusCode: batch.statusCode(row),
-    step: toon < 0 ? (facts.operation[row] ?? '') : batch.word(toon),
-    action: action < 0 ? (facts.toolName[row] ?? '') : batch.word(action),
+    step: toon < 0 ? facts.operation.at(row) : batch.word(toon),
+    action: action < 0 ? facts.toolName.at(row) : batch.word(action),
     seq: facts.seq[row] ?? 0,
   }
 }
