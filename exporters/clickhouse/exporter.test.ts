@@ -74,7 +74,7 @@ test('embedded ClickHouse refuses the database where unknown tables are files', 
   expect(config.safeParse({ ttl: '876000h' }).success).toBe(false)
 })
 
-test('new parts are compressed fast, large merged ones well; a codec that the owner chose stays', async () => {
+test('new parts are compressed fast in one file, large merged ones well and by column; a codec that the owner chose stays', async () => {
   const database = 'weir_codecs'
   const exporter = clickhouseMaker.create(
     config.parse({ directory, database }),
@@ -85,7 +85,7 @@ test('new parts are compressed fast, large merged ones well; a codec that the ow
   const ask = async (sql: string) =>
     (await session.queryAsync(sql, { format: 'JSONCompact' })).json<{ data: unknown[][] }>().data
   const codecs = `SELECT name, compression_codec FROM system.columns WHERE database = '${database}' AND table = 'otel_traces' AND name IN ('Timestamp', 'TraceId', 'EventId', 'UserId') ORDER BY name`
-  const parts = `SELECT default_compression_codec FROM system.parts WHERE database = '${database}' AND table = 'otel_traces' AND active`
+  const parts = `SELECT default_compression_codec, part_type FROM system.parts WHERE database = '${database}' AND table = 'otel_traces' AND active`
   try {
     await session.queryAsync(`ALTER TABLE ${database}.otel_traces MODIFY COLUMN UserId CODEC(ZSTD(3))`)
     await exporter.stop?.(new AbortController().signal)
@@ -102,9 +102,12 @@ test('new parts are compressed fast, large merged ones well; a codec that the ow
         `INSERT INTO ${database}.otel_traces (Timestamp, StatusMessage) SELECT toDateTime64('2026-06-01 00:00:00', 9), randomPrintableASCII(4096, number) FROM numbers(10240)`,
       )
     }
-    expect(await ask(parts)).toEqual([['LZ4'], ['LZ4']])
+    expect(await ask(parts)).toEqual([
+      ['LZ4', 'Compact'],
+      ['LZ4', 'Compact'],
+    ])
     await session.queryAsync(`OPTIMIZE TABLE ${database}.otel_traces FINAL`)
-    expect(await ask(parts)).toEqual([['ZSTD(1)']])
+    expect(await ask(parts)).toEqual([['ZSTD(1)', 'Wide']])
   } finally {
     session.close()
     await exporter.stop?.(new AbortController().signal)
