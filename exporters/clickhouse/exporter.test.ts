@@ -57,15 +57,19 @@ const settings = async (durability: string) => {
   }
 }
 
-test('strict tables sync every insert, others do not; both remember tokens and know the TTL', async () => {
+test('strict tables sync every insert and merge, others do not; both remember tokens and know the TTL', async () => {
   const strict = await settings('strict')
   for (const table of ['', '_trace_id_ts']) {
-    expect(strict[table]).toMatch(/fsync_after_insert = 1, fsync_part_directory = 1/)
+    expect(strict[table]).toMatch(
+      /fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1/,
+    )
     expect(strict[table]).toContain('toIntervalSecond(2592000)')
   }
   expect(strict['']).toContain('non_replicated_deduplication_window = 10000')
   const process = await settings('process')
-  expect(process['']).toMatch(/fsync_after_insert = 0/)
+  expect(process['']).toMatch(
+    /fsync_after_insert = 0, fsync_part_directory = 0, min_rows_to_fsync_after_merge = 0/,
+  )
 })
 
 test('embedded ClickHouse refuses the database where unknown tables are files', () => {

@@ -48,7 +48,8 @@ async function checkSettings(connection: Connection, { settings }: Config): Prom
  * A merge takes twice the CPU per row that its insert did: thirty parts at a time rewrite a row log30(n) times, and leave at most
  * about thirty parts of each size to read. What was merged is wide, so that its columns are merged one by one: an eighth less CPU
  * and half the memory (measured); what was inserted stays in one file. A server's owner has his own policy. Synced inserts survive
- * power loss: else ClickHouse leaves new parts to the page cache (its own figure: 480 s).
+ * power loss: else ClickHouse leaves new parts to the page cache. So do synced merges: embedded, what was merged is removed
+ * at once (`old_parts_lifetime = 0`), where a server keeps it until the page cache has been written (480 s).
  */
 async function tuneEmbedded(
   connection: Connection,
@@ -56,7 +57,7 @@ async function tuneEmbedded(
   durability: Config['durability'],
 ): Promise<void> {
   const synced = durability === 'strict' ? 1 : 0
-  const settings = `fsync_after_insert = ${synced}, fsync_part_directory = ${synced}, min_parts_to_merge_at_once = 30, merge_selector_base = 30, min_bytes_for_wide_part = 67108864, min_level_for_wide_part = 1`
+  const settings = `fsync_after_insert = ${synced}, fsync_part_directory = ${synced}, min_rows_to_fsync_after_merge = ${synced}, min_parts_to_merge_at_once = 30, merge_selector_base = 30, min_bytes_for_wide_part = 67108864, min_level_for_wide_part = 1`
   for (const name of [target.tracesName, target.traceIdTsName]) {
     const table = `${quoteName(target.database)}.${quoteName(name)}`
     const codecs = await laterCodecs(connection, target.database, name)
