@@ -113,13 +113,15 @@ class Filler {
 
 /** The words of a batch's spans into their columns: each combination is looked up in the dictionaries once. */
 class Dictionary {
-  readonly #columns: readonly (readonly [TextColumn, keyof Words])[]
+  readonly #columns: readonly TextColumn[]
+  readonly #indexes: readonly Uint32Array[]
   readonly #known = new Map<Words, Uint32Array>()
   #lastWords: Words | undefined
   #last: Uint32Array = new Uint32Array(0)
 
   constructor(facts: SpanFacts) {
-    this.#columns = COLUMNS.map((name) => [facts[name], name])
+    this.#columns = COLUMNS.map((name) => facts[name])
+    this.#indexes = this.#columns.map(({ indexes }) => indexes)
   }
 
   put(words: Words, row: number): void {
@@ -128,11 +130,11 @@ class Dictionary {
       this.#last = this.#known.get(words) ?? this.#add(words)
     }
     const indexes = this.#last
-    for (let i = 0; i < indexes.length; i++) this.#columns[i]![0].indexes[row] = indexes[i]!
+    for (let i = 0; i < indexes.length; i++) this.#indexes[i]![row] = indexes[i]!
   }
 
   #add(words: Words): Uint32Array {
-    const indexes = Uint32Array.from(this.#columns, ([column, name]) => column.indexOf(String(words[name])))
+    const indexes = Uint32Array.from(this.#columns, (column, i) => column.indexOf(words[COLUMNS[i]!]))
     this.#known.set(words, indexes)
     return indexes
   }

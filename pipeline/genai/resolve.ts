@@ -11,6 +11,7 @@ import { emptyUsage, type Usage } from './usage.ts'
  * differ, so every call is decided here once and how it was decided is kept.
  */
 export interface Resolved {
+  /** Valid until the next call. */
   readonly usage: Usage
   /**
    * inclusive, exclusive: by the provider's own numbers or a known rule for who wrote the span (the convention says
@@ -92,7 +93,8 @@ function fromAttributes(scan: Scan, batch: Batch, row: number, provider: string)
   if (!scan.has(SLOT.input) && !scan.has(SLOT.output) && !scan.has(SLOT.cacheRead) && !scan.has(SLOT.total))
     return undefined
   const sdk = scan.has(SLOT.providerMetadata) ? aiSdkUsage(scan.text(SLOT.providerMetadata)) : undefined
-  const { usage, guessed } = reported(scan, sdk)
+  const guessed = !scan.has(SLOT.input) && scan.has(SLOT.total)
+  const usage = reported(scan, guessed, sdk)
   const input = inputSemantics(scan, batch, row, provider, usage, sdk)
   const cached = usage.cacheRead + usage.cacheWrite + usage.cacheWrite1h
   if (input.exclusive) usage.input += cached
@@ -102,9 +104,11 @@ function fromAttributes(scan: Scan, batch: Batch, row: number, provider: string)
   return sdk?.payload === undefined ? { usage, semantics } : { usage, semantics, payload: sdk.payload }
 }
 
-/** The counts as the span gives them, before anything is decided. `guessed`: the input had to be worked out. */
-function reported(scan: Scan, sdk: AiSdkUsage | undefined): { usage: Usage; guessed: boolean } {
-  const usage = emptyUsage()
+/** For each span's counts in turn. */
+const usage = emptyUsage()
+
+/** The counts as the span gives them, before anything is decided. `guessed`: the input has to be worked out. */
+function reported(scan: Scan, guessed: boolean, sdk: AiSdkUsage | undefined): Usage {
   const parts: Parts | undefined =
     scan.has(SLOT.inputDetails) || scan.has(SLOT.outputDetails) ? partsOf(scan) : sdk
   const hour = scan.count(SLOT.cacheWrite1h)
@@ -119,9 +123,8 @@ function reported(scan: Scan, sdk: AiSdkUsage | undefined): { usage: Usage; gues
   usage.imageOutput = scan.count(SLOT.imageOutput)
   usage.output = scan.count(SLOT.output)
   usage.input = scan.count(SLOT.input)
-  const guessed = !scan.has(SLOT.input) && scan.has(SLOT.total)
   if (guessed) usage.input = Math.max(scan.count(SLOT.total) - usage.output, 0)
-  return { usage, guessed }
+  return usage
 }
 
 type Parts = Partial<

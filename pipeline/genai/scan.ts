@@ -1,4 +1,4 @@
-import { ATTR_AT, SPAN, type SpanTable } from '../../proto/otlp/table.ts'
+import { ATTR_AT, SPAN } from '../../proto/otlp/table.ts'
 import { Repeated } from '../../proto/repeated.ts'
 import { intAt } from '../../proto/wire.ts'
 import { ATTR, NONE, type AttrRef, type Batch } from '../batch/batch.ts'
@@ -20,7 +20,7 @@ const VALUES = new Repeated()
 export class Scan {
   #batch: Batch | undefined
   /** Of a batch that nobody edited; undefined: only the batch knows. */
-  #table: SpanTable | undefined
+  #attrs: Int32Array | undefined
   #bytes: Buffer | undefined
   readonly #refs = new Int32Array(SLOTS).fill(NONE)
   readonly #ranks = new Uint8Array(SLOTS)
@@ -45,7 +45,7 @@ export class Scan {
     const plain = asReceived(batch)
     const table = plain?.table
     this.#batch = batch
-    this.#table = table
+    this.#attrs = table?.attrs
     this.#bytes = plain?.bytes
     if (table === undefined) this.#readEdited(batch, row)
     else {
@@ -95,7 +95,7 @@ export class Scan {
   }
 
   putText(ref: AttrRef, ids: IdColumn, row: number): void {
-    const attrs = this.#table?.attrs
+    const attrs = this.#attrs
     const at = ref * ATTR_AT.width
     if (attrs === undefined || attrs[at + ATTR_AT.type] !== ATTR.string)
       ids.set(row, this.#batch?.text(ref) ?? '')
@@ -116,47 +116,42 @@ export class Scan {
   #offer(batch: Batch, ref: AttrRef, slot: number, rank: number): void {
     const known = this.#refs[slot] !== NONE
     if (known && this.#ranks[slot]! <= rank) return
+    const attrs = this.#attrs
+    const at = ref * ATTR_AT.width
     if (slot < NUMBERS) {
-      const value = this.#numberAt(batch, ref)
+      const isInt = attrs !== undefined && attrs[at + ATTR_AT.type] === ATTR.int
+      const value = isInt ? intAt(this.#bytes!, attrs[at + ATTR_AT.off]!) : batch.number(ref)
       if (!(value >= 0 && value <= MAX_COUNT)) return
       // Seconds keep their fraction; counts have none.
       this.#numbers[slot] = slot === SLOT.firstChunkSeconds ? value : Math.trunc(value)
-    } else if (batch.size(ref) <= 2 && batch.text(ref) === '') {
-      return
+      if (!isInt && batch.type(ref) === ATTR.string) this.textual = true
+    } else {
+      const size = attrs === undefined ? batch.size(ref) : attrs[at + ATTR_AT.len]!
+      if (size <= 2 && batch.text(ref) === '') return
     }
     this.#refs[slot] = ref
     this.#ranks[slot] = rank
     if (!known) this.#met[this.#count++] = slot
-    this.#sign(ref, slot, rank)
+    const type = attrs === undefined ? 0 : attrs[at + ATTR_AT.type]!
+    this.#sign((type << 16) | (slot << 8) | rank, IS_WORD[slot] === 1 ? this.#serial(at) : 0)
   }
 
-  #numberAt(batch: Batch, ref: AttrRef): number {
-    const attrs = this.#table?.attrs
-    const at = ref * ATTR_AT.width
-    if (attrs?.[at + ATTR_AT.type] === ATTR.int) return intAt(this.#bytes!, attrs[at + ATTR_AT.off]!)
-    const value = batch.number(ref)
-    if (value >= 0 && value <= MAX_COUNT && batch.type(ref) === ATTR.string) this.textual = true
-    return value
+  #serial(at: number): number {
+    const attrs = this.#attrs
+    const serial =
+      attrs === undefined
+        ? 0
+        : VALUES.serial(this.#bytes!, attrs[at + ATTR_AT.off]!, attrs[at + ATTR_AT.len]!)
+    if (serial === 0) this.#isSigned = false
+    return serial
   }
 
-  #sign(ref: AttrRef, slot: number, rank: number): void {
-    let value = 0
-    let type = 0
-    if (IS_WORD[slot] === 1) {
-      const attrs = this.#table?.attrs
-      if (attrs !== undefined) {
-        const at = ref * ATTR_AT.width
-        type = attrs[at + ATTR_AT.type]!
-        value = VALUES.serial(this.#bytes!, attrs[at + ATTR_AT.off]!, attrs[at + ATTR_AT.len]!)
-      }
-      if (value === 0) this.#isSigned = false
-    }
-    const source = (type << 16) | (slot << 8) | rank
+  #sign(source: number, value: number): void {
     this.signature[this.signed] = source
     this.signature[this.signed + 1] = value
     this.signed += 2
-    this.hash =
-      Math.imul(Math.imul(this.hash ^ source, 0x85ebca6b) ^ (value | 0), 0xc2b2ae35) ^ (this.hash >>> 15)
+    const mixed = Math.imul(this.hash ^ source, 0x85ebca6b) ^ (value | 0)
+    this.hash = Math.imul(mixed, 0xc2b2ae35) ^ (this.hash >>> 15)
   }
 
   #clear(): void {

@@ -59,7 +59,7 @@ export class PricedModel {
 
   /** The rates at a time (Unix ms); undefined when the table has no price for that date. */
   card(atMs: number, terms: Terms): RateCard | undefined {
-    const period = this.#periods.findLast((candidate) => holds(candidate, atMs))
+    const period = this.#periodAt(atMs)
     if (period === undefined) return undefined
     const tier = tierOf(period.tiers, terms.input, this.provider === 'x_ai')
     const service = SERVICES.indexOf(terms.serviceTier)
@@ -73,6 +73,15 @@ export class PricedModel {
     const known = period.multiplied.get(key) ?? makeCard(period.price, tier, service, [geo, fast])
     period.multiplied.set(key, known)
     return known
+  }
+
+  /** The last one that holds. */
+  #periodAt(atMs: number): CompiledPeriod | undefined {
+    for (let index = this.#periods.length - 1; index >= 0; index--) {
+      const period = this.#periods[index]
+      if (period !== undefined && holds(period, atMs)) return period
+    }
+    return undefined
   }
 }
 
