@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { MemoryDriver, MemoryLog } from '../../test/contract/wal-memory.ts'
 import type { Batch } from '../batch/batch.ts'
-import { faultOf } from '../fault.ts'
+import { faultOf, retry } from '../fault.ts'
 import { createMeter } from '../telemetry/prom-meter.ts'
 import type { OutgoingMessage } from './driver.ts'
 import { decodeEnvelope } from './envelope.ts'
@@ -51,9 +52,11 @@ function setup(options: Partial<WriterOptions> = {}, maxMessageBytes = 1024 * 10
 /** Appends wait at a gate that a test opens. */
 class HeldDriver extends MemoryDriver {
   gate: Promise<void> = Promise.resolve()
+  /** Of the next appends, one each. */
+  gates: (() => Promise<void>)[] = []
 
   override async append(message: OutgoingMessage): Promise<number> {
-    await this.gate
+    await (this.gates.shift()?.() ?? this.gate)
     return super.append(message)
   }
 }
@@ -111,6 +114,30 @@ describe('WAL writer', () => {
       members.map((_, index) => members.slice(0, index).reduce((sum, one) => sum + one.spans, 0)),
     )
     expect(Buffer.concat(members.map((member) => member.bytes))).toEqual(bytes)
+  })
+
+  it('answers a split batch once none of its parts is under way, with the failure of any', async () => {
+    const { writer, driver, log } = setup({}, 400)
+    const bytes = Buffer.alloc(1000, 1)
+    const done = () => Promise.resolve()
+    const held = gate()
+    driver.gates = [done, done, done, () => held.closed]
+    const stored = writer.consume(batchOf(bytes), never)
+    await expect.poll(() => log.messages.length).toBe(3)
+    expect(await Promise.race([stored, delay(20, 'pending')])).toBe('pending')
+    held.open()
+    await stored
+    expect(log.messages).toHaveLength(4)
+
+    const last = gate()
+    const full = () => Promise.reject(retry('WAL_FULL', 'told to'))
+    driver.gates = [done, full, done, () => last.closed]
+    const refused = codeOf(writer.consume(batchOf(bytes), never))
+    await expect.poll(() => log.messages.length).toBe(6)
+    expect(await Promise.race([refused, delay(20, 'pending')])).toBe('pending')
+    last.open()
+    expect(await refused).toBe('WAL_FULL')
+    expect(writer.pendingBytes).toBe(0)
   })
 
   it('refuses what is over its bound, retryably, and takes again afterwards', async () => {
