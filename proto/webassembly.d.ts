@@ -11,7 +11,7 @@ declare namespace WebAssembly {
     grow(pages: number): number
   }
   const Module: new (bytes: Uint8Array) => Module
-  type Imports = Readonly<Record<string, Readonly<Record<string, (value: number) => number>>>>
+  type Imports = Readonly<Record<string, Readonly<Record<string, (...values: number[]) => number>>>>
   const Instance: new (module: Module, imports?: Imports) => Instance
   const CompileError: new () => Error
 }

@@ -21,7 +21,10 @@ const folders = [
 ]
 const stamp = join(root, 'dist', '.build-stamp')
 /** AssemblyScript → WebAssembly. */
-const KERNELS = { 'exporters/clickhouse/assembly/index.ts': 'exporters/clickhouse/kernel.wasm' }
+const KERNELS = {
+  'exporters/clickhouse/assembly/index.ts': 'exporters/clickhouse/kernel.wasm',
+  'proto/otlp/assembly/index.ts': 'proto/otlp/scan.wasm',
+}
 const ASC_OPTIONS =
   '--optimizeLevel 3 --shrinkLevel 0 --noAssert --runtime minimal --use abort= --enable simd --enable bulk-memory'
 const ASSETS = /\.(proto|sql|json|yaml|csv|wasm|xml)$/

@@ -1,5 +1,5 @@
 import { Sink } from '../wire.ts'
-import { MAX_DEPTH } from './attribute-reader.ts'
+import { MAX_DEPTH } from './table.ts'
 import { ANY_VALUE, type Field, type Message } from './schema.ts'
 import { wireOf } from './to-json.ts'
 

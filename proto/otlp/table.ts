@@ -28,6 +28,9 @@ export interface SpanTable {
   readonly hasUnlisted: boolean
 }
 
+/** AnyValues may nest this deep; deeper is refused (the collector's limit for JSON; protobuf's own is 100). */
+export const MAX_DEPTH = 64
+
 /** One per span. */
 export const SPAN = {
   width: 22,

@@ -1,4 +1,4 @@
-import { Bytes } from './bytes'
+import { Bytes } from '../../../proto/assembly/bytes'
 import { Dictionary } from './dictionary'
 import { MapColumn } from './map'
 

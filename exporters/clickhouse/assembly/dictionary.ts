@@ -1,4 +1,4 @@
-import { Bytes } from './bytes'
+import { Bytes } from '../../../proto/assembly/bytes'
 
 const FEW_SLOTS: u32 = 256
 /** Of an entry: where its text lies in `keys`, its size, its hash. */

@@ -1,4 +1,4 @@
-import { Bytes } from './bytes'
+import { Bytes } from '../../../proto/assembly/bytes'
 import { blocksOf, pad, sha256 } from './sha256'
 
 /** Trace id, span id and start, behind the tenant's name and a zero byte. */

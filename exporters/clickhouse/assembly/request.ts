@@ -1,4 +1,4 @@
-import { Bytes } from './bytes'
+import { Bytes } from '../../../proto/assembly/bytes'
 
 /*
  * The records of proto/otlp/table.ts, whose fields these are: byte offsets into a record, and its width. What they point at is

@@ -34,7 +34,7 @@ export class Bytes {
 
   private grow(extra: usize): void {
     const used = this.end - this.start
-    const size = (used + extra) * 2 + SLACK
+    const size = max(used * 2, used + extra) + SLACK
     this.start = heap.realloc(this.start, size)
     this.end = this.start + used
     this.limit = this.start + size - SLACK

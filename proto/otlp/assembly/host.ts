@@ -1,0 +1,4 @@
+/* Asked of scan.ts. */
+
+/** The id of the key at `at`; 0 where it gets none. */
+export declare function keyId(at: usize, size: u32): i32
