@@ -19,7 +19,7 @@ export function standardRequest(seed: number, spans = 512, startNs = BASE_NS): U
 }
 
 /** 2026-06-01T00:00:00Z. */
-const BASE_NS = 1_780_272_000_000_000_000n
+export const BASE_NS = 1_780_272_000_000_000_000n
 
 /** Spans per trace; the first of them is the root. */
 const TRACE = 8

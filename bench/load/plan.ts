@@ -4,7 +4,7 @@ export interface LoadPlan {
   /** `host:port` of the OTLP or the toon receiver. */
   readonly endpoint: string
   readonly spansPerRequest: number
-  /** Distinct pre-encoded payloads; each send gets a trace id of its own, so none is a duplicate. */
+  /** Distinct pre-encoded payloads; each send gets trace ids of its own, so none is a duplicate, and times of now. */
   readonly distinct: number
   readonly connections: number
   /** Requests under way at once over all connections. */
