@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createClient, ClickHouseLogLevel, type ClickHouseClient } from '@clickhouse/client'
@@ -158,14 +158,17 @@ class Embedded implements Connection {
    * Resolves when the statement has ended, even past an abort: the engine cannot be interrupted, and a repeat must not overtake it.
    */
   async insert(insert: Insert): Promise<void> {
-    const path = this.#engine.spool.write(insert.parts)
+    const { spool } = this.#engine
+    const block = spool.write(insert.parts)
     try {
       const settings = settingsClause({ ...insert.settings, ...FRESH_PARTS }, quoteText)
-      const source = `file(${quoteText(path)}, Native, ${quoteText(insert.structure)})`
+      const source = `file(${quoteText(block.path)}, Native, ${quoteText(insert.structure)})`
       await this.#writes.command({ query: `${insert.into} SELECT * FROM ${source} ${settings}` })
-    } finally {
-      await rm(path, { force: true })
+    } catch (error) {
+      await spool.discard(block)
+      throw error
     }
+    await spool.release(block)
   }
 
   /** A session that lives for one query: what is SET on it cannot reach another, and the query's text cannot precede it. */
