@@ -5,14 +5,15 @@ import { decodeBatch, decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import { faultOf } from '../../pipeline/fault.ts'
 import { requests } from '../otlp/arbitrary.ts'
+import { isValidRequest } from '../otlp/naive-check.ts'
 import { naiveRows } from '../otlp/naive.ts'
 import { expected, META, rowsOf } from '../otlp/rows-of.ts'
 import type { Random } from './mutate.ts'
 import { same, unless, type Target } from './target.ts'
 
 /**
- * Whatever comes of a damaged request must be refused with BATCH_MALFORMED or be read as the naive decoder reads it, and
- * must then survive everything that one does with a batch.
+ * Whatever comes of a damaged request must be refused with BATCH_MALFORMED where the naive check refuses it, or be read as
+ * the naive decoder reads it, and must then survive everything that one does with a batch.
  */
 /** The oracle and all that one does with a batch take ten times as long as decoding it. */
 const OFTEN = 8
@@ -22,6 +23,7 @@ export const otlpProtobuf: Target = {
   seeds: (seed) => [...sampled(seed, 200), standardRequest(seed, 3)],
   run(input, random) {
     const batch = unless(malformed, () => decodeBatch(input, META))
+    same(batch !== undefined, isValidRequest(input), input)
     if (batch === undefined) return false
     if (random(OFTEN) === 0) same(rowsOf(batch), expected(naiveRows(input)), input)
     if (random(OFTEN) === 0) exercise(batch, random)
