@@ -14,4 +14,5 @@ declare namespace WebAssembly {
   type Imports = Readonly<Record<string, Readonly<Record<string, (...values: number[]) => number>>>>
   const Instance: new (module: Module, imports?: Imports) => Instance
   const CompileError: new () => Error
+  const RuntimeError: new () => Error
 }

@@ -98,6 +98,7 @@ export class SpanBlock {
   }
 
   clear(): void {
+    if (this.#kernel?.isSpent === true) this.#kernel = undefined
     this.#kernel?.clear()
     for (const column of this.#meaning) column.clear()
   }

@@ -1,11 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { AttrRef } from '../../pipeline/batch/batch.ts'
 import { keyBytes, keyId, type KeyId } from '../../pipeline/batch/keys.ts'
+import { wasmModule } from '../../proto/wasm-module.ts'
 import type { RawView } from '../../pipeline/batch/raw.ts'
 import { TableReader } from '../../pipeline/batch/table-reader.ts'
+import { reject } from '../../pipeline/fault.ts'
 
-/** Of assembly/index.ts, whose docstrings tell what each does. Addresses and sizes are in bytes. */
+/** A full block of ordinary spans takes 160 MiB. */
+const LARGE = 512 << 20
+/** In UTF-16 units. */
+const LONG_TEXT = 1 << 20
+
+/** Of assembly/index.ts, whose docstrings tell what each does. Addresses and sizes are in bytes; an address from 2^31 on comes as a negative number. */
 interface Exports {
   readonly memory: WebAssembly.Memory
   setup(seed: number, serviceName: number, redactions: number, violations: number): void
@@ -42,6 +48,7 @@ export class SpanKernel {
   #memory: Buffer
   #reader: TableReader | undefined
   #tenant: string | undefined
+  #isTrapped = false
 
   constructor() {
     const host = {
@@ -68,6 +75,11 @@ export class SpanKernel {
     return this.#exports.lastMs()
   }
 
+  /** To be let go: its memory is large and never shrinks, or it was left in the middle of something. */
+  get isSpent(): boolean {
+    return this.#isTrapped || this.#exports.memory.buffer.byteLength > LARGE
+  }
+
   /** The last `add` stopped for its limits. */
   get isFull(): boolean {
     return this.#exports.isFull() !== 0
@@ -86,7 +98,7 @@ export class SpanKernel {
     }
     const { spans, scopes, resources, attrs, events, links } = table
     const [s, c, r, a, e, l] = [spans, scopes, resources, attrs, events, links].map(sizeOf)
-    let at = this.#exports.open(bytes.length, s!, c!, r!, a!, e!, l!, limitMs)
+    let at = this.#guarded(() => this.#exports.open(bytes.length, s!, c!, r!, a!, e!, l!, limitMs)) >>> 0
     const memory = this.#view()
     for (const part of [bytes, spans, scopes, resources, attrs, events, links]) {
       memory.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), at)
@@ -96,18 +108,32 @@ export class SpanKernel {
 
   /** Adds the rows in [from, end) of the request's table until the block has so many rows or bytes; where it stopped. */
   add(from: number, end: number, maxRows: number, maxBytes: number): number {
-    return this.#exports.add(from, end, maxRows, maxBytes)
+    return this.#guarded(() => this.#exports.add(from, end, maxRows, maxBytes))
   }
 
   /** Completes the parts. */
   finish(): void {
-    this.#exports.finish()
+    this.#guarded(() => this.#exports.finish())
   }
 
   /** Valid until the block is filled again. */
   part(index: number): Buffer {
-    const start = this.#exports.start(index)
+    const start = this.#exports.start(index) >>> 0
     return this.#view().subarray(start, start + this.#exports.length(index))
+  }
+
+  #guarded<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      if (!(error instanceof WebAssembly.RuntimeError)) throw error
+      this.#isTrapped = true
+      throw reject(
+        'EXPORT_REJECTED',
+        `clickhouse: these spans take more memory than a block may, 1 GiB a column (${error.message})`,
+        { cause: error },
+      )
+    }
   }
 
   get #source(): TableReader {
@@ -117,14 +143,15 @@ export class SpanKernel {
 
   #leave(bytes: Uint8Array): number {
     const at = this.#exports.scratch(bytes.length)
-    this.#view().set(bytes, at)
+    this.#view().set(bytes, at >>> 0)
     return bytes.length
   }
 
   /** As UTF-8; its size. */
   #leaveText(text: string): number {
-    const at = this.#exports.scratch(text.length * 3)
-    return this.#view().write(text, at)
+    // Three bytes a unit is quickly said, but of a long text a GiB too much.
+    const at = this.#exports.scratch(text.length > LONG_TEXT ? Buffer.byteLength(text) : text.length * 3)
+    return this.#view().write(text, at >>> 0)
   }
 
   /** Memory that has grown is another buffer. */
@@ -141,12 +168,7 @@ const VIOLATIONS = keyId('weir.violations')
 /** Different in each process, so that nobody outside can choose names that collide. */
 const SEED = randomBytes(4).readInt32LE(0)
 
-let module: WebAssembly.Module | undefined
-
-function compiled(): WebAssembly.Module {
-  module ??= new WebAssembly.Module(readFileSync(new URL('./kernel.wasm', import.meta.url)))
-  return module
-}
+const compiled = wasmModule(new URL('./kernel.wasm', import.meta.url))
 
 function sizeOf(table: Int32Array): number {
   return table.byteLength

@@ -28,7 +28,7 @@ export class Bytes {
   /** Makes room and returns where to write; the caller moves `end`. */
   @inline
   reserve(extra: usize): usize {
-    if (this.end + extra > this.limit) this.grow(extra)
+    if (extra > this.limit - this.end) this.grow(extra)
     return this.end
   }
 

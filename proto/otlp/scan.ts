@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import type { KeyInterner } from '../intern.ts'
+import { wasmModule } from '../wasm-module.ts'
 import { WireError } from '../wire.ts'
 import { MAX_DEPTH, SPAN, type SpanTable } from './table.ts'
 
@@ -22,7 +22,7 @@ export function scan(bytes: Uint8Array, keys: KeyInterner): SpanTable {
 /** An interner's scanner remembers its keys: the daemon has one. */
 const scanners = new WeakMap<KeyInterner, Scanner>()
 
-/** Of assembly/index.ts. Addresses and sizes are in bytes. */
+/** Of assembly/index.ts. Addresses and sizes are in bytes; an address from 2^31 on comes as a negative number. */
 interface Exports {
   readonly memory: WebAssembly.Memory
   open(size: number): number
@@ -63,7 +63,7 @@ class Scanner {
     try {
       const at = this.#exports.open(bytes.length)
       this.#refresh()
-      this.#bytes.set(bytes, at)
+      this.#bytes.set(bytes, at >>> 0)
       this.#exports.scan(bytes.length)
     } catch (error) {
       throw this.#refusal() ?? error
@@ -84,14 +84,14 @@ class Scanner {
 
   #keyId(at: number, size: number): number {
     this.#refresh()
-    return this.#keys.find(this.#view, at, size)
+    return this.#keys.find(this.#view, at >>> 0, size)
   }
 
   #table(index: number): Int32Array {
     const size = this.#exports.size(index)
     if (size === 0) return NO_RECORDS
     const { buffer } = this.#exports.memory
-    return copyOf(buffer, this.#exports.start(index), size / Int32Array.BYTES_PER_ELEMENT)
+    return copyOf(buffer, this.#exports.start(index) >>> 0, size / Int32Array.BYTES_PER_ELEMENT)
   }
 
   /** Why the scan ended; undefined: by no decision of its own. */
@@ -126,12 +126,7 @@ const REASONS: readonly ((one: number, two: number) => string)[] = [
   () => 'it is larger than 1000 MiB',
 ]
 
-let module: WebAssembly.Module | undefined
-
-function compiled(): WebAssembly.Module {
-  module ??= new WebAssembly.Module(readFileSync(new URL('./scan.wasm', import.meta.url)))
-  return module
-}
+const compiled = wasmModule(new URL('./scan.wasm', import.meta.url))
 
 const NO_RECORDS = new Int32Array(0)
 

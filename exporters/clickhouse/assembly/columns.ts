@@ -93,13 +93,22 @@ export function length(part: i32): u32 {
   return PARTS[part].length
 }
 
+/** A resource and a scope are repeated for each of their spans. */
+const LONG: StaticArray<Bytes> = [
+  attributes.values,
+  resources.values,
+  events.values,
+  links.values,
+  messages,
+  scopeNames,
+  scopeVersions,
+  states,
+  linkStates,
+]
+
 /** Bytes in the columns that a sender can make long. */
-export function longBytes(): u32 {
-  return (
-    attributes.values.length +
-    resources.values.length +
-    events.values.length +
-    links.values.length +
-    messages.length
-  )
+export function longBytes(): u64 {
+  let sum: u64 = 0
+  for (let i = 0; i < LONG.length; i++) sum += LONG[i].length
+  return sum
 }

@@ -109,10 +109,13 @@ export class Dictionary {
   }
 
   private widen(): void {
+    const mask = this.mask * 2 + 1
+    // First: where there is no room it traps, and the table must be as it was.
+    const table = heap.alloc((<usize>mask + 1) << 2)
     heap.free(this.table)
-    this.mask = this.mask * 2 + 1
-    this.table = heap.alloc((<usize>this.mask + 1) << 2)
-    memory.fill(this.table, 0, (<usize>this.mask + 1) << 2)
+    this.table = table
+    this.mask = mask
+    memory.fill(table, 0, (<usize>mask + 1) << 2)
     for (let i: u32 = 0; i < this.distinct; i++) {
       let slot = load<u32>(this.entries.start + <usize>i * ENTRY, 8) & this.mask
       while (load<u32>(this.table + ((<usize>slot) << 2)) !== 0) slot = (slot + 1) & this.mask

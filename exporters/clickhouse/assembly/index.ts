@@ -10,7 +10,7 @@ export { finish, length, start } from './columns'
 
 const DAY_MS: f64 = 86_400_000
 /** Of the block per row, besides what a sender can make long. */
-const ROW_BYTES: u32 = 256
+const ROW_BYTES: u64 = 256
 
 const request = new Request()
 const ids = new EventIds()

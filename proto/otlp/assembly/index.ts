@@ -97,7 +97,7 @@ const TABLES: StaticArray<Records> = [spans, attrs, events, links, scopes, resou
 export function open(size: u32): usize {
   input.clear()
   openFields(input.start)
-  if (size > LARGEST) fail(TOO_LARGE, input.start)
+  if (<usize>size > LARGEST) fail(TOO_LARGE, input.start)
   return input.reserve(size)
 }
 
