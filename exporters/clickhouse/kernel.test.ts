@@ -6,8 +6,9 @@ import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { AttrRange, AttrRef, Batch } from '../../pipeline/batch/batch.ts'
 import { EventIds } from '../../pipeline/batch/event-id.ts'
-import { decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
+import { decodeBatch, decodeJsonBatch } from '../../pipeline/batch/otlp-batch.ts'
 import { quoteText } from '../../proto/clickhouse/native.ts'
+import { requests } from '../../test/otlp/arbitrary.ts'
 import { SpanBlock } from './block.ts'
 import { fill } from './feed.ts'
 import { SpanWriter } from './span-writer.ts'
@@ -33,18 +34,19 @@ afterAll(() => {
 
 type Json = Record<string, unknown>
 
+const metaOf = (tenant: string) => ({
+  signal: 'traces' as const,
+  tenant,
+  project: 'p',
+  principal: '',
+  source: 'test',
+  receivedAtMs: RECEIVED_MS,
+  digest: new Uint8Array(16),
+  wal: { seq: 7, row: 0 },
+})
+
 function batchOf(resourceSpans: readonly Json[], tenant = 'acme'): Batch {
-  const meta = {
-    signal: 'traces' as const,
-    tenant,
-    project: 'p',
-    principal: '',
-    source: 'test',
-    receivedAtMs: RECEIVED_MS,
-    digest: new Uint8Array(16),
-    wal: { seq: 7, row: 0 },
-  }
-  return decodeJsonBatch(Buffer.from(JSON.stringify({ resourceSpans })), meta)
+  return decodeJsonBatch(Buffer.from(JSON.stringify({ resourceSpans })), metaOf(tenant))
 }
 
 const SELECT = `SELECT toString(toUnixTimestamp64Nano(Timestamp)), TraceId, SpanId, ParentSpanId, TraceState, SpanName, SpanKind,
@@ -65,6 +67,8 @@ async function stored(): Promise<unknown[][]> {
 
 const KINDS = ['Unspecified', 'Internal', 'Server', 'Client', 'Producer', 'Consumer']
 const STATUSES = ['Unset', 'Ok', 'Error']
+/** ClickHouse's times are signed. */
+const int64 = (ns: bigint) => String(BigInt.asIntN(64, ns))
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 
 function pairs(batch: Batch, { first, end }: AttrRange): [string, string][] {
@@ -91,7 +95,7 @@ function expectedRow(batch: Batch, row: number): unknown[] {
   const events = range(batch.events(row))
   const links = range(batch.links(row))
   return [
-    String(batch.startNs(row)),
+    int64(batch.startNs(row)),
     hex(batch.traceId(row)),
     hex(batch.spanId(row)),
     hex(batch.parentSpanId(row)),
@@ -108,7 +112,7 @@ function expectedRow(batch: Batch, row: number): unknown[] {
     String(batch.durationNs(row)),
     STATUSES[batch.statusCode(row)] ?? 'Unset',
     batch.statusMessage(row),
-    events.map((event) => String(batch.eventTimeNs(event))),
+    events.map((event) => int64(batch.eventTimeNs(event))),
     events.map((event) => batch.eventName(event)),
     events.map((event) => pairs(batch, batch.eventAttrs(event))),
     links.map((link) => hex(batch.linkTraceId(link))),
@@ -218,6 +222,18 @@ test('every field of any spans, whole or with some of them dropped, reads back a
       },
     ),
     { numRuns: Number(process.env['FUZZ_COUNT'] ?? 150), endOnFailure: true },
+  )
+})
+
+test('whatever liberty a sender takes with the wire format', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(requests(), { minLength: 1, maxLength: 3 }), async (bytes) => {
+      const batches = bytes.map((each) => decodeBatch(Buffer.from(each), metaOf('acme')))
+      fill(block, writer, batches, START)
+      const wanted = batches.flatMap(expected)
+      if (wanted.length > 0) expect(await stored()).toEqual(wanted)
+    }),
+    { numRuns: Number(process.env['FUZZ_COUNT'] ?? 100), endOnFailure: true },
   )
 })
 
