@@ -1,4 +1,6 @@
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { requests } from '../../test/otlp/arbitrary.ts'
 import { double, fixed32, fixed64, join, len, uint, varint } from '../../test/otlp/wire-writer.ts'
 import { KeyInterner } from '../intern.ts'
 import { WireError } from '../wire.ts'
@@ -126,6 +128,41 @@ describe('taken', () => {
   test('an id of no bytes, over an earlier one', () => {
     const table = scan(span(len(1, '1234567812345678'), len(1)), KEYS)
     expect(table.spans[SPAN.traceId]).toBe(-1)
+  })
+})
+
+describe('what was read before', () => {
+  const tableOf = (request: Uint8Array) => {
+    try {
+      return scan(request, KEYS)
+    } catch (error) {
+      return String(error)
+    }
+  }
+
+  test('leaves nothing behind, taken or refused', () => {
+    fc.assert(
+      fc.property(requests(), requests(), fc.nat(), (request, other, cut) => {
+        const wanted = tableOf(request)
+        tableOf(other.subarray(0, cut % (other.length + 1)))
+        expect(tableOf(request)).toEqual(wanted)
+        // Behind the cut lie, in the scanner's memory, the bytes that are missing.
+        const part = request.slice(0, cut % (request.length + 1))
+        const seen = tableOf(part)
+        tableOf(new Uint8Array(request.length).fill(0xff))
+        expect(tableOf(part)).toEqual(seen)
+      }),
+      { numRuns: Number(process.env['FUZZ_COUNT'] ?? 150) },
+    )
+  })
+
+  test('a request that took much memory, also one that is refused', () => {
+    const small = span(len(5, 'n'))
+    const wanted = tableOf(small)
+    expect(tableOf(span(len(5, new Uint8Array(40 << 20))))).toHaveProperty('rows', 1)
+    expect(tableOf(small)).toEqual(wanted)
+    expect(tableOf(new Uint8Array(40 << 20))).toContain('a field number is 0')
+    expect(tableOf(small)).toEqual(wanted)
   })
 })
 
