@@ -26,7 +26,7 @@ export class IdentityCache implements IdentityView {
   #following: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   /** When the last question that the store answered was asked. */
-  #askedMs = 0
+  #askedMs = Number.NEGATIVE_INFINITY
   #isBehind = false
   #catchingUp: Promise<void> | undefined
   #probes = 0

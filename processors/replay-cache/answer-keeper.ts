@@ -26,7 +26,7 @@ export class AnswerKeeper implements LogWorker {
   readonly #keys: TenantKeys | undefined
   #bounds: CacheBounds
   #term: FollowerTerm | undefined
-  #savedAt = 0
+  #savedAt = Number.NEGATIVE_INFINITY
   #tidiedMs = 0
 
   constructor(config: ReplayCacheConfig, parts: Parts) {
