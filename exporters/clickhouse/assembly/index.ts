@@ -2,7 +2,7 @@ import * as column from './columns'
 import { clearColumns, longBytes } from './columns'
 import { EventIds } from './event-ids'
 import { count } from './host'
-import * as field from './request'
+import * as field from '../../../proto/otlp/assembly/table'
 import { Request } from './request'
 import { seedWith } from './dictionary'
 

@@ -2,7 +2,8 @@ import { Bytes } from '../../../proto/assembly/bytes'
 import { Dictionary } from './dictionary'
 import { doubleAt, doubleText } from './doubles'
 import { keyBytes, valueText } from './host'
-import { ATTR_KEY, ATTR_LEN, ATTR_OFF, ATTR_TYPE, ATTR_WIDTH, Request, varint } from './request'
+import { ATTR_KEY, ATTR_LEN, ATTR_OFF, ATTR_TYPE, ATTR_WIDTH } from '../../../proto/otlp/assembly/table'
+import { Request, varint } from './request'
 
 const STRING = 1
 const BOOL = 2

@@ -13,6 +13,7 @@ import {
 } from './fields'
 import { idOf, isKey } from './keys'
 import { Records } from './records'
+import { ATTR_LEN, ATTR_OFF, ATTR_TYPE, ATTR_WIDTH } from './table'
 
 /** As in table.ts. */
 const MAX_DEPTH = 64
@@ -28,13 +29,7 @@ const INT3: u32 = 0x18
 const INT8: u32 = 0x40
 const F64_4: u32 = 0x21
 
-/* ATTR_AT of table.ts, in bytes. */
-const WIDTH: usize = 16
-const TYPE: usize = 4
-const OFF: usize = 8
-const LEN: usize = 12
-
-export const attrs = new Records(WIDTH)
+export const attrs = new Records(ATTR_WIDTH)
 
 /** Some key was not interned. */
 export let foreign: bool = false
@@ -51,7 +46,7 @@ export function openAttributes(): void {
 
 /** The key of the attribute `place`, counted from the first. */
 export function keyAt(place: i32): i32 {
-  return load<i32>(attrs.start + <usize>place * WIDTH)
+  return load<i32>(attrs.start + <usize>place * ATTR_WIDTH)
 }
 
 /** A KeyValue of some place becomes a record; `guess` is the key it probably has. */
@@ -62,9 +57,9 @@ export function attribute(pos: usize, end: usize, guess: i32): usize {
   const p = length(pos, end)
   const next = p + v
   store<i32>(record, keyValue(p, next, 0, guess))
-  store<u32>(record, valueType, TYPE)
-  store<u32>(record, valueType === 0 ? 0 : <u32>(valueOff - base), OFF)
-  store<u32>(record, valueLen, LEN)
+  store<u32>(record, valueType, ATTR_TYPE)
+  store<u32>(record, valueType === 0 ? 0 : <u32>(valueOff - base), ATTR_OFF)
+  store<u32>(record, valueLen, ATTR_LEN)
   return next
 }
 
@@ -108,9 +103,9 @@ function plainAttribute(pos: usize, end: usize, guess: i32, record: usize): usiz
     if (load<u8>(next - 1) > 127) return 0
   } else if (mark !== F64_4 || next - p !== 8) return 0
   store<i32>(record, isKey(guess, key, keySize) ? guess : keyOf(key - 1, key, keySize))
-  store<u32>(record, mark >> 3, TYPE)
-  store<u32>(record, <u32>(p - base), OFF)
-  store<u32>(record, <u32>(next - p), LEN)
+  store<u32>(record, mark >> 3, ATTR_TYPE)
+  store<u32>(record, <u32>(p - base), ATTR_OFF)
+  store<u32>(record, <u32>(next - p), ATTR_LEN)
   return next
 }
 

@@ -18,6 +18,51 @@ import {
   varint,
 } from './fields'
 import { LARGEST, openRecords, Records } from './records'
+import {
+  EVENT_END_ATTR,
+  EVENT_FIRST_ATTR,
+  EVENT_NAME_OFF,
+  EVENT_TIME,
+  EVENT_WIDTH,
+  LEN,
+  LINK_END_ATTR,
+  LINK_FIRST_ATTR,
+  LINK_SPAN_ID,
+  LINK_STATE_OFF,
+  LINK_TRACE_ID,
+  LINK_WIDTH,
+  OFF,
+  RESOURCE_END_ATTR,
+  RESOURCE_FIRST_ATTR,
+  RESOURCE_FIRST_SCOPE,
+  RESOURCE_SCHEMA_OFF,
+  RESOURCE_WIDTH,
+  SCOPE_FIRST_ATTR,
+  SCOPE_FIRST_ROW,
+  SCOPE_NAME_OFF,
+  SCOPE_RESOURCE,
+  SCOPE_SCHEMA_OFF,
+  SCOPE_VERSION_OFF,
+  SCOPE_WIDTH,
+  SPAN_END,
+  SPAN_END_ATTR,
+  SPAN_END_EVENT,
+  SPAN_END_LINK,
+  SPAN_FIRST_ATTR,
+  SPAN_FIRST_EVENT,
+  SPAN_FIRST_LINK,
+  SPAN_KIND,
+  SPAN_MESSAGE_OFF,
+  SPAN_NAME_OFF,
+  SPAN_PARENT_ID,
+  SPAN_SCOPE,
+  SPAN_SPAN_ID,
+  SPAN_START,
+  SPAN_STATE_OFF,
+  SPAN_STATUS,
+  SPAN_TRACE_ID,
+  SPAN_WIDTH,
+} from './table'
 
 export { errorCode, errorOne, errorPlace, errorTwo } from './fields'
 
@@ -44,45 +89,6 @@ const F64_7: u32 = 0x39
 const F64_8: u32 = 0x41
 const F32_6: u32 = 0x35
 const F32_16: u32 = 0x85
-
-/* The records of ../table.ts, whose fields these are: byte offsets into a record, and its width. */
-const OFF: usize = 0
-const LEN: usize = 4
-const SPAN_WIDTH: usize = 88
-const SPAN_SCOPE: usize = 8
-const SPAN_TRACE_ID: usize = 12
-const SPAN_SPAN_ID: usize = 16
-const SPAN_PARENT_ID: usize = 20
-const SPAN_NAME: usize = 24
-const SPAN_START: usize = 32
-const SPAN_END: usize = 36
-const SPAN_KIND: usize = 40
-const SPAN_STATUS: usize = 44
-const SPAN_MESSAGE: usize = 48
-const SPAN_STATE: usize = 56
-const SPAN_ATTRS: usize = 64
-const SPAN_EVENTS: usize = 72
-const SPAN_LINKS: usize = 80
-const EVENT_WIDTH: usize = 28
-const EVENT_TIME: usize = 8
-const EVENT_NAME: usize = 12
-const EVENT_ATTRS: usize = 20
-const LINK_WIDTH: usize = 32
-const LINK_TRACE_ID: usize = 8
-const LINK_SPAN_ID: usize = 12
-const LINK_STATE: usize = 16
-const LINK_ATTRS: usize = 24
-const SCOPE_WIDTH: usize = 52
-const SCOPE_RESOURCE: usize = 8
-const SCOPE_NAME: usize = 12
-const SCOPE_VERSION: usize = 20
-const SCOPE_SCHEMA: usize = 28
-const SCOPE_ATTRS: usize = 36
-const SCOPE_ROWS: usize = 44
-const RESOURCE_WIDTH: usize = 32
-const RESOURCE_SCHEMA: usize = 8
-const RESOURCE_ATTRS: usize = 16
-const RESOURCE_SCOPES: usize = 24
 
 const input = new Bytes()
 const spans = new Records(SPAN_WIDTH)
@@ -155,7 +161,7 @@ function resourceSpans(begin: usize, end: usize): void {
   const record = resources.add(begin)
   memory.fill(record, 0, RESOURCE_WIDTH)
   note(record, OFF, begin, <u32>(end - begin))
-  store<i32>(record, attrs.count, RESOURCE_ATTRS)
+  store<i32>(record, attrs.count, RESOURCE_FIRST_ATTR)
   let p = begin
   while (p < end) {
     const at = p
@@ -168,17 +174,17 @@ function resourceSpans(begin: usize, end: usize): void {
     p = length(p, end)
     const next = p + v
     if (mark === LEN1) resource(p, next)
-    else if (mark === LEN3) replace(record, RESOURCE_SCHEMA, p, v)
+    else if (mark === LEN3) replace(record, RESOURCE_SCHEMA_OFF, p, v)
     p = next
   }
-  store<i32>(record, attrs.count, RESOURCE_ATTRS + 4)
-  store<i32>(record, scopes.count, RESOURCE_SCOPES)
+  store<i32>(record, attrs.count, RESOURCE_END_ATTR)
+  store<i32>(record, scopes.count, RESOURCE_FIRST_SCOPE)
   for (p = seek(LEN2, begin, end); p !== 0; p = seek(LEN2, p, end)) {
     const next = p + v
     scopeSpans(p, next, index)
     p = next
   }
-  store<i32>(record, scopes.count, RESOURCE_SCOPES + 4)
+  store<i32>(record, scopes.count, RESOURCE_FIRST_SCOPE + 4)
 }
 
 /** Resource: repeated KeyValue attributes = 1 · uint32 dropped_attributes_count = 2 · repeated EntityRef entity_refs = 3 */
@@ -217,7 +223,7 @@ function scopeSpans(begin: usize, end: usize, resource: i32): void {
   memory.fill(record, 0, SCOPE_WIDTH)
   note(record, OFF, begin, <u32>(end - begin))
   store<i32>(record, resource, SCOPE_RESOURCE)
-  store<i32>(record, attrs.count, SCOPE_ATTRS)
+  store<i32>(record, attrs.count, SCOPE_FIRST_ATTR)
   let p = begin
   while (p < end) {
     const at = p
@@ -230,17 +236,17 @@ function scopeSpans(begin: usize, end: usize, resource: i32): void {
     p = length(p, end)
     const next = p + v
     if (mark === LEN1) scope(p, next, record)
-    else if (mark === LEN3) replace(record, SCOPE_SCHEMA, p, v)
+    else if (mark === LEN3) replace(record, SCOPE_SCHEMA_OFF, p, v)
     p = next
   }
-  store<i32>(record, attrs.count, SCOPE_ATTRS + 4)
-  store<i32>(record, spans.count, SCOPE_ROWS)
+  store<i32>(record, attrs.count, SCOPE_FIRST_ATTR + 4)
+  store<i32>(record, spans.count, SCOPE_FIRST_ROW)
   for (p = seek(LEN2, begin, end); p !== 0; p = seek(LEN2, p, end)) {
     const next = p + v
     span(p, next, index)
     p = next
   }
-  store<i32>(record, spans.count, SCOPE_ROWS + 4)
+  store<i32>(record, spans.count, SCOPE_FIRST_ROW + 4)
 }
 
 /**
@@ -254,8 +260,8 @@ function scope(begin: usize, end: usize, record: usize): void {
     p = tag(p, end)
     if (v === LEN3) p = attribute(p, end, 0)
     else if (v === INT4) p = skip(at, p, end)
-    else if (v === LEN1) p = text(p, end, record, SCOPE_NAME)
-    else if (v === LEN2) p = text(p, end, record, SCOPE_VERSION)
+    else if (v === LEN1) p = text(p, end, record, SCOPE_NAME_OFF)
+    else if (v === LEN2) p = text(p, end, record, SCOPE_VERSION_OFF)
     else p = other(at, p, end, 4)
   }
 }
@@ -271,7 +277,7 @@ function span(begin: usize, end: usize, scope: i32): void {
   const isFirst = spans.length === 0
   const record = spans.add(begin)
   // The attribute that stood at the same place in the span before: most likely the same key.
-  let guess = isFirst ? 0 : load<i32>(record - SPAN_WIDTH, SPAN_ATTRS)
+  let guess = isFirst ? 0 : load<i32>(record - SPAN_WIDTH, SPAN_FIRST_ATTR)
   blankSpan(record, begin, <u32>(end - begin), scope)
   const firstEvent = events.count
   const firstLink = links.count
@@ -294,7 +300,7 @@ function span(begin: usize, end: usize, scope: i32): void {
         p = id(p, end, record, SPAN_PARENT_ID, 8)
         break
       case LEN5:
-        p = text(p, end, record, SPAN_NAME)
+        p = text(p, end, record, SPAN_NAME_OFF)
         break
       case INT6:
         p = enumValue(p, end, record, SPAN_KIND)
@@ -309,11 +315,11 @@ function span(begin: usize, end: usize, scope: i32): void {
         p = rarerField(at, p, end, record)
     }
   }
-  store<i32>(record, attrs.count, SPAN_ATTRS + 4)
-  store<i32>(record, firstEvent, SPAN_EVENTS)
-  store<i32>(record, events.count, SPAN_EVENTS + 4)
-  store<i32>(record, firstLink, SPAN_LINKS)
-  store<i32>(record, links.count, SPAN_LINKS + 4)
+  store<i32>(record, attrs.count, SPAN_END_ATTR)
+  store<i32>(record, firstEvent, SPAN_FIRST_EVENT)
+  store<i32>(record, events.count, SPAN_END_EVENT)
+  store<i32>(record, firstLink, SPAN_FIRST_LINK)
+  store<i32>(record, links.count, SPAN_END_LINK)
   // After the span's own attributes, so that those lie together.
   const eventsEnd = events.count
   for (let i = firstEvent; i < eventsEnd; i++) eventBody(events.start + <usize>i * EVENT_WIDTH)
@@ -325,7 +331,7 @@ function span(begin: usize, end: usize, scope: i32): void {
 function rarerField(at: usize, pos: usize, end: usize, record: usize): usize {
   switch (v) {
     case LEN3:
-      return text(pos, end, record, SPAN_STATE)
+      return text(pos, end, record, SPAN_STATE_OFF)
     case LEN11:
       return element(pos, end, events, EVENT_WIDTH)
     case LEN13:
@@ -356,7 +362,7 @@ function blankSpan(record: usize, begin: usize, size: u32, scope: i32): void {
   store<i32>(record, -1, SPAN_PARENT_ID)
   store<i32>(record, -1, SPAN_START)
   store<i32>(record, -1, SPAN_END)
-  store<i32>(record, attrs.count, SPAN_ATTRS)
+  store<i32>(record, attrs.count, SPAN_FIRST_ATTR)
 }
 
 /** Status: string message = 2 · StatusCode code = 3 (1 is reserved) */
@@ -366,7 +372,7 @@ function status(begin: usize, end: usize, record: usize): void {
     const at = p
     p = tag(p, end)
     if (v === INT3) p = enumValue(p, end, record, SPAN_STATUS)
-    else if (v === LEN2) p = text(p, end, record, SPAN_MESSAGE)
+    else if (v === LEN2) p = text(p, end, record, SPAN_MESSAGE_OFF)
     else if (v >> 3 === 1) {
       markUnlisted()
       p = skip(at, p, end)
@@ -385,7 +391,7 @@ function element(pos: usize, end: usize, into: Records, width: usize): usize {
 
 /** Event: fixed64 time_unix_nano = 1 · string name = 2 · repeated KeyValue attributes = 3 · uint32 dropped_attributes_count = 4 */
 function eventBody(record: usize): void {
-  store<i32>(record, attrs.count, EVENT_ATTRS)
+  store<i32>(record, attrs.count, EVENT_FIRST_ATTR)
   store<i32>(record, -1, EVENT_TIME)
   let p = base + load<u32>(record, OFF)
   const end = p + load<u32>(record, LEN)
@@ -393,12 +399,12 @@ function eventBody(record: usize): void {
     const at = p
     p = tag(p, end)
     if (v === F64_1) p = fixed64(p, end, record, EVENT_TIME)
-    else if (v === LEN2) p = text(p, end, record, EVENT_NAME)
+    else if (v === LEN2) p = text(p, end, record, EVENT_NAME_OFF)
     else if (v === LEN3) p = attribute(p, end, 0)
     else if (v === INT4) p = skip(at, p, end)
     else p = other(at, p, end, 4)
   }
-  store<i32>(record, attrs.count, EVENT_ATTRS + 4)
+  store<i32>(record, attrs.count, EVENT_END_ATTR)
 }
 
 /**
@@ -406,7 +412,7 @@ function eventBody(record: usize): void {
  *   · uint32 dropped_attributes_count = 5 · fixed32 flags = 6
  */
 function linkBody(record: usize): void {
-  store<i32>(record, attrs.count, LINK_ATTRS)
+  store<i32>(record, attrs.count, LINK_FIRST_ATTR)
   store<i32>(record, -1, LINK_TRACE_ID)
   store<i32>(record, -1, LINK_SPAN_ID)
   let p = base + load<u32>(record, OFF)
@@ -416,12 +422,12 @@ function linkBody(record: usize): void {
     p = tag(p, end)
     if (v === LEN1) p = id(p, end, record, LINK_TRACE_ID, 16)
     else if (v === LEN2) p = id(p, end, record, LINK_SPAN_ID, 8)
-    else if (v === LEN3) p = text(p, end, record, LINK_STATE)
+    else if (v === LEN3) p = text(p, end, record, LINK_STATE_OFF)
     else if (v === LEN4) p = attribute(p, end, 0)
     else if (v === INT5 || v === F32_6) p = skip(at, p, end)
     else p = other(at, p, end, 6)
   }
-  store<i32>(record, attrs.count, LINK_ATTRS + 4)
+  store<i32>(record, attrs.count, LINK_END_ATTR)
 }
 
 /** An id of exactly `size` bytes, or of none. */
