@@ -133,3 +133,19 @@ function hexTable(): usize {
 function digit(value: i32): i32 {
   return value < 10 ? 48 + value : 87 + value
 }
+
+/** The same bytes stand at both addresses. */
+@inline
+export function same(one: usize, two: usize, size: u32): bool {
+  let i: u32 = 0
+  for (; i + 8 <= size; i += 8) if (load<u64>(one + i) !== load<u64>(two + i)) return false
+  for (; i < size; i++) if (load<u8>(one + i) !== load<u8>(two + i)) return false
+  return true
+}
+
+/** Room that holds zeros, for good. */
+export function zeros(size: usize): usize {
+  const start = heap.alloc(size)
+  memory.fill(start, 0, size)
+  return start
+}

@@ -1,4 +1,4 @@
-import { Bytes } from '../../../proto/assembly/bytes'
+import { Bytes, same } from '../../../proto/assembly/bytes'
 
 const FEW_SLOTS: u32 = 256
 /** Of an entry: where its text lies in `keys`, its size, its hash. */
@@ -147,13 +147,6 @@ export class Dictionary {
     }
     body.end = at + ((<usize>count) << width)
   }
-}
-
-function same(one: usize, other: usize, size: u32): bool {
-  let i: u32 = 0
-  for (; i + 8 <= size; i += 8) if (load<u64>(one + i) !== load<u64>(other + i)) return false
-  for (; i < size; i++) if (load<u8>(one + i) !== load<u8>(other + i)) return false
-  return true
 }
 
 /** Over every byte, eight at a time; mixed as in MurmurHash3's 64-bit finalizer. */

@@ -1,3 +1,4 @@
+import { zeros } from '../../../proto/assembly/bytes'
 import { valueText } from './host'
 import { Request } from './request'
 
@@ -8,13 +9,7 @@ const SLOT: usize = 32
 const TEXT: usize = 9
 const LONGEST: u32 = 23
 
-const slots = empty()
-
-function empty(): usize {
-  const start = heap.alloc(SLOTS * SLOT)
-  memory.fill(start, 0, SLOTS * SLOT)
-  return start
-}
+const slots = zeros(SLOTS * SLOT)
 
 /** Where the text of the last double lies. */
 export let doubleAt: usize = 0

@@ -1,4 +1,4 @@
-import { Bytes } from '../../assembly/bytes'
+import { Bytes, same, zeros } from '../../assembly/bytes'
 import { keyId } from './host'
 
 /** Twice what may be interned (pipeline/batch/keys.ts), and a power of two. */
@@ -11,12 +11,6 @@ const ENTRY: usize = 8
 const slots = zeros(<usize>SLOTS << 2)
 const entries = new Bytes()
 const texts = new Bytes()
-
-function zeros(size: usize): usize {
-  const start = heap.alloc(size)
-  memory.fill(start, 0, size)
-  return start
-}
 
 /** The key at `at` is the one with this id. */
 @inline
@@ -58,14 +52,6 @@ function remember(id: i32, at: usize, size: u32): void {
   store<u32>(entry, size, 4)
   memory.copy(texts.reserve(size), at, size)
   texts.end += size
-}
-
-@inline
-function same(one: usize, two: usize, size: u32): bool {
-  let i: u32 = 0
-  for (; i + 8 <= size; i += 8) if (load<u64>(one + i) !== load<u64>(two + i)) return false
-  for (; i < size; i++) if (load<u8>(one + i) !== load<u8>(two + i)) return false
-  return true
 }
 
 /** Over every byte, eight at a time. */
