@@ -3,32 +3,50 @@ import { pino } from 'pino'
 import { CursorTurns, type TurnOptions } from './cursor-turns.ts'
 import type { Hold } from './reader.ts'
 
-test('a lease that is lost ends what was under way quietly: another drives on', async () => {
-  const lines: string[] = []
-  const log = pino({ level: 'info' }, { write: (line) => void lines.push(line) })
-  const ending = new AbortController()
-  const lost = new AbortController()
-  const hold: Hold = { fence: 1, lost: lost.signal, release: async () => undefined }
-  const options = {
+/** Turns under leases that count as lost once they are released, and what is logged meanwhile. */
+function someTurns() {
+  const said: { level: number; msg: string; code?: string; err?: unknown }[] = []
+  const log = pino({ level: 'info' }, { write: (line) => void said.push(JSON.parse(line)) })
+  const lost: AbortController[] = []
+  const acquire = async (): Promise<Hold> => {
+    const one = new AbortController()
+    lost.push(one)
+    return { fence: lost.length, lost: one.signal, release: async () => one.abort() }
+  }
+  const turns = new CursorTurns('traces/store/s3', 'cursor', {
     connector: 'wal',
     driver: {} as TurnOptions['driver'],
-    acquire: async () => hold,
-    log: log as unknown as TurnOptions['log'],
+    acquire,
+    log,
     clock: Date.now,
-    backoffMs: [1, 1] as const,
-  }
-  const turns = new CursorTurns('traces/store/s3', 'cursor', options)
-  let times = 0
-  await turns.run(ending.signal, async () => {
-    if (++times === 3) return ending.abort()
-    lost.abort()
-    lost.signal.throwIfAborted()
+    backoffMs: [1, 1],
   })
-  const said = lines.map(
-    (line) => JSON.parse(line) as { level: number; msg: string; code?: string; err?: unknown },
-  )
+  return { turns, said, lost }
+}
+
+test('a lease that is lost ends what was under way quietly: another drives on', async () => {
+  const ending = new AbortController()
+  const { turns, said, lost } = someTurns()
+  await turns.run(ending.signal, async (hold) => {
+    if (lost.length === 3) return ending.abort()
+    lost.at(-1)?.abort()
+    hold.lost.throwIfAborted()
+  })
   expect(said).toHaveLength(2)
   expect(said[0]).toMatchObject({ level: 30, msg: 'Standing by', code: 'LEASE_LOST' })
   expect(said[0]?.err).toBeUndefined()
   expect(turns.failing).toBeUndefined()
+})
+
+test('an error that nobody foresaw is told as such, and every lease is released', async () => {
+  const ending = new AbortController()
+  const { turns, said, lost } = someTurns()
+  await turns.run(ending.signal, async () => {
+    if (lost.length === 2) return ending.abort()
+    throw new TypeError('no such thing')
+  })
+  expect(said).toHaveLength(1)
+  expect(said[0]).toMatchObject({ level: 50, msg: 'A cursor stands still', err: { type: 'TypeError' } })
+  expect(turns.failing).toMatchObject({ message: 'no such thing' })
+  expect(lost.map(({ signal }) => signal.aborted)).toEqual([true, true])
 })

@@ -31,7 +31,7 @@ export class CursorTurns {
     return this.#failing
   }
 
-  /** Until `ending` aborts. `holding` has the lease and releases it. */
+  /** Until `ending` aborts. `holding` has the lease until it settles. */
   async run(ending: AbortSignal, holding: (hold: Hold) => Promise<void>): Promise<void> {
     const { acquire, connector, backoffMs = [1000, 5000] } = this.#options
     const backoff = new Backoff(...backoffMs)
@@ -39,15 +39,24 @@ export class CursorTurns {
       try {
         const hold = await acquire(`${connector}/${this.#cursor}`, ending)
         if (hold === undefined) continue
-        await holding(hold).catch((error: unknown) => {
-          throw hold.lost.aborted && faultOf(error) === undefined ? leaseLost(this.#cursor, error) : error
-        })
+        await this.#within(hold, holding)
         backoff.reset()
       } catch (error) {
         if (ending.aborted) return
         this.#complain(error)
         await sleep(backoff.nextMs(), ending)
       }
+    }
+  }
+
+  /** A lease that is released counts as lost, too: why the work ended is judged before. */
+  async #within(hold: Hold, holding: (hold: Hold) => Promise<void>): Promise<void> {
+    try {
+      await holding(hold)
+    } catch (error) {
+      throw hold.lost.aborted && faultOf(error) === undefined ? leaseLost(this.#cursor, error) : error
+    } finally {
+      await hold.release()
     }
   }
 

@@ -72,7 +72,6 @@ export class LogFollower {
       for (const drop of unlink) drop()
       reading.abort()
       this.#held = undefined
-      await hold.release()
     }
   }
 

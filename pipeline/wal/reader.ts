@@ -144,7 +144,6 @@ export class ChainReader {
       delivering.abort()
       this.#held = undefined
       this.#metrics.held(false)
-      await hold.release()
     }
   }
 
