@@ -120,6 +120,11 @@ export interface Batch {
   split(maxBytes: number): readonly Batch[]
   /** A copy whose edits and drops do not show in this one; shares the bytes. For fan-out. */
   fork(): Batch
+  /**
+   * Gives the table's and the facts' memory back, for those who had the batch alone: nothing of it and of its forks may be read
+   * afterwards. Without it they go with the batch.
+   */
+  release(): void
 }
 
 export interface BatchMeta {

@@ -6,7 +6,7 @@ type Column = Uint8Array | Uint32Array | BigInt64Array | Float64Array
 
 /** The facts of these rows, in this order, as columns of their own. */
 export function factsOf(facts: SpanFacts, rows: readonly number[]): SpanFacts {
-  const picked: Record<string, unknown> = { ...facts, rows: rows.length }
+  const picked: Record<string, unknown> = { ...facts, rows: rows.length, memory: undefined }
   for (const [name, value] of Object.entries(facts)) {
     if (value instanceof TextColumn || value instanceof IdColumn) picked[name] = value.pick(rows)
     else if (ArrayBuffer.isView(value)) picked[name] = pick(value as Column, rows, widthOf(name))

@@ -1,3 +1,4 @@
+import { POOL } from '../../proto/buffer-pool.ts'
 import { fromJson, JsonError } from '../../proto/otlp/from-json.ts'
 import { type Changes, onlyRows, rewrite } from '../../proto/otlp/rewrite.ts'
 import { rewriteTexts, type TextEdits } from '../../proto/otlp/rewrite-texts.ts'
@@ -267,6 +268,13 @@ export class OtlpBatch extends TableReader implements Batch {
         this.#rowsWhere(() => true),
       )
     return copy
+  }
+
+  release(): void {
+    for (const records of Object.values(this.table)) {
+      if (ArrayBuffer.isView(records)) POOL.give(records.buffer)
+    }
+    if (this.facts?.memory !== undefined) POOL.give(this.facts.memory)
   }
 
   /** This batch when nothing was edited or dropped; else a new one of the live rows with the edits in its bytes. */

@@ -49,7 +49,7 @@ export interface WalMessage {
   readonly timeMs: number
   readonly signal: 'traces'
   readonly tenant: string
-  /** The caller's own, for as long as he likes: no memory that is used again or holds more than the message. */
+  /** The caller's own, for as long as he likes: no memory that is used again (unless he gives it to the pool) or holds more. */
   readonly bytes: Uint8Array
   /** Fills the place of one that the log has lost; its envelope has no members. */
   readonly lost?: true

@@ -1,3 +1,4 @@
+import { POOL } from '../../proto/buffer-pool.ts'
 import { retry, reject } from '../fault.ts'
 import { openEnv, type Env, type Table } from '../state/lmdb.ts'
 import { openShared, type Share } from '../state/lmdb-share.ts'
@@ -62,7 +63,7 @@ export class EmbeddedLog {
       remedy:
         'Stop weir, move the directory aside (its undelivered messages are lost) or restore it from a copy, and start again.',
     })
-    this.#messages = this.#env.openDB<Buffer, number>({ name: 'messages', encoding: 'binary' })
+    this.#messages = this.#env.openDB<Buffer, number>(MESSAGES)
     this.#index = this.#env.openDB<Buffer, number>({ name: 'index', encoding: 'binary' })
     this.#heads = this.#env.openDB<Buffer, string>({ name: 'heads', encoding: 'binary', useVersions: true })
     this.#prepare(options.directory)
@@ -200,7 +201,7 @@ export class EmbeddedLog {
   }
 
   /**
-   * Messages from `from` on, up to about `maxBytes`, as copies. A message that fails its checksum ends the slice before
+   * Messages from `from` on, up to about `maxBytes`, as copies in memory of the pool where they are large. A message that fails its checksum ends the slice before
    * it, or is thrown as WAL_CORRUPT when it comes first.
    */
   read(from: number, maxBytes: number): WalMessage[] {
@@ -265,6 +266,20 @@ export class EmbeddedLog {
     if (entry?.version === undefined) throw retry('WAL_UNAVAILABLE', `the WAL has lost its ${name} record`)
     return { value: entry.value, version: entry.version }
   }
+}
+
+/** Records as they are; read, they are copied once, out of the map. (lmdb-js' types leave `encoder` out, its README has it.) */
+const MESSAGES = {
+  name: 'messages',
+  encoder: {
+    encode: (record: Buffer) => record,
+    /** `source` may be longer than the record, whatever its `length` says. */
+    decode(source: Uint8Array, bytes: number): Buffer {
+      const record = Buffer.from(POOL.take(bytes), 0, bytes)
+      record.set(new Uint8Array(source.buffer, source.byteOffset, bytes))
+      return record
+    },
+  },
 }
 
 export interface RemoveLimit {

@@ -1,3 +1,4 @@
+import { POOL } from '../../proto/buffer-pool.ts'
 import { decodeBatch } from '../batch/otlp-batch.ts'
 import type { Batch, BatchMeta } from '../batch/batch.ts'
 import { faultOf, messageOf } from '../fault.ts'
@@ -53,6 +54,12 @@ export async function prepare(raw: RawRange, process: StoreChain['process']): Pr
   )
   settled = addLedger(settled, { dead_lettered: undecoded })
   return { raw, batches, rows, live, refused, settled }
+}
+
+/** Gives back the memory of a range that nobody reads any more. */
+export function release({ raw, batches }: PreparedRange): void {
+  for (const { batch } of batches) batch.release()
+  for (const { member } of raw.members) POOL.give(member.bytes.buffer)
 }
 
 /** Drops by reason; of those that are `rejected`, the named ones become dead letters and the others are only counted. */

@@ -1,83 +1,16 @@
 import pino from 'pino'
-import { afterEach, describe, expect, it } from 'vitest'
-import { MemoryDriver, MemoryLeases, MemoryLog, MemoryState } from '../../test/contract/wal-memory.ts'
-import { requestBatch, spansRequest } from '../../test/contract/wal-spans.ts'
-import { modelChain, ModelStore, spanOf, type ChainOptions } from '../../test/contract/wal-world.ts'
+import { describe, expect, it } from 'vitest'
+import { CURSOR, member, setup, stops, until } from '../../test/contract/reader-world.ts'
+import { MemoryDriver, MemoryLeases } from '../../test/contract/wal-memory.ts'
+import { modelChain, spanOf } from '../../test/contract/wal-world.ts'
 import { reject, retry } from '../fault.ts'
-import { createMeter } from '../telemetry/prom-meter.ts'
-import { cursorKey, decodeCursor, type CursorRecord } from './cursor-record.ts'
-import { registerCursor } from './cursor-store.ts'
-import { DeadLetters } from './dead-letter.ts'
-import { encodeEnvelope, type Member } from './envelope.ts'
+import { cursorKey } from './cursor-record.ts'
+import { encodeEnvelope } from './envelope.ts'
 import { EMPTY_LEDGER } from './ledger.ts'
 import type { WalPort } from './driver.ts'
 import { DedupeWindow } from './dedupe.ts'
 import { ChainReader } from './reader.ts'
 import { BATCHING_DEFAULTS, RangeSource } from './reader-source.ts'
-
-const CURSOR = 'traces/store/model'
-const stops: (() => Promise<void>)[] = []
-
-afterEach(async () => {
-  for (const stop of stops.splice(0)) await stop()
-})
-
-function member(names: readonly string[], fields: Partial<Member> = {}): Member {
-  const bytes = fields.bytes ?? spansRequest(names)
-  const { digest } = requestBatch(names).meta
-  const common = {
-    part: 0,
-    firstRow: 0,
-    last: true,
-    principal: 'p',
-    project: '',
-    source: 's',
-    receivedAtMs: 7,
-  }
-  return { digest, ...common, spans: names.length, ...fields, bytes }
-}
-
-async function setup(position = 1) {
-  const log = new MemoryLog()
-  const state = new MemoryState()
-  const meter = createMeter()
-  const store = new ModelStore()
-  const driver = new MemoryDriver(log)
-  const letters = new DeadLetters({ connector: 'wal', state, meter, clock: Date.now, maxBytes: 1e6 })
-  await registerCursor(state, 'wal', CURSOR, position, 0)
-  const append = (members: readonly Member[]) =>
-    driver.append({ signal: 'traces', tenant: 'a', id: 'x', parts: encodeEnvelope(members) })
-  const start = (chain: Partial<ChainOptions> = {}) => {
-    const batching = { maxSpans: 100, maxBytes: 1e6, maxWaitMs: 0 }
-    const reader = new ChainReader(modelChain({ store, batching, ...chain }), {
-      connector: 'wal',
-      driver,
-      state,
-      acquire: new MemoryLeases().acquire,
-      letters,
-      log: pino({ level: 'silent' }),
-      meter,
-      clock: Date.now,
-      backoffMs: [1, 4],
-    })
-    reader.start()
-    stops.push(() => reader.stop(AbortSignal.timeout(1000)))
-    return reader
-  }
-  const record = async (): Promise<CursorRecord> => {
-    const key = cursorKey('wal', CURSOR)
-    return decodeCursor(key, (await state.get(key))?.value ?? new Uint8Array())
-  }
-  return { log, state, meter, store, letters, append, start, record }
-}
-
-async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
-  const end = performance.now() + 10_000
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error('waited in vain')
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
 
 describe('chain reader', () => {
   it('says that it fails, and since when, as long as a processor asks it to try again', async () => {

@@ -15,7 +15,7 @@ import { Backoff } from './reader-backoff.ts'
 import { Deliverer } from './reader-deliver.ts'
 import { LetterWriter } from './reader-letters.ts'
 import { follow, settledWithin, unlessAborted } from './reader-deadline.ts'
-import { prepare, type PreparedRange } from './reader-prepare.ts'
+import { prepare, release, type PreparedRange } from './reader-prepare.ts'
 import { ReaderMetrics } from './reader-metrics.ts'
 import { Rechecks } from './recheck.ts'
 import { BATCHING_DEFAULTS, RangeSource, type RawRange } from './reader-source.ts'
@@ -224,9 +224,12 @@ export class ChainReader {
       // Both are awaited below; until then neither may count as unhandled.
       ahead.catch(() => undefined)
       const ledger = await delivered
+      const isFirstTry = (held.record.frozen?.attempt ?? 0) === 0
       // A due check comes between two ranges, none of them frozen.
       const next = this.#rechecks.msUntilDue(held.record) > 0 ? ready : undefined
       await this.#advance(held, range, ledger, next, delivering)
+      // What was given up before it ended may still read its batches.
+      if (isFirstTry) release(range)
       range = await this.#checking(held, ahead, reading, delivering)
     }
   }

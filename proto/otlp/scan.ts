@@ -1,3 +1,4 @@
+import { POOL } from '../buffer-pool.ts'
 import type { KeyInterner } from '../intern.ts'
 import { wasmModule } from '../wasm-module.ts'
 import { WireError } from '../wire.ts'
@@ -7,7 +8,7 @@ import { MAX_DEPTH, SPAN, type SpanTable } from './table.ts'
  * The offset table of one ExportTraceServiceRequest (or several, concatenated: the same thing). One pass over every
  * byte that carries structure, nothing decoded, in WebAssembly (`assembly/`, which the build makes `scan.wasm` of). Throws
  * WireError where the bytes are not a valid message: framing, wire types of known fields, sizes of ids, nesting. Strings are
- * not checked for UTF-8. Unknown fields are passed over.
+ * not checked for UTF-8. Unknown fields are passed over. Large tables lie in memory of the pool.
  */
 export function scan(bytes: Uint8Array, keys: KeyInterner): SpanTable {
   let scanner = scanners.get(keys)
@@ -138,8 +139,12 @@ let slabUsed = 0
 
 function copyOf(memory: ArrayBuffer, start: number, length: number): Int32Array {
   const records = new Int32Array(memory, start, length)
-  if (length > SMALL_RECORDS) return records.slice()
   const bytes = length * Int32Array.BYTES_PER_ELEMENT
+  if (length > SMALL_RECORDS) {
+    const large = new Int32Array(POOL.take(bytes), 0, length)
+    large.set(records)
+    return large
+  }
   if (slabUsed + bytes > SLAB_BYTES) {
     slab = new ArrayBuffer(SLAB_BYTES)
     slabUsed = 0

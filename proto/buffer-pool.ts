@@ -1,0 +1,87 @@
+/** Smaller memory is not worth keeping. */
+const LEAST = 32 * 1024
+/** Sizes to an octave: what is taken is up to an eighth larger than what was asked for. */
+const STEPS = 8
+const SWEEP_MS = 10_000
+
+/**
+ * Memory for what is large and short of life: messages of the log, their tables and facts. V8 keeps such memory outside of its
+ * heap, and marks the whole heap for every 64 MiB of it that are new; memory that is used again is not.
+ * What is given back is detached: views of it that somebody kept are empty from then on, instead of showing what comes
+ * to lie there next. Memory that was not needed for a while is let go.
+ */
+export class BufferPool {
+  readonly #free = new Map<number, Shelf>()
+  readonly #lent = new WeakSet<ArrayBufferLike>()
+  #sweeping: NodeJS.Timeout | undefined
+
+  /** At least `bytes` of memory, with anything in it. */
+  take(bytes: number): ArrayBuffer {
+    if (bytes < LEAST) return new ArrayBuffer(bytes)
+    const size = sizeFor(bytes)
+    const buffer = this.#free.get(size)?.take() ?? new ArrayBuffer(size)
+    this.#lent.add(buffer)
+    return buffer
+  }
+
+  /** Ends all views of it. What was not taken from here, or was given back before, stays as it is. */
+  give(buffer: ArrayBufferLike): void {
+    if (!this.#lent.delete(buffer)) return
+    const size = buffer.byteLength
+    let shelf = this.#free.get(size)
+    if (shelf === undefined) this.#free.set(size, (shelf = new Shelf()))
+    shelf.put(structuredClone(buffer, { transfer: [buffer as ArrayBuffer] }) as ArrayBuffer)
+    this.#sweeping ??= setInterval(() => this.sweep(), SWEEP_MS).unref()
+  }
+
+  /** Lets go of what was not needed since the last time. */
+  sweep(): void {
+    for (const [size, shelf] of this.#free) if (shelf.sweep() === 0) this.#free.delete(size)
+    if (this.#free.size > 0) return
+    clearInterval(this.#sweeping)
+    this.#sweeping = undefined
+  }
+
+  /** Bytes that wait to be taken. */
+  get idleBytes(): number {
+    let bytes = 0
+    for (const [size, shelf] of this.#free) bytes += size * shelf.length
+    return bytes
+  }
+}
+
+/** Free memory of one size. */
+class Shelf {
+  readonly #buffers: ArrayBuffer[] = []
+  /** Fewest that there were since the last sweep. */
+  #least = 0
+
+  get length(): number {
+    return this.#buffers.length
+  }
+
+  take(): ArrayBuffer | undefined {
+    const buffer = this.#buffers.pop()
+    this.#least = Math.min(this.#least, this.#buffers.length)
+    return buffer
+  }
+
+  put(buffer: ArrayBuffer): void {
+    this.#buffers.push(buffer)
+  }
+
+  /** How many are left. */
+  sweep(): number {
+    this.#buffers.splice(0, this.#least)
+    this.#least = this.#buffers.length
+    return this.#least
+  }
+}
+
+function sizeFor(bytes: number): number {
+  const step = 2 ** Math.floor(Math.log2(bytes)) / STEPS
+  return Math.ceil(bytes / step) * step
+}
+
+/** Of this process. */
+export const POOL = new BufferPool()
