@@ -42,21 +42,4 @@ describe('repeated values', () => {
     expect(words.text(source, 0, 6)).toBe('gemini')
     expect(read(words, 'claude')).toBe('claude')
   })
-
-  it('has one number for one value as long as it is remembered, and never one for two', () => {
-    const words = new Repeated()
-    const values = Array.from({ length: 1500 }, (_, i) => Buffer.from(`value-${i}`))
-    const given = new Map<number, string>()
-    for (let round = 0; round < 3; round++) {
-      for (const value of values) {
-        const serial = words.serial(value, 0, value.length)
-        expect(words.serial(value, 0, value.length)).toBe(serial)
-        expect(given.get(serial) ?? value.toString()).toBe(value.toString())
-        given.set(serial, value.toString())
-        if (serial % 2 === 0) expect(words.text(value, 0, value.length)).toBe(value.toString())
-      }
-    }
-    expect(given.has(0)).toBe(false)
-    expect(words.serial(Buffer.alloc(65), 0, 65)).toBe(0)
-  })
 })

@@ -282,9 +282,6 @@ export const BY_KEY: Int32Array = (() => {
   return table
 })()
 
-/** How many keys there are. */
-export const KEYS: number = NAMES.reduce((sum, name) => sum + SOURCES[name].length, 0)
-
 /** Texts that are read apart from the others: ids, times, and what software calls itself. */
 const APART: ReadonlySet<Field> = new Set(['runId', 'session', 'user', 'firstToken', 'userAgent'])
 

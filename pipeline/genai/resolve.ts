@@ -99,7 +99,7 @@ function fromAttributes(scan: Scan, batch: Batch, row: number, provider: string)
   const cached = usage.cacheRead + usage.cacheWrite + usage.cacheWrite1h
   if (input.exclusive) usage.input += cached
   const output = outputSemantics(scan, batch, row, provider, usage, sdk)
-  const inferred = guessed || input.inferred || output || scan.textual
+  const inferred = guessed || input.inferred || output || scan.shape.textual
   const semantics = inferred ? 'inferred' : input.exclusive ? 'exclusive' : 'inclusive'
   return sdk?.payload === undefined ? { usage, semantics } : { usage, semantics, payload: sdk.payload }
 }
