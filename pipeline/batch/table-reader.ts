@@ -10,6 +10,7 @@ import {
 } from '../../proto/otlp/table.ts'
 import { valueText } from '../../proto/otlp/values.ts'
 import { Repeated } from '../../proto/repeated.ts'
+import { viewOf } from '../../proto/short-bytes.ts'
 import { intAt } from '../../proto/wire.ts'
 import { ATTR, type AttrRange, type AttrRef, type AttrType, type EventRange, NONE } from './batch.ts'
 import { FOREIGN, type KeyId, keyBytes, keyName } from './keys.ts'
@@ -69,8 +70,9 @@ export class TableReader {
     const at = this.#span(row, SPAN.start)
     if (at < 0) return 0
     // 2^32 ns = 4294 ms + 967296 ns: exact, where the sum in ns would be rounded to 53 bits.
-    const high = this.bytes.readUInt32LE(at + 4)
-    return high * 4294 + Math.floor((high * 967296 + this.bytes.readUInt32LE(at)) / 1e6)
+    const view = viewOf(this.bytes)
+    const high = view.getUint32(at + 4, true)
+    return high * 4294 + Math.floor((high * 967296 + view.getUint32(at, true)) / 1e6)
   }
 
   durationNs(row: number): bigint {

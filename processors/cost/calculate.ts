@@ -1,4 +1,5 @@
 import { COSTS, TOKENS } from '../../pipeline/batch/facts.ts'
+import { AT } from '../../pipeline/genai/usage.ts'
 import { FINE, type RateCard } from './rates.ts'
 
 /** Which part of the cost a bucket goes to: an index into COSTS. */
@@ -50,10 +51,6 @@ export function calculate(
   return 'computed'
 }
 
-const WORD = 2 ** 32
-
-const sums = new Float64Array(COSTS.length)
-
 /** The same in numbers, which are exact below 2^53; false when that is left or a rate is missing. */
 function small(
   rates: Float64Array,
@@ -62,23 +59,39 @@ function small(
   costs: Uint32Array,
   to: number,
 ): boolean {
-  sums.fill(0)
-  let total = 0
-  for (let bucket = 0; bucket < TOKENS.length; bucket++) {
-    const count = tokens[at + bucket] ?? 0
-    if (count === 0) continue
-    const part = PART[bucket] ?? 0
-    const cost = count * (rates[bucket] ?? Number.NaN)
-    sums[part] = (sums[part] ?? 0) + cost
-    total += cost
-  }
+  const read = costOf(AT.CacheReadTokens, rates, tokens, at)
+  const written =
+    costOf(AT.CacheWriteTokens, rates, tokens, at) + costOf(AT.CacheWrite1hTokens, rates, tokens, at)
+  const input =
+    costOf(AT.InputTokens, rates, tokens, at) +
+    costOf(AT.AudioInputTokens, rates, tokens, at) +
+    costOf(AT.ImageInputTokens, rates, tokens, at)
+  const output =
+    costOf(AT.OutputTokens, rates, tokens, at) +
+    costOf(AT.ReasoningTokens, rates, tokens, at) +
+    costOf(AT.AudioOutputTokens, rates, tokens, at) +
+    costOf(AT.ImageOutputTokens, rates, tokens, at)
+  const total = input + read + written + output
   if (!(total <= Number.MAX_SAFE_INTEGER)) return false
-  sums[0] = total
-  for (let part = 0; part < COSTS.length; part++) {
-    const sum = sums[part] ?? 0
-    const high = Math.floor(sum / WORD)
-    costs[to + 2 * part] = sum - high * WORD
-    costs[to + 2 * part + 1] = high
-  }
+  // The order of COSTS.
+  put(total, costs, to)
+  put(input, costs, to + 2)
+  put(read, costs, to + 4)
+  put(written, costs, to + 6)
+  put(output, costs, to + 8)
   return true
+}
+
+/** A bucket without a rate costs nothing as long as it is empty. */
+function costOf(bucket: number, rates: Float64Array, tokens: Uint32Array, at: number): number {
+  const count = tokens[at + bucket]!
+  return count === 0 ? 0 : count * rates[bucket]!
+}
+
+const WORD = 2 ** 32
+
+function put(cost: number, costs: Uint32Array, to: number): void {
+  const high = cost < WORD ? 0 : Math.floor(cost / WORD)
+  costs[to] = cost - high * WORD
+  costs[to + 1] = high
 }

@@ -35,23 +35,20 @@ export class CostProcessor implements Processor {
   }
 
   process(batch: Batch): void {
-    const pricer = this.#started()
     const facts = factsOf(batch)
+    const pricer = this.#started().of(facts)
     const { tenant, receivedAtMs } = batch.meta
-    const costs = halves(facts.cost)
     for (let row = 0; row < facts.rows; row++) {
-      if (facts.leaf[row] === 1) pricer.price(facts, costs, row, tenant, batch.startMs(row) || receivedAtMs)
+      if (facts.leaf[row] === 1) pricer.price(row, tenant, batch.startMs(row) || receivedAtMs)
     }
+    const costs = halves(facts.cost)
     this.#counters?.add(facts, costs, (row) => batch.isLive(row))
     this.#spend(batch, facts, costs)
   }
 
   readonly reprice: Reprice = ({ facts, tenants, startMs }) => {
-    const pricer = this.#started()
-    const costs = halves(facts.cost)
-    for (let row = 0; row < facts.rows; row++) {
-      pricer.price(facts, costs, row, tenants[row] ?? '', startMs[row] ?? 0)
-    }
+    const pricer = this.#started().of(facts)
+    for (let row = 0; row < facts.rows; row++) pricer.price(row, tenants[row] ?? '', startMs[row] ?? 0)
   }
 
   #started(): Pricer {

@@ -32,24 +32,11 @@ export class Counters {
 
   /** `costs`: `halves(facts.cost)`. */
   add(facts: SpanFacts, costs: Uint32Array, isLive: (row: number) => boolean): void {
-    const tallies = new Tallies()
+    const tallies = new Tallies(facts)
     for (let row = 0; row < facts.rows; row++) {
-      if (facts.costStatus[row] !== NONE && isLive(row)) this.#count(facts, costs, row, tallies)
+      if (facts.costStatus[row] !== NONE && isLive(row)) count(facts, costs, row, tallies.of(row))
     }
     for (const tally of tallies.all) this.#publish(tally)
-  }
-
-  #count(facts: SpanFacts, costs: Uint32Array, row: number, tallies: Tallies): void {
-    const model = facts.priceModel.at(row) || facts.responseModel.at(row) || ''
-    const tally = tallies.of(facts.provider.at(row), model)
-    const cost = row * COSTS.length * 2
-    tally.usd += ((costs[cost + 1] ?? 0) * 2 ** 32 + (costs[cost] ?? 0)) / USD
-    for (let bucket = 0; bucket < TOKENS.length; bucket++) {
-      tally.tokens[bucket] = (tally.tokens[bucket] ?? 0) + (facts.tokens[row * TOKENS.length + bucket] ?? 0)
-    }
-    if (facts.costStatus[row] !== UNPRICED) return
-    const reason = facts.costReason.at(row)
-    tally.unpriced.set(reason, (tally.unpriced.get(reason) ?? 0) + 1)
   }
 
   #publish({ usd, tokens, unpriced, ...names }: Tally): void {
@@ -72,26 +59,52 @@ export class Counters {
   }
 }
 
-/** Those looked at by comparing; the strings of repeated names are the same ones, so that this costs next to nothing. */
-const FEW = 8
+function count(facts: SpanFacts, costs: Uint32Array, row: number, tally: Tally): void {
+  const cost = row * COSTS.length * 2
+  tally.usd += (costs[cost + 1]! * 2 ** 32 + costs[cost]!) / USD
+  const from = row * TOKENS.length
+  for (let bucket = 0; bucket < TOKENS.length; bucket++) {
+    const tokens = facts.tokens[from + bucket]!
+    if (tokens !== 0) tally.tokens[bucket]! += tokens
+  }
+  if (facts.costStatus[row] !== UNPRICED) return
+  const reason = facts.costReason.at(row)
+  tally.unpriced.set(reason, (tally.unpriced.get(reason) ?? 0) + 1)
+}
 
-/** One tally for each provider and model of a batch. */
+/** A tally for each provider and model of a batch, found by their places in its dictionaries. */
 class Tallies {
   readonly all: Tally[] = []
-  readonly #more = new Map<string, Map<string, Tally>>()
+  readonly #facts: SpanFacts
+  readonly #known = new Map<number, Tally>()
+  #last: Tally | undefined
+  #lastKey = -1
 
-  of(provider: string, model: string): Tally {
-    const few = Math.min(this.all.length, FEW)
-    for (let at = 0; at < few; at++) {
-      const tally = this.all[at]
-      if (tally?.model === model && tally.provider === provider) return tally
+  constructor(facts: SpanFacts) {
+    this.#facts = facts
+  }
+
+  of(row: number): Tally {
+    const { provider, priceModel, responseModel } = this.#facts
+    const priced = priceModel.indexes[row]!
+    // What no price was found for goes by its own name.
+    const model = priced === 0 ? responseModel.indexes[row]! * 2 : priced * 2 + 1
+    const key = model * provider.texts.length + provider.indexes[row]!
+    if (key === this.#lastKey) return this.#last!
+    let tally = this.#known.get(key)
+    if (tally === undefined) {
+      const name = (priced === 0 ? responseModel : priceModel).at(row)
+      tally = {
+        provider: provider.at(row),
+        model: name,
+        usd: 0,
+        tokens: new Float64Array(TOKENS.length),
+        unpriced: new Map(),
+      }
+      this.all.push(tally)
+      this.#known.set(key, tally)
     }
-    const models = this.#more.get(provider) ?? new Map<string, Tally>()
-    const known = models.get(model)
-    if (known !== undefined) return known
-    const tally = { provider, model, usd: 0, tokens: new Float64Array(TOKENS.length), unpriced: new Map() }
-    this.all.push(tally)
-    if (this.all.length > FEW) this.#more.set(provider, models.set(model, tally))
-    return tally
+    this.#lastKey = key
+    return (this.#last = tally)
   }
 }

@@ -1,9 +1,11 @@
 import { COSTS, COST_STATUS, TOKENS, type SpanFacts } from '../../pipeline/batch/facts.ts'
+import { halves } from '../../pipeline/batch/halves.ts'
 import { AT } from '../../pipeline/genai/usage.ts'
 import type { PriceBook } from './book.ts'
 import { calculate } from './calculate.ts'
-import { OVERRIDE_VERSION, type Overrides } from './overrides.ts'
-import type { PricedModel, RateCard, Terms } from './rates.ts'
+import type { Overrides } from './overrides.ts'
+import { Quotes } from './quotes.ts'
+import { NO_SERVICE, type Service, type Terms } from './rates.ts'
 
 /** Why a call has no computed cost. */
 export const REASONS = {
@@ -31,100 +33,84 @@ export class Pricer {
     this.#overrides = overrides
   }
 
-  /** Prices row `row`, a call of `tenant` that started at `atMs`; the columns say how it went. `costs`: `halves(facts.cost)`. */
-  price(facts: SpanFacts, costs: Uint32Array, row: number, tenant: string, atMs: number): void {
-    const to = row * COSTS.length
-    for (let word = to * 2; word < (to + COSTS.length) * 2; word++) costs[word] = 0
-    facts.priceModel.clear(row)
-    facts.priceVersion.clear(row)
-    facts.costReason.clear(row)
-    facts.costStatus[row] = NONE
-    if (facts.leaf[row] !== 1) return
-    const reason = this.#compute(facts, costs, row, tenant, atMs)
+  /** For the rows of these facts. */
+  of(facts: SpanFacts): BatchPricer {
+    return new BatchPricer(facts, new Quotes(this.#book, this.#overrides, facts))
+  }
+}
+
+export class BatchPricer {
+  readonly #facts: SpanFacts
+  readonly #costs: Uint32Array
+  readonly #quotes: Quotes
+  /** Of the call in hand. */
+  readonly #terms = { input: 0, service: NO_SERVICE, geo: '', fast: false }
+
+  constructor(facts: SpanFacts, quotes: Quotes) {
+    this.#facts = facts
+    this.#costs = halves(facts.cost)
+    this.#quotes = quotes
+  }
+
+  /** Prices a row, a call of `tenant` that started at `atMs`; the columns say how it went. */
+  price(row: number, tenant: string, atMs: number): void {
+    const facts = this.#facts
+    const reason = facts.leaf[row] === 1 ? this.#compute(row, tenant, atMs) : 'no_call'
     if (reason === undefined) {
+      facts.costReason.clear(row)
       facts.costStatus[row] = COMPUTED
       return
     }
-    facts.costReason.set(row, reason)
+    const to = row * COSTS.length
+    this.#costs.fill(0, to * 2, (to + COSTS.length) * 2)
+    facts.priceModel.clear(row)
+    facts.priceVersion.clear(row)
+    facts.costReason.set(row, reason === 'no_call' ? '' : reason)
+    facts.costStatus[row] = NONE
+    if (reason === 'no_call') return
     const provided = facts.costProvided[row] ?? -1n
     facts.costStatus[row] = provided >= 0n ? PROVIDED : UNPRICED
     // The sender's own cost stands in: sums over spans stay complete, the status says which it is.
     if (provided >= 0n) facts.cost[to] = provided
   }
 
-  #compute(
-    facts: SpanFacts,
-    costs: Uint32Array,
-    row: number,
-    tenant: string,
-    atMs: number,
-  ): Reason | undefined {
-    if (!hasTokens(facts, row)) return 'no_tokens'
-    const response = facts.responseModel.at(row)
-    const request = facts.requestModel.at(row)
-    if (response === '' && request === '') return 'no_model'
-    const terms = termsOf(facts, row)
-    const provider = facts.provider.at(row)
-    const found = this.#find(tenant, provider, response, request, atMs, terms)
-    if (typeof found === 'string') return found
+  #compute(row: number, tenant: string, atMs: number): Reason | undefined {
+    const facts = this.#facts
     const at = row * TOKENS.length
-    const outcome = calculate(found.card, facts.tokens, at, costs, row * COSTS.length * 2)
-    if (outcome !== 'computed') return outcome
-    const { model } = found
-    const isOwn = model.provider === provider || model.provider === ''
-    facts.priceModel.set(row, isOwn ? model.id : `${model.provider}/${model.id}`)
-    facts.priceVersion.set(row, found.version)
-    return undefined
+    if (!hasTokens(facts.tokens, at)) return 'no_tokens'
+    if (facts.responseModel.indexes[row] === 0 && facts.requestModel.indexes[row] === 0) return 'no_model'
+    const { candidates, service } = this.#quotes.of(row, tenant)
+    const terms = this.#termsOf(row, service)
+    for (let i = 0; i < candidates.length; i++) {
+      const { model, priceModel, priceVersion } = candidates[i]!
+      const card = model.card(atMs, terms)
+      if (card === undefined) continue
+      const outcome = calculate(card, facts.tokens, at, this.#costs, row * COSTS.length * 2)
+      if (outcome !== 'computed') return outcome
+      facts.priceModel.indexes[row] = priceModel
+      facts.priceVersion.indexes[row] = priceVersion
+      return undefined
+    }
+    return candidates.length === 0 ? 'unknown_model' : 'no_price_for_date'
   }
 
-  /** Overrides for either model name, then the table; the response model before the request's. */
-  #find(
-    tenant: string,
-    provider: string,
-    response: string,
-    request: string,
-    atMs: number,
-    terms: Terms,
-  ): Found | Reason {
-    let dated = false
-    for (const model of this.#overrides.find(tenant, provider, response, request)) {
-      const card = model.card(atMs, terms)
-      if (card !== undefined) return { model, card, version: OVERRIDE_VERSION }
-      dated = true
-    }
-    const answered = this.#book.find(provider, response)
-    const asked = response === request ? undefined : this.#book.find(provider, request)
-    for (let model = answered ?? asked; model !== undefined; model = model === asked ? undefined : asked) {
-      const card = model.card(atMs, terms)
-      if (card !== undefined) return { model, card, version: this.#book.version }
-      dated = true
-    }
-    return dated ? 'no_price_for_date' : 'unknown_model'
+  /** Valid until the next call. */
+  #termsOf(row: number, service: Service): Terms {
+    const { tokens, priceHints } = this.#facts
+    const terms = this.#terms
+    const at = row * TOKENS.length
+    let input = 0
+    for (let bucket = at; bucket < at + AT.OutputTokens; bucket++) input += tokens[bucket]!
+    const hints = priceHints.size === 0 ? undefined : priceHints.get(row)
+    terms.input = input
+    terms.service = service
+    terms.geo = hints?.geo ?? ''
+    terms.fast = hints?.fast ?? false
+    return terms
   }
 }
 
-interface Found {
-  readonly model: PricedModel
-  readonly card: RateCard
-  readonly version: string
-}
-
-function hasTokens(facts: SpanFacts, row: number): boolean {
-  const at = row * TOKENS.length
-  for (let bucket = at; bucket < at + TOKENS.length; bucket++)
-    if ((facts.tokens[bucket] ?? 0) > 0) return true
+function hasTokens(tokens: Uint32Array, at: number): boolean {
+  for (let bucket = at; bucket < at + TOKENS.length; bucket++) if (tokens[bucket]! > 0) return true
   return false
-}
-
-function termsOf(facts: SpanFacts, row: number): Terms {
-  const at = row * TOKENS.length
-  let input = 0
-  for (let bucket = at; bucket < at + AT.OutputTokens; bucket++) input += facts.tokens[bucket] ?? 0
-  const hints = facts.priceHints.get(row)
-  return {
-    input,
-    serviceTier: facts.serviceTier.at(row),
-    geo: hints?.geo ?? '',
-    fast: hints?.fast ?? false,
-  }
 }

@@ -19,14 +19,24 @@ export interface RateCard {
 export interface Terms {
   /** All input tokens, cached and written ones included. */
   readonly input: number
-  readonly serviceTier: string
+  readonly service: Service
   readonly geo: string
   readonly fast: boolean
 }
 
 type RateName = keyof Rates
-type Service = 'batch' | 'flex' | 'priority'
-const SERVICES: readonly string[] = ['batch', 'flex', 'priority'] satisfies Service[]
+const SERVICES = ['batch', 'flex', 'priority'] as const
+
+type ServiceName = (typeof SERVICES)[number]
+
+/** Index into SERVICES. */
+export type Service = number & { readonly __service: unique symbol }
+export const NO_SERVICE = -1 as Service
+
+/** The service of a tier (`SpanFacts.serviceTier`) that has its own prices. */
+export function serviceOf(tier: string): Service {
+  return (SERVICES as readonly string[]).indexOf(tier) as Service
+}
 
 /** A bucket's rate and what stands in for it when the table has none: nothing that was read or written is free. */
 const FALLBACKS: Readonly<Record<(typeof TOKENS)[number], readonly RateName[]>> = {
@@ -62,7 +72,7 @@ export class PricedModel {
     const period = this.#periodAt(atMs)
     if (period === undefined) return undefined
     const tier = tierOf(period.tiers, terms.input, this.provider === 'x_ai')
-    const service = SERVICES.indexOf(terms.serviceTier)
+    const { service } = terms
     const geo = terms.geo === '' ? undefined : this.#model.geo?.[terms.geo]
     const fast = terms.fast ? this.#model.fast : undefined
     const slot = (tier + 1) * (SERVICES.length + 1) + service + 1
@@ -146,11 +156,11 @@ function ratesOf(price: PricePeriod, tier: Rates | undefined): Rates {
 function makeCard(
   price: PricePeriod,
   tier: number,
-  serviceIndex: number,
+  serviceIndex: Service,
   factors: readonly (string | undefined)[],
 ): RateCard {
   const rates = ratesOf(price, price.tiers?.[tier])
-  const service = SERVICES[serviceIndex] as Service | undefined
+  const service: ServiceName | undefined = SERVICES[serviceIndex]
   const pair = service === undefined ? undefined : price[service]
   const fine = TOKENS.map((bucket) => {
     const name = FALLBACKS[bucket].find((candidate) => rates[candidate] !== undefined)
@@ -170,7 +180,7 @@ function makeCard(
 function served(
   rate: bigint,
   name: RateName,
-  service: Service,
+  service: ServiceName,
   price: PricePeriod,
   pair: { input: string; output?: string | undefined } | undefined,
 ): bigint {

@@ -7,6 +7,7 @@ import { PriceBook } from '../../processors/cost/book.ts'
 import { calculate } from '../../processors/cost/calculate.ts'
 import { config } from '../../processors/cost/config.ts'
 import { CostProcessor } from '../../processors/cost/cost.ts'
+import { NO_SERVICE } from '../../processors/cost/rates.ts'
 import { builtInTable, readTable } from '../../processors/cost/table.ts'
 
 /** The prices that come with weir, for checks that need no pipeline. */
@@ -40,7 +41,7 @@ export function priceOf(
   const tokens = new Uint32Array(TOKENS.length)
   const costs = new BigInt64Array(COSTS.length)
   splitUsage(usage, tokens, 0)
-  const terms = { input: usage.input, serviceTier: '', geo: '', fast: false }
+  const terms = { input: usage.input, service: NO_SERVICE, geo: '', fast: false }
   const card = book.find(provider, model)?.card(atMs, terms)
   if (card === undefined || calculate(card, tokens, 0, halves(costs), 0) !== 'computed') return undefined
   const [, input = 0n, read = 0n, write = 0n, output = 0n] = costs
