@@ -1,13 +1,13 @@
 import { getEventListeners } from 'node:events'
 import { expect, it } from 'vitest'
-import { watch } from './abort-watch.ts'
+import { watchOf } from './abort-watch.ts'
 
 it('calls back who still watches, once, and keeps one listener for all', () => {
   const { signal, ...controller } = withSignal()
   const heard: string[] = []
   const callbacks = ['a', 'b', 'c'].map((name) => () => void heard.push(name))
-  const [, second] = callbacks.map((callback) => watch(signal, callback))
-  second?.delete(callbacks[1]!)
+  for (const callback of callbacks) watchOf(signal).add(callback)
+  watchOf(signal).delete(callbacks[1]!)
   expect(getEventListeners(signal, 'abort')).toHaveLength(1)
   controller.abort()
   controller.abort()
@@ -17,12 +17,26 @@ it('calls back who still watches, once, and keeps one listener for all', () => {
 it('calls back at once where the signal has aborted, also one that was watched before', () => {
   const { signal, abort } = withSignal()
   const heard: number[] = []
-  watch(signal, () => heard.push(1))
+  watchOf(signal).add(() => heard.push(1))
+  expect(watchOf(signal).isAborted).toBe(false)
   abort()
-  watch(signal, () => heard.push(2))
+  expect(watchOf(signal).isAborted).toBe(true)
+  watchOf(signal).add(() => heard.push(2))
   expect(heard).toEqual([1, 2])
-  watch(AbortSignal.abort(), () => heard.push(3)).delete(() => {})
+  watchOf(AbortSignal.abort()).add(() => heard.push(3))
   expect(heard).toEqual([1, 2, 3])
+})
+
+it('calls back nobody who was deleted, whoever else watches', () => {
+  const { signal, abort } = withSignal()
+  const heard: string[] = []
+  const callbacks = ['a', 'b', 'c'].map((name) => () => void heard.push(name))
+  for (const callback of callbacks) watchOf(signal).add(callback)
+  watchOf(signal).delete(callbacks[0]!)
+  watchOf(signal).add(callbacks[0]!)
+  watchOf(signal).delete(callbacks[2]!)
+  abort()
+  expect(heard.toSorted()).toEqual(['a', 'b'])
 })
 
 function withSignal() {

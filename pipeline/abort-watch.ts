@@ -1,31 +1,49 @@
+type Callback = () => void
+
+/** Who hears that a signal aborts. Mostly that is nobody or one, for whom nothing is allocated. */
+export class Watch {
+  #isAborted: boolean
+  #first: Callback | undefined
+  #more: Set<Callback> | undefined
+
+  constructor(signal: AbortSignal) {
+    this.#isAborted = signal.aborted
+    if (!this.#isAborted) signal.addEventListener('abort', () => this.#abort(), { once: true })
+  }
+
+  get isAborted(): boolean {
+    return this.#isAborted
+  }
+
+  /** Called back once when the signal aborts, at once if it has; until it is deleted. */
+  add(callback: Callback): void {
+    if (this.#isAborted) callback()
+    else if (this.#first === undefined) this.#first = callback
+    else (this.#more ??= new Set()).add(callback)
+  }
+
+  delete(callback: Callback): void {
+    if (this.#first === callback) this.#first = undefined
+    else this.#more?.delete(callback)
+  }
+
+  #abort(): void {
+    const callbacks = [...(this.#first ? [this.#first] : []), ...(this.#more ?? [])]
+    this.#isAborted = true
+    this.#first = this.#more = undefined
+    for (const callback of callbacks) callback()
+  }
+}
+
+const watches = new WeakMap<AbortSignal, Watch>()
+
 /**
- * Callbacks by signal, behind one listener that stays: adding and removing a listener of an AbortSignal takes more CPU
- * than all else that the log's writer does for a small request, and receivers use their signals again.
+ * The watch of a signal, behind one listener that stays: adding and removing a listener of an AbortSignal, or asking it
+ * whether it has aborted, takes more CPU than all else that the log's writer does for a small request, and receivers use
+ * their signals again.
  */
-const watched = new WeakMap<AbortSignal, Set<() => void>>()
-
-export interface Watch {
-  delete(callback: () => void): void
-}
-
-/** Calls back once when the signal aborts, at once if it has; until it is deleted from what is returned. */
-export function watch(signal: AbortSignal, callback: () => void): Watch {
-  let callbacks = watched.get(signal)
-  if (callbacks === undefined) watched.set(signal, (callbacks = begin(signal)))
-  if (signal.aborted) callback()
-  else callbacks.add(callback)
-  return callbacks
-}
-
-function begin(signal: AbortSignal): Set<() => void> {
-  const callbacks = new Set<() => void>()
-  signal.addEventListener(
-    'abort',
-    () => {
-      for (const callback of callbacks) callback()
-      callbacks.clear()
-    },
-    { once: true },
-  )
-  return callbacks
+export function watchOf(signal: AbortSignal): Watch {
+  let watch = watches.get(signal)
+  if (watch === undefined) watches.set(signal, (watch = new Watch(signal)))
+  return watch
 }

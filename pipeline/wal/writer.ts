@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { watch } from '../abort-watch.ts'
+import { watchOf } from '../abort-watch.ts'
 import type { Batch, BatchMeta } from '../batch/batch.ts'
 import { ACCEPTED, type Consumer, type Outcome } from '../consumer.ts'
 import { type Fault, faultOf, messageOf, retry } from '../fault.ts'
@@ -68,13 +68,14 @@ export class WalWriter implements Consumer {
     return new Promise((resolve, reject) => {
       if (batch.live === 0) return resolve(ACCEPTED)
       if (this.#stopping) throw retry('SHUTTING_DOWN', 'the daemon is stopping')
-      if (signal.aborted) throw cancelled()
+      const watch = watchOf(signal)
+      if (watch.isAborted) throw cancelled()
       const started = performance.now()
       // The caller gave up; the write goes on.
       const abort = () => reject(cancelled())
-      const watching = watch(signal, abort)
+      watch.add(abort)
       this.#add(batch.meta.tenant, this.#membersOf(batch), (failure) => {
-        watching.delete(abort)
+        watch.delete(abort)
         if (failure !== undefined) return reject(failure)
         this.#ackDuration.observe((performance.now() - started) / 1000, this.#labels)
         resolve(ACCEPTED)
@@ -99,7 +100,7 @@ export class WalWriter implements Consumer {
     const { meta } = batch
     const bytes = batch.encode()
     const room = this.#options.driver.maxMessageBytes - envelopeOverhead(meta)
-    if (bytes.length <= room) return [memberOf(meta, bytes, batch.live, { part: 0, firstRow: 0, last: true })]
+    if (bytes.length <= room) return [memberOf(meta, bytes, batch.live, WHOLE)]
     let firstRow = 0
     return batch.split(room).map((part, index, { length }) => {
       const place = { part: index, firstRow, last: index === length - 1 }
@@ -197,6 +198,9 @@ export class WalWriter implements Consumer {
   }
 }
 
+/** A request in one piece. */
+const WHOLE = { part: 0, firstRow: 0, last: true } as const
+
 function memberOf(
   meta: BatchMeta,
   bytes: Uint8Array,
@@ -223,14 +227,15 @@ function afterAll(count: number, settled: Settled): Settled {
 function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(cancelled())
-    const watching = watch(signal, abort)
+    const watch = watchOf(signal)
+    watch.add(abort)
     work.then(
       (value) => {
-        watching.delete(abort)
+        watch.delete(abort)
         return resolve(value)
       },
       (error) => {
-        watching.delete(abort)
+        watch.delete(abort)
         reject(error)
       },
     )
