@@ -21,6 +21,34 @@ describe('meter', () => {
     expect([...page.keys()].some((series) => series.includes('_total'))).toBe(false)
   })
 
+  it('adds up what is counted under several label sets in turn, each time it is read', async () => {
+    const meter = createMeter()
+    const counter = meter.counter('otelcol_receiver_accepted_spans')
+    const [a, b] = ['grpc', 'http'].map((transport) => ({ receiver: 'otlp', transport }))
+    const read = async () => {
+      const page = parsePrometheus(await meter.render())
+      return ['grpc', 'http'].map((t) =>
+        page.get(`otelcol_receiver_accepted_spans{receiver="otlp",transport="${t}"}`),
+      )
+    }
+    counter.add(0, a)
+    expect(await read()).toEqual([0, undefined])
+    for (const [value, labels] of [
+      [2, a],
+      [3, a],
+      [1, b],
+      [0.5, b],
+      [4, a],
+    ] as const)
+      counter.add(value, labels)
+    meter.counter('otelcol_receiver_accepted_spans').add(10, a)
+    expect(await read()).toEqual([19, 1.5])
+    expect(await read()).toEqual([19, 1.5])
+    counter.add(1, a)
+    expect(() => counter.add(-1, a)).toThrow(/decrease/)
+    expect(await read()).toEqual([20, 1.5])
+  })
+
   it('keeps label values from breaking the page', async () => {
     const meter = createMeter()
     meter.counter('weir_cost_usd').add(1, { provider: 'a"b\\c\nweir_fake 1', model: 'm' })

@@ -19,12 +19,19 @@ export const PROMETHEUS_CONTENT_TYPE = prom.Registry.PROMETHEUS_CONTENT_TYPE
 export function createMeter(): PromMeter {
   const registry = new prom.Registry()
   const samplers: (() => void)[] = []
+  const sums = new Map<string, SummedCounter>()
+  const counter = (name: string) => {
+    let sum = sums.get(name)
+    if (sum === undefined) sums.set(name, (sum = new SummedCounter(counterOf(registry, name))))
+    return sum
+  }
   const snapshot = () => {
     for (const sample of samplers) sample()
+    for (const sum of sums.values()) sum.flush()
     return registry.getMetricsAsJSON()
   }
   return {
-    counter: (name) => counterOf(registry, name),
+    counter,
     gauge: (name) => gaugeOf(registry, name),
     histogram: (name) => histogramOf(registry, name),
     snapshot,
@@ -43,18 +50,38 @@ export function mergeSnapshots(snapshots: readonly MetricSnapshot[]): Promise<st
   return prom.AggregatorRegistry.aggregate(parts).metrics()
 }
 
-function counterOf(registry: prom.Registry, name: string): Counter {
-  const info = infoOf(name, 'counter')
-  const metric =
-    (registry.getSingleMetric(name) as prom.Counter | undefined) ??
-    new prom.Counter(options(registry, name, info))
-  return {
-    add: (value: number, labels: Labels = {}) => {
+function counterOf(registry: prom.Registry, name: string): prom.Counter {
+  return new prom.Counter(options(registry, name, infoOf(name, 'counter')))
+}
+
+/** Adds up what is counted in turn under the same labels: prom-client checks and hashes them each time, per request. */
+class SummedCounter implements Counter {
+  readonly #metric: prom.Counter
+  #labels: Labels | undefined
+  #sum = 0
+
+  constructor(metric: prom.Counter) {
+    this.#metric = metric
+  }
+
+  /** The very same object stands for the same labels. */
+  add(value: number, labels: Labels = NO_LABELS): void {
+    if (labels !== this.#labels) {
+      this.flush()
       // prom-client reads `inc(labels, 0)` as 0 but creates the series, which is what a first sighting wants.
-      metric.inc(labels, value)
-    },
+      this.#metric.inc(labels, value)
+      this.#labels = labels
+    } else if (value >= 0 && value < Infinity) this.#sum += value
+    else this.#metric.inc(labels, value)
+  }
+
+  flush(): void {
+    if (this.#labels !== undefined && this.#sum > 0) this.#metric.inc(this.#labels, this.#sum)
+    this.#sum = 0
   }
 }
+
+const NO_LABELS: Labels = {}
 
 function gaugeOf(registry: prom.Registry, name: string): Gauge {
   const info = infoOf(name, 'gauge')
