@@ -24,6 +24,7 @@ export function observeReceiver(next: Entry, id: string, meter: Meter, options: 
   const failed = meter.counter('otelcol_receiver_failed_spans')
   const requests = meter.counter('otelcol_receiver_requests')
   const labelsOf = transportLabels(id)
+  const span = `receiver/${id}`
   const turnedAway = turnAwayCounter(requests, id)
   return {
     get authenticated() {
@@ -43,26 +44,36 @@ export function observeReceiver(next: Entry, id: string, meter: Meter, options: 
         return turnedAway(head, error)
       }
     },
-    async consume(batch, signal) {
+    /** No async function: its state took as much memory as all else that a small request needs here. */
+    consume(batch, signal) {
       const labels = labelsOf(batch.meta.source)
       const spans = batch.live
-      try {
-        const outcome = await traced(options.tracing, `receiver/${id}`, [batch], () =>
-          next.consume(batch, signal),
-        )
+      const taken = (outcome: Outcome): Outcome => {
         const rejected = rejectedCount(outcome)
         accepted.add(spans - rejected, labels.base)
         if (rejected > 0) refused.add(rejected, labels.base)
         requests.add(1, labels.success)
         return outcome
-      } catch (error) {
+      }
+      const turnedDown = (error: unknown): never => {
         const fault = faultOf(error)
         const counter = fault === undefined ? failed : refused
         counter.add(spans, labels.base)
         requests.add(1, fault === undefined ? labels.failure : labels.refused)
         throw error
       }
+      const consume = () => next.consume(batch, signal)
+      return begun(() => traced(options.tracing, span, [batch], consume)).then(taken, turnedDown)
     },
+  }
+}
+
+/** What it throws, too, is what its promise rejects with. */
+function begun<R>(work: () => Promise<R>): Promise<R> {
+  try {
+    return work()
+  } catch (error) {
+    return Promise.reject(error)
   }
 }
 

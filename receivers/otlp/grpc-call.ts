@@ -70,8 +70,9 @@ export class GrpcCall {
     this.#message = new GrpcMessage((length) => this.#reserve(length))
     const timeout = headers['grpc-timeout']
     this.#deadlineMs = timeout === undefined ? Number.POSITIVE_INFINITY : deadlineOf(textOf(timeout) ?? '')
+    ;(stream as Carrier)[CALL] = this
     stream.on('error', ignore)
-    stream.on('close', () => this.#close())
+    stream.on('close', onClose)
   }
 
   /** Nothing of the body is read before the head was admitted. */
@@ -104,8 +105,8 @@ export class GrpcCall {
     if (this.#isAnswered || this.#stream.destroyed) return
     this.#senderDeadlineMs = performance.now() + BODY_TIMEOUT_MS
     this.#deps.deadlines.add(this)
-    this.#stream.on('data', (data: Buffer) => this.#message.push(data))
-    this.#stream.on('end', () => this.#received())
+    this.#stream.on('data', onData)
+    this.#stream.on('end', onEnd)
   }
 
   get expiresAtMs(): number {
@@ -144,7 +145,7 @@ export class GrpcCall {
   answer(message: Buffer): void {
     if (!this.#mayAnswer()) return
     const stream = this.#stream
-    stream.on('wantTrailers', () => stream.sendTrailers(OK_TRAILERS))
+    stream.on('wantTrailers', sendOk)
     stream.respond(RESPONSE_HEADERS, WITH_TRAILERS)
     stream.end(framed(message))
     this.#senderDeadlineMs = performance.now() + WRITE_TIMEOUT_MS
@@ -171,8 +172,13 @@ export class GrpcCall {
     return true
   }
 
+  /** Something of the body has come. */
+  push(data: Buffer): void {
+    this.#message.push(data)
+  }
+
   /** The sender has ended its side. */
-  #received(): void {
+  received(): void {
     if (this.#isAnswered) return
     this.#senderDeadlineMs = Number.POSITIVE_INFINITY
     if (this.#deadlineMs === Number.POSITIVE_INFINITY) this.#deps.deadlines.delete(this)
@@ -182,7 +188,8 @@ export class GrpcCall {
     else this.#deps.onRequest(this)
   }
 
-  #close(): void {
+  /** The stream has closed. */
+  closed(): void {
     this.#deps.deadlines.delete(this)
     if (this.#isSettled) reuse(this.#abort)
     else this.#abort.abort(retry('CANCELLED', 'the sender gave up'))
@@ -218,8 +225,28 @@ const NOT_ENCODED = {
 } as const
 const NO_TIMEOUT = { grpc: GRPC.INTERNAL, message: 'grpc-timeout is not up to 8 digits and a unit' } as const
 
+const CALL: unique symbol = Symbol('call')
+type Carrier = ServerHttp2Stream & { [CALL]: GrpcCall }
+
 /** Whatever breaks a stream also closes it. */
 function ignore(): void {}
+
+// One listener each for all calls, not one per call.
+function onData(this: Carrier, data: Buffer): void {
+  this[CALL].push(data)
+}
+
+function onEnd(this: Carrier): void {
+  this[CALL].received()
+}
+
+function onClose(this: Carrier): void {
+  this[CALL].closed()
+}
+
+function sendOk(this: ServerHttp2Stream): void {
+  this.sendTrailers(OK_TRAILERS)
+}
 
 function textOf(value: string | readonly string[] | undefined): string | undefined {
   return typeof value === 'string' ? value : value?.[0]
@@ -239,5 +266,5 @@ const idle: AbortController[] = []
 const MAX_IDLE = 256
 
 function reuse(controller: AbortController): void {
-  if (idle.length < MAX_IDLE && !controller.signal.aborted) idle.push(controller)
+  if (idle.length < MAX_IDLE) idle.push(controller)
 }

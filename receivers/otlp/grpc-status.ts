@@ -42,9 +42,16 @@ const EMPTY = Buffer.alloc(5)
 
 /** `grpc-timeout` in milliseconds: up to 8 digits and a unit. Undefined: it is not one. */
 export function timeoutMs(header: string): number | undefined {
-  if (!TIMEOUT.test(header)) return undefined
-  return Number(header.slice(0, -1)) * (UNIT_MS[header.slice(-1)] ?? 0)
+  if (header !== last.header) {
+    const isTime = TIMEOUT.test(header)
+    const ms = isTime ? Number(header.slice(0, -1)) * (UNIT_MS[header.slice(-1)] ?? 0) : undefined
+    last = { header, ms }
+  }
+  return last.ms
 }
+
+/** A sender says the same each time. */
+let last: { readonly header: string; readonly ms: number | undefined } = { header: '', ms: undefined }
 
 const TIMEOUT = /^\d{1,8}[HMSmun]$/
 

@@ -10,11 +10,12 @@ import type { Duplex } from 'node:stream'
 import type { Socket } from 'node:net'
 import type { ServerHttp2Session } from 'node:http2'
 import type { Entry } from '../../pipeline/admission.ts'
+import type { Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import type { Listening } from '../../pipeline/net/listeners.ts'
 import { within } from '../../pipeline/net/within.ts'
 import { TlsFront } from '../../pipeline/net/tls.ts'
-import { GRPC, wireStatus } from '../../pipeline/status.ts'
+import { GRPC, type WireStatus, wireStatus } from '../../pipeline/status.ts'
 import type { GrpcConfig } from './config.ts'
 import { Delivery } from './deliver.ts'
 import { Deadlines } from './deadlines.ts'
@@ -120,7 +121,7 @@ export class GrpcProtocol implements Protocol {
       gate: this.#context.intake,
       next: this.#next,
       deadlines: this.#deadlines,
-      onRequest: (call) => void this.#answer(call),
+      onRequest: (call) => this.#answer(call),
       onClose: (session, stream) => this.#sessions.delete(session, stream),
     }
     return (stream, headers, raw) => {
@@ -154,24 +155,35 @@ export class GrpcProtocol implements Protocol {
     }
   }
 
-  async #answer(call: GrpcCall): Promise<void> {
+  /** No async function: its state took as much memory as all of a call's own. */
+  #answer(call: GrpcCall): void {
+    const refuse = (error: unknown): void => this.#reply(call, () => call.refuse(this.#statusOf(error)))
+    const accept = (outcome: Outcome): void => {
+      try {
+        this.#reply(call, () => call.answer(exportResponse(outcome, 'protobuf')))
+      } catch (error) {
+        refuse(error)
+      }
+    }
     try {
-      const outcome = await this.#delivery.deliver(call.passage, call.body(), call.signal)
-      const heard = this.#settle(call)
-      if (heard) await heard
-      call.answer(exportResponse(outcome, 'protobuf'))
+      this.#delivery.deliver(call.passage, call.body(), call.signal).then(accept, refuse)
     } catch (error) {
-      await this.#settle(call)
-      const wire = wireStatus(error)
-      if (wire.grpc === GRPC.INTERNAL) this.#context.log.error({ err: error }, 'request failed')
-      call.refuse(wire)
+      refuse(error)
     }
   }
 
-  /** What its answer must wait for. */
-  #settle(call: GrpcCall): Promise<void> | undefined {
+  /** At once or, while stopping, when the sender has heard of that. */
+  #reply(call: GrpcCall, answer: () => void): void {
     call.settle()
-    return this.#sessions.heard(call.session)
+    const heard = this.#sessions.heard(call.session)
+    if (heard === undefined) answer()
+    else void heard.then(answer)
+  }
+
+  #statusOf(error: unknown): WireStatus {
+    const wire = wireStatus(error)
+    if (wire.grpc === GRPC.INTERNAL) this.#context.log.error({ err: error }, 'request failed')
+    return wire
   }
 
   readonly #refuse = (unary: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
