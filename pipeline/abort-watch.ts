@@ -1,7 +1,7 @@
 type Callback = () => void
 
 /** Who hears that a signal aborts. Mostly that is nobody or one, for whom nothing is allocated. */
-export class Watch {
+class Watch {
   #isAborted: boolean
   #first: Callback | undefined
   #more: Set<Callback> | undefined
