@@ -35,15 +35,15 @@ class Watch {
   }
 }
 
-const watches = new WeakMap<AbortSignal, Watch>()
+/** On the signal itself: a WeakMap would hash the signal for every request. */
+const WATCH: unique symbol = Symbol('watch')
+type Watched = AbortSignal & { [WATCH]?: Watch }
 
 /**
  * The watch of a signal, behind one listener that stays: adding and removing a listener of an AbortSignal, or asking it
  * whether it has aborted, takes more CPU than all else that the log's writer does for a small request, and receivers use
  * their signals again.
  */
-export function watchOf(signal: AbortSignal): Watch {
-  let watch = watches.get(signal)
-  if (watch === undefined) watches.set(signal, (watch = new Watch(signal)))
-  return watch
+export function watchOf(signal: Watched): Watch {
+  return (signal[WATCH] ??= new Watch(signal))
 }

@@ -62,10 +62,11 @@ export function encodeEnvelope(members: readonly Member[]): Uint8Array[] {
   }
   const texts = Array.from(strings.keys(), (text) => Buffer.from(text))
   const textBytes = texts.reduce((sum, text) => sum + 4 + text.length, 0)
-  const header = Buffer.alloc(HEAD + textBytes + members.length * MEMBER)
+  const header = Buffer.allocUnsafe(HEAD + textBytes + members.length * MEMBER)
   header.writeUInt32LE(MAGIC, 0)
   header.writeUInt8(ENVELOPE_VERSION, 4)
   header.writeUInt8(1, 5)
+  header.writeUInt16LE(0, 6)
   header.writeUInt32LE(texts.length, 12)
   header.writeUInt32LE(members.length, 16)
   header.writeUInt32LE(header.length, 20)

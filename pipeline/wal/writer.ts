@@ -3,6 +3,7 @@ import { watchOf } from '../abort-watch.ts'
 import type { Batch, BatchMeta } from '../batch/batch.ts'
 import { ACCEPTED, type Consumer, type Outcome } from '../consumer.ts'
 import { type Fault, faultOf, messageOf, retry } from '../fault.ts'
+import { within } from '../state/deadline.ts'
 import type { Histogram, Labels, Meter } from '../telemetry/meter.ts'
 import type { WalDriver } from './driver.ts'
 import { encodeEnvelope, envelopeOverhead, type Member } from './envelope.ts'
@@ -184,17 +185,10 @@ export class WalWriter implements Consumer {
     const { driver, appendTimeoutMs = APPEND_TIMEOUT_MS } = this.#options
     const id = `${this.#seed}-${(this.#messages++).toString(36)}`
     const parts = encodeEnvelope(group.members)
-    const timeout = new AbortController()
-    const timer = setTimeout(() => timeout.abort(), appendTimeoutMs)
-    try {
-      const append = driver.append({ signal: 'traces', tenant: group.tenant, id, parts })
-      await unlessAborted(append, timeout.signal)
-    } catch (error) {
-      if (!timeout.signal.aborted || faultOf(error)?.code !== 'CANCELLED') throw error
-      throw retry('WAL_UNAVAILABLE', `the write-ahead log did not confirm within ${appendTimeoutMs} ms`)
-    } finally {
-      clearTimeout(timer)
-    }
+    const append = driver.append({ signal: 'traces', tenant: group.tenant, id, parts })
+    await within(appendTimeoutMs, append, () =>
+      retry('WAL_UNAVAILABLE', `the write-ahead log did not confirm within ${appendTimeoutMs} ms`),
+    )
   }
 }
 

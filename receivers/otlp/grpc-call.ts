@@ -10,10 +10,10 @@ import type { ByteGate } from '../../pipeline/intake.ts'
 import { encodingOf, tooLarge } from '../../pipeline/net/inflate.ts'
 import { Passage } from '../../pipeline/net/passage.ts'
 import { GRPC, wireStatus } from '../../pipeline/status.ts'
-import type { Deadlines } from './deadlines.ts'
+import type { Deadlines, Expiring } from './deadlines.ts'
 import type { Body } from './deliver.ts'
 import { GrpcHead } from './grpc-head.ts'
-import { GrpcMessage } from './grpc-message.ts'
+import { GrpcMessage, type Room } from './grpc-message.ts'
 import {
   DEADLINE_EXCEEDED,
   framed,
@@ -32,7 +32,7 @@ export interface GrpcCallDeps {
   /** The request is there, whole. */
   readonly onRequest: (call: GrpcCall) => void
   /** Once per call, after its end. */
-  readonly onClose: (session: ServerHttp2Session, stream: ServerHttp2Stream) => void
+  readonly onClose: (session: ServerHttp2Session) => void
 }
 
 const BODY_TIMEOUT_MS = 30_000
@@ -40,7 +40,7 @@ const BODY_TIMEOUT_MS = 30_000
 const WRITE_TIMEOUT_MS = 30_000
 
 /** One unary call over its HTTP/2 stream: admitted by its head, read, handed over, answered. */
-export class GrpcCall {
+export class GrpcCall implements Expiring, Room {
   readonly session: ServerHttp2Session
   readonly passage: Passage
   readonly #stream: ServerHttp2Stream
@@ -52,6 +52,7 @@ export class GrpcCall {
   readonly #deadlineMs: number
   /** Of the body, then of the answer. */
   #senderDeadlineMs = Number.POSITIVE_INFINITY
+  #isWatched = false
   #isSettled = false
   #isAnswered = false
 
@@ -67,7 +68,7 @@ export class GrpcCall {
     this.#deps = deps
     this.passage = new Passage(new GrpcHead(session, headers[':path'] ?? '', raw), deps.gate)
     this.#encoding = textOf(headers['grpc-encoding'])
-    this.#message = new GrpcMessage((length) => this.#reserve(length))
+    this.#message = new GrpcMessage(this)
     const timeout = headers['grpc-timeout']
     this.#deadlineMs = timeout === undefined ? Number.POSITIVE_INFINITY : deadlineOf(textOf(timeout) ?? '')
     ;(stream as Carrier)[CALL] = this
@@ -81,7 +82,7 @@ export class GrpcCall {
       this.#refuseEarly(NO_TIMEOUT)
       return
     }
-    if (this.#deadlineMs !== Number.POSITIVE_INFINITY) this.#deps.deadlines.add(this)
+    if (this.#deadlineMs !== Number.POSITIVE_INFINITY) this.#watch()
     try {
       const judged = this.passage.admit(this.#deps.next)
       if (judged === undefined) this.#read()
@@ -104,9 +105,19 @@ export class GrpcCall {
   #read(): void {
     if (this.#isAnswered || this.#stream.destroyed) return
     this.#senderDeadlineMs = performance.now() + BODY_TIMEOUT_MS
-    this.#deps.deadlines.add(this)
+    this.#watch()
     this.#stream.on('data', onData)
     this.#stream.on('end', onEnd)
+  }
+
+  #watch(): void {
+    if (!this.#isWatched) this.#deps.deadlines.add(this)
+    this.#isWatched = true
+  }
+
+  #unwatch(): void {
+    if (this.#isWatched) this.#deps.deadlines.delete(this)
+    this.#isWatched = false
   }
 
   get expiresAtMs(): number {
@@ -114,6 +125,7 @@ export class GrpcCall {
   }
 
   expire(): void {
+    this.#isWatched = false
     if (this.#isAnswered) {
       this.#stream.close(constants.NGHTTP2_CANCEL)
       return
@@ -149,7 +161,7 @@ export class GrpcCall {
     stream.respond(RESPONSE_HEADERS, WITH_TRAILERS)
     stream.end(framed(message))
     this.#senderDeadlineMs = performance.now() + WRITE_TIMEOUT_MS
-    this.#deps.deadlines.add(this)
+    this.#watch()
   }
 
   refuse(status: StatusFacts): void {
@@ -181,7 +193,7 @@ export class GrpcCall {
   received(): void {
     if (this.#isAnswered) return
     this.#senderDeadlineMs = Number.POSITIVE_INFINITY
-    if (this.#deadlineMs === Number.POSITIVE_INFINITY) this.#deps.deadlines.delete(this)
+    if (this.#deadlineMs === Number.POSITIVE_INFINITY) this.#unwatch()
     const { whole, isFollowed, compressed } = this.#message
     if (whole === undefined || isFollowed) this.refuse(NOT_ONE_MESSAGE)
     else if (compressed && encodingOf(this.#encoding) === 'identity') this.refuse(NOT_ENCODED)
@@ -190,15 +202,15 @@ export class GrpcCall {
 
   /** The stream has closed. */
   closed(): void {
-    this.#deps.deadlines.delete(this)
+    this.#unwatch()
     if (this.#isSettled) reuse(this.#abort)
     else this.#abort.abort(retry('CANCELLED', 'the sender gave up'))
     this.passage.finish()
-    this.#deps.onClose(this.session, this.#stream)
+    this.#deps.onClose(this.session)
   }
 
   /** False: refused, and answered. */
-  #reserve(length: number): boolean {
+  reserve(length: number): boolean {
     try {
       if (length > this.#deps.limit) throw tooLarge(this.#deps.limit)
       this.passage.take(length)

@@ -1,12 +1,17 @@
 /** gRPC length-prefixed message: one byte of flags (1: compressed), four of length, big-endian. */
 const PREFIX_BYTES = 5
 
+export interface Room {
+  /** Hears of the message's length before its bytes are kept; on false all that follows is dropped. */
+  reserve(length: number): boolean
+}
+
 /**
  * The one message of a unary call, taken out of its data. Its length is reserved when its prefix has come, and its bytes
  * are copied once, to where they stay.
  */
 export class GrpcMessage {
-  readonly #reserve: (length: number) => boolean
+  readonly #room: Room
   /** Only where the prefix itself came in pieces. */
   #prefix: Buffer | undefined
   #prefixBytes = 0
@@ -16,9 +21,8 @@ export class GrpcMessage {
   #compressed = false
   #isFollowed = false
 
-  /** `reserve` hears of the message's length before its bytes are kept; on false all that follows is dropped. */
-  constructor(reserve: (length: number) => boolean) {
-    this.#reserve = reserve
+  constructor(room: Room) {
+    this.#room = room
   }
 
   get compressed(): boolean {
@@ -66,7 +70,7 @@ export class GrpcMessage {
   #begin(prefix: Buffer): void {
     const length = prefix.readUInt32BE(1)
     this.#compressed = prefix[0] === 1
-    if (!this.#reserve(length)) this.drop()
+    if (!this.#room.reserve(length)) this.drop()
     else this.#bytes = Buffer.allocUnsafe(length)
   }
 }

@@ -1,10 +1,14 @@
-import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
+import { constants, type ServerHttp2Session } from 'node:http2'
 import { within } from '../../pipeline/net/within.ts'
 
 /** RFC 9113 section 6.8: the first GOAWAY of a graceful end names no stream yet. */
 const NO_STREAM_YET = 2 ** 31 - 1
 /** How long an idle sender may take to show up, a sender to answer a ping, or to take the last bytes. */
 export const GRACE_MS = 200
+
+interface Calls {
+  underWay: number
+}
 
 /**
  * The HTTP/2 sessions that have made calls, and the calls under way in them: what stopping must wait for.
@@ -14,27 +18,29 @@ export const GRACE_MS = 200
  * while a call is open, and that call's answer waits until the sender has answered a ping, i.e. knows of the GOAWAY.
  */
 export class GrpcSessions {
-  readonly #open = new Map<ServerHttp2Session, Set<ServerHttp2Stream>>()
+  readonly #open = new Map<ServerHttp2Session, Calls>()
   /** Set while stopping: resolves when the sender has heard. */
   readonly #heard = new Map<ServerHttp2Session, Promise<void>>()
   #ending: AbortSignal | undefined
   #onChange = () => {}
 
-  add(session: ServerHttp2Session, call: ServerHttp2Stream): void {
+  /** A call has begun. */
+  add(session: ServerHttp2Session): void {
     const calls = this.#open.get(session) ?? this.#addSession(session)
-    calls.add(call)
+    calls.underWay++
     if (this.#ending) this.#announce(session, this.#ending)
   }
 
-  /** The call has ended. */
-  delete(session: ServerHttp2Session, call: ServerHttp2Stream): void {
-    this.#open.get(session)?.delete(call)
+  /** A call has ended; once for each. */
+  delete(session: ServerHttp2Session): void {
+    const calls = this.#open.get(session)
+    if (calls !== undefined) calls.underWay--
     this.#onChange()
   }
 
   /** Calls of a connection that have not ended. */
   underWay(session: ServerHttp2Session): number {
-    return this.#open.get(session)?.size ?? 0
+    return this.#open.get(session)?.underWay ?? 0
   }
 
   /** What an answer on this connection must wait for. */
@@ -45,7 +51,7 @@ export class GrpcSessions {
   /** No more calls are on the wire or under way, as far as the deadline allows. */
   async drain(deadline: AbortSignal): Promise<void> {
     this.#ending = deadline
-    for (const [session, calls] of this.#open) if (calls.size > 0) this.#announce(session, deadline)
+    for (const [session, calls] of this.#open) if (calls.underWay > 0) this.#announce(session, deadline)
     const sessions = () => [...this.#open.keys()]
     await within(
       deadline,
@@ -57,12 +63,12 @@ export class GrpcSessions {
     await within(
       deadline,
       undefined,
-      this.#until(() => calls().every((each) => each.size === 0)),
+      this.#until(() => calls().every((each) => each.underWay === 0)),
     )
   }
 
-  #addSession(session: ServerHttp2Session): Set<ServerHttp2Stream> {
-    const calls = new Set<ServerHttp2Stream>()
+  #addSession(session: ServerHttp2Session): Calls {
+    const calls = { underWay: 0 }
     this.#open.set(session, calls)
     session.once('close', () => {
       this.#open.delete(session)

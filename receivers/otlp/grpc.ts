@@ -122,11 +122,11 @@ export class GrpcProtocol implements Protocol {
       next: this.#next,
       deadlines: this.#deadlines,
       onRequest: (call) => this.#answer(call),
-      onClose: (session, stream) => this.#sessions.delete(session, stream),
+      onClose: (session) => this.#sessions.delete(session),
     }
     return (stream, headers, raw) => {
       const session = stream.session as ServerHttp2Session
-      this.#sessions.add(session, stream)
+      this.#sessions.add(session)
       pings?.watch(session)
       new GrpcCall(session, stream, headers, raw, deps).start()
     }

@@ -53,9 +53,11 @@ export const grpcMessage: Target = {
     }),
   run(input, random) {
     let refused = false
-    const message = new GrpcMessage((length) => {
-      refused ||= length > LIMIT
-      return !refused
+    const message = new GrpcMessage({
+      reserve: (length) => {
+        refused ||= length > LIMIT
+        return !refused
+      },
     })
     for (let at = 0; at < input.length;) {
       const end = at + 1 + random(400)
