@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Session } from 'chdb'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, expect, test, vi } from 'vitest'
 import { exporterContext, exporterContract } from '../../test/contract/exporter.ts'
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
@@ -112,6 +112,34 @@ test('new parts are compressed fast in one file, large merged ones well and by c
     ])
     await session.queryAsync(`OPTIMIZE TABLE ${database}.otel_traces FINAL`)
     expect(await ask(parts)).toEqual([['ZSTD(1)', 'Wide']])
+  } finally {
+    session.close()
+    await exporter.stop?.(new AbortController().signal)
+  }
+})
+
+test('a merge waits for some forty new parts', async () => {
+  const database = 'weir_merges'
+  const exporter = clickhouseMaker.create(
+    config.parse({ directory, database }),
+    exporterContext('clickhouse'),
+  )
+  await exporter.start?.()
+  const session = new Session(directory)
+  const merged = async () => {
+    const sql = `SELECT rows FROM system.parts WHERE database = '${database}' AND table = 'otel_traces' AND active AND level > 0`
+    return (await session.queryAsync(sql, { format: 'JSONCompact' })).json<{ data: unknown[][] }>().data
+  }
+  try {
+    for (let i = 0; i < 60; i++) {
+      await session.queryAsync(
+        `INSERT INTO ${database}.otel_traces (Timestamp, WalSeq) VALUES ('2026-06-01 00:00:00', ${i})`,
+      )
+    }
+    // One row each: the rows of a merged part tell how many parts it was.
+    await vi.waitFor(async () => expect(await merged()).not.toEqual([]), 20_000)
+    const [[rows] = []] = await merged()
+    expect(Number(rows)).toBeGreaterThanOrEqual(40)
   } finally {
     session.close()
     await exporter.stop?.(new AbortController().signal)
