@@ -24,6 +24,7 @@ export function countOf({ rows, count }: Rejection): number {
 
 /** Spans rejected in `outcome`. */
 export function rejectedCount(outcome: Outcome): number {
+  if (outcome === ACCEPTED) return 0
   let count = 0
   for (const rejection of outcome.rejected) count += countOf(rejection)
   return count

@@ -45,6 +45,7 @@ class Scanner {
   readonly #exports: Exports
   readonly #keys: KeyInterner
   #bytes: Uint8Array
+  #words: Int32Array
   #view: DataView
 
   constructor(keys: KeyInterner) {
@@ -53,11 +54,13 @@ class Scanner {
     const instance = new WebAssembly.Instance(compiled(), { host })
     this.#exports = instance.exports as unknown as Exports
     this.#bytes = new Uint8Array(this.#exports.memory.buffer)
+    this.#words = new Int32Array(this.#bytes.buffer)
     this.#view = new DataView(this.#bytes.buffer)
   }
 
   get isLarge(): boolean {
-    return this.#exports.memory.buffer.byteLength > LARGE
+    this.#refresh()
+    return this.#bytes.length > LARGE
   }
 
   run(bytes: Uint8Array): SpanTable {
@@ -91,8 +94,8 @@ class Scanner {
   #table(index: number): Int32Array {
     const size = this.#exports.size(index)
     if (size === 0) return NO_RECORDS
-    const { buffer } = this.#exports.memory
-    return copyOf(buffer, this.#exports.start(index) >>> 0, size / Int32Array.BYTES_PER_ELEMENT)
+    this.#refresh()
+    return copyOf(this.#words, this.#exports.start(index) >>> 2, size >>> 2)
   }
 
   /** Why the scan ended; undefined: by no decision of its own. */
@@ -102,11 +105,12 @@ class Scanner {
     return reason && new WireError(kernel.errorPlace(), reason(kernel.errorOne(), kernel.errorTwo()))
   }
 
-  /** Memory that has grown is another buffer. */
+  /** Memory that has grown is another buffer, and the one before is empty: to ask the memory for its buffer takes longer. */
   #refresh(): void {
+    if (this.#bytes.length > 0) return
     const { buffer } = this.#exports.memory
-    if (this.#bytes.buffer === buffer) return
     this.#bytes = new Uint8Array(buffer)
+    this.#words = new Int32Array(buffer)
     this.#view = new DataView(buffer)
   }
 }
@@ -137,12 +141,12 @@ const SMALL_RECORDS = 512
 let slab = new ArrayBuffer(SLAB_BYTES)
 let slabUsed = 0
 
-function copyOf(memory: ArrayBuffer, start: number, length: number): Int32Array {
-  const records = new Int32Array(memory, start, length)
+/** `length` of the words from `start` on. */
+function copyOf(words: Int32Array, start: number, length: number): Int32Array {
   const bytes = length * Int32Array.BYTES_PER_ELEMENT
   if (length > SMALL_RECORDS) {
     const large = new Int32Array(POOL.take(bytes), 0, length)
-    large.set(records)
+    large.set(words.subarray(start, start + length))
     return large
   }
   if (slabUsed + bytes > SLAB_BYTES) {
@@ -151,6 +155,6 @@ function copyOf(memory: ArrayBuffer, start: number, length: number): Int32Array 
   }
   const copy = new Int32Array(slab, slabUsed, length)
   slabUsed += bytes
-  for (let at = 0; at < length; at++) copy[at] = records[at]!
+  for (let at = 0; at < length; at++) copy[at] = words[start + at]!
   return copy
 }

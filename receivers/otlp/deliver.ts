@@ -51,7 +51,6 @@ export class Delivery {
   #meta(passage: Passage, { bytes }: Body, sha256?: Buffer): BatchMeta {
     const { tenant, project, principal } = passage.admitted
     const key = passage.head.header('idempotency-key')[0]
-    const ofBody = () => sha256?.subarray(0, SHORT_DIGEST_BYTES) ?? shortDigest(bytes)
     return {
       signal: 'traces',
       tenant,
@@ -59,7 +58,9 @@ export class Delivery {
       principal,
       source: this.#source,
       receivedAtMs: this.#context.clock(),
-      digest: key ? shortDigest(`${tenant}\0${key}`) : ofBody(),
+      digest: key
+        ? shortDigest(`${tenant}\0${key}`)
+        : (sha256?.subarray(0, SHORT_DIGEST_BYTES) ?? shortDigest(bytes)),
     }
   }
 
