@@ -4,6 +4,7 @@ import { emptyFacts, TOKENS, type SpanFacts } from '../batch/facts.ts'
 import { asReceived } from '../batch/raw.ts'
 import { keyId, type KeyId } from '../batch/keys.ts'
 import { otOf, probabilityOf } from '../sampling/trace-state.ts'
+import { markSources } from './alike.ts'
 import { scaled, USD_DIGITS } from './decimal.ts'
 import { finishOfChoice, firstEventMs } from './events.ts'
 import { SLOT } from './fields.ts'
@@ -21,7 +22,7 @@ import { tierName, wordsOf, type Words } from './words.ts'
  */
 export function factsOf(batch: Batch): SpanFacts {
   if (batch.facts !== undefined) return batch.facts
-  const scan = new Scan()
+  markSources()
   const facts = emptyFacts(batch.rows, asReceived(batch)?.bytes)
   const filler = new Filler(facts, scan, batch)
   for (let row = 0; row < batch.rows; row++) {
@@ -33,6 +34,9 @@ export function factsOf(batch: Batch): SpanFacts {
   batch.facts = facts
   return facts
 }
+
+/** For one batch after another. */
+const scan = new Scan()
 
 /** How many spans this one stands for, by what samplers before us have written into the tracestate. */
 function rateOf(traceState: string): number {

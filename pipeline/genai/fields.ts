@@ -1,3 +1,4 @@
+import { MARK, type Marks } from '../../proto/otlp/signatures.ts'
 import { keyId, type KeyId } from '../batch/keys.ts'
 
 /**
@@ -285,7 +286,13 @@ export const BY_KEY: Int32Array = (() => {
 /** Texts that are read apart from the others: ids, times, and what software calls itself. */
 const APART: ReadonlySet<Field> = new Set(['runId', 'session', 'user', 'firstToken', 'userAgent'])
 
-/** slot → 1 where the value, of which there are few different ones, decides what the span is (`wordsOf`). */
-export const IS_WORD: Uint8Array = Uint8Array.from(NAMES, (name) =>
-  name === 'batch' || (name in TEXT_FIELDS && !APART.has(name)) ? 1 : 0,
+/** How a scan tells spans apart: by the values of words, of which there are few different ones (`wordsOf`), and by what there is of the rest. */
+export const MARKS: Marks = Uint32Array.from(BY_KEY, (entry) =>
+  entry < 0 ? 0 : (entry << 2) | markOf(entry >> 8),
 )
+
+function markOf(slot: number): number {
+  const name = NAMES[slot]!
+  if (slot < NUMBERS) return MARK.number
+  return name === 'batch' || (name in TEXT_FIELDS && !APART.has(name)) ? MARK.word : MARK.other
+}

@@ -3,7 +3,8 @@ import { aiSdkUsage, type AiSdkUsage } from './ai-sdk.ts'
 import { SLOT } from './fields.ts'
 import { countOf, parseObject, type JsonObject } from './json.ts'
 import { usageOfPayload, type Payload } from './payload.ts'
-import { MAX_COUNT, type Scan } from './scan.ts'
+import { MAX_COUNT } from './reading.ts'
+import type { Scan } from './scan.ts'
 import { emptyUsage, type Usage } from './usage.ts'
 
 /**

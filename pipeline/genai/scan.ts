@@ -1,94 +1,59 @@
-import { ATTR_AT, SPAN, type SpanTable } from '../../proto/otlp/table.ts'
-import { intAt } from '../../proto/wire.ts'
+import { SIGNATURE } from '../../proto/otlp/signatures.ts'
+import { ATTR_AT } from '../../proto/otlp/table.ts'
 import { ATTR, NONE, type AttrRef, type Batch } from '../batch/batch.ts'
 import type { IdColumn } from '../batch/fact-columns.ts'
 import { asReceived } from '../batch/raw.ts'
-import { BY_KEY, NUMBERS, SLOT, SOURCES, type Field } from './fields.ts'
-import { rankOf, Shape, shapeOf, sourceOf } from './shape.ts'
+import { type Alike, alikeOf, remember, signatureOf } from './alike.ts'
+import { SLOT, SOURCES, type Field } from './fields.ts'
+import { Reading } from './reading.ts'
+import { rankOf, Shape, shapeOf, typeOf } from './shape.ts'
 
-/** Larger counts are not token counts: the column has 32 bits. */
-export const MAX_COUNT = 0xffff_ffff
+const NO_VALUES = new Int32Array(0)
+/** Of spans that have nothing that counts. */
+const NO_SHAPE = new Shape(new Int32Array(0))
 
 /**
- * One span's attributes that mean something, found in one pass: per field the best source seen. Reused for every span of
- * a batch, so that a span without such attributes costs one table lookup per attribute and allocates nothing. Fields are
- * asked for by their SLOT.
+ * One span's attributes that mean something: per field the best source. Reused for every span of a batch. Fields are asked
+ * for by their SLOT. Spans that the scan of their request has told apart (alike.ts) cost a look at their signature; others
+ * are read attribute by attribute.
  */
 export class Scan {
   #batch: Batch | undefined
   /** Of a batch that nobody edited; undefined: only the batch knows. */
   #attrs: Int32Array | undefined
-  #bytes: Buffer | undefined
-  /* Of the values that count, in the order of the attributes: where they are, where from, and the number they are. */
-  #refs = new Int32Array(64)
-  #sources = new Int32Array(64)
-  #numbers = new Float64Array(64)
-  #count = 0
+  /** From `#first` on, of each source in turn: an int itself, of any other the attribute. */
+  #values: Int32Array = NO_VALUES
+  #first = 0
   /** Of the span that was read last. */
   shape: Shape = NO_SHAPE
+  /** What is known of all spans like it; undefined: nobody knows which are. */
+  alike: Alike | undefined
+  readonly #reading = new Reading()
 
   /** False when the span has none of the attributes that mean something here. */
   read(batch: Batch, row: number): boolean {
     const plain = asReceived(batch)
     this.#batch = batch
     this.#attrs = plain?.table.attrs
-    this.#bytes = plain?.bytes
-    this.#count = 0
-    if (plain === undefined) this.#readEdited(batch, row)
-    else this.#readPlain(batch, plain.bytes, plain.table, row)
-    if (!this.shape.is(this.#sources, this.#count)) this.shape = shapeOf(this.#sources, this.#count)
-    return this.#count > 0
-  }
-
-  #readPlain(batch: Batch, bytes: Buffer, { spans, attrs }: SpanTable, row: number): void {
-    const end = spans[row * SPAN.width + SPAN.endAttr]!
-    for (let ref = spans[row * SPAN.width + SPAN.firstAttr]!; ref < end; ref++) {
-      const at = ref * ATTR_AT.width
-      const key = attrs[at]!
-      if (key <= 0 || key >= BY_KEY.length) continue
-      const entry = BY_KEY[key]!
-      if (entry < 0) continue
-      const type = attrs[at + ATTR_AT.type]!
-      if (entry >> 8 >= NUMBERS) {
-        if (attrs[at + ATTR_AT.len]! > 2 || batch.text(ref as AttrRef) !== '') this.#take(ref, entry, type, 0)
-      } else if (type === ATTR.int) this.#takeNumber(ref, entry, type, intAt(bytes, attrs[at + ATTR_AT.off]!))
-      else this.#takeNumber(ref, entry, type, batch.number(ref as AttrRef))
+    const signature = plain === undefined ? 0 : signatureOf(plain.table, row)
+    this.alike = signature === 0 ? undefined : alikeOf(signature)
+    if (this.alike === undefined || plain === undefined) {
+      this.#readThrough(batch, row)
+      if (signature !== 0) this.alike = remember(signature, this.shape)
+    } else {
+      this.shape = this.alike.shape
+      this.#values = plain.table.marked
+      this.#first = plain.table.signatures[row * SIGNATURE.width + SIGNATURE.first]!
     }
+    return this.shape.sources.length > 0
   }
 
-  #readEdited(batch: Batch, row: number): void {
-    const range = batch.attrs(row, 'span')
-    for (let ref = range.first as AttrRef; ref < range.end; ref++) {
-      const entry = BY_KEY[batch.keyId(ref)] ?? -1
-      if (entry < 0) continue
-      if (entry >> 8 < NUMBERS) this.#takeNumber(ref, entry, batch.type(ref), batch.number(ref))
-      else if (batch.size(ref) > 2 || batch.text(ref) !== '') this.#take(ref, entry, batch.type(ref), 0)
-    }
-  }
-
-  #takeNumber(ref: number, entry: number, type: number, value: number): void {
-    if (!(value >= 0 && value <= MAX_COUNT)) return
-    // Seconds keep their fraction; counts have none.
-    this.#take(ref, entry, type, entry >> 8 === SLOT.firstChunkSeconds ? value : Math.trunc(value))
-  }
-
-  #take(ref: number, entry: number, type: number, value: number): void {
-    const at = this.#count++
-    if (at === this.#refs.length) this.#grow()
-    this.#refs[at] = ref
-    this.#sources[at] = sourceOf(entry, type)
-    this.#numbers[at] = value
-  }
-
-  #grow(): void {
-    const larger = this.#refs.length * 2
-    const [refs, sources, numbers] = [this.#refs, this.#sources, this.#numbers]
-    this.#refs = new Int32Array(larger)
-    this.#sources = new Int32Array(larger)
-    this.#numbers = new Float64Array(larger)
-    this.#refs.set(refs)
-    this.#sources.set(sources)
-    this.#numbers.set(numbers)
+  #readThrough(batch: Batch, row: number): void {
+    const reading = this.#reading
+    reading.read(batch, row)
+    if (!this.shape.is(reading.sources, reading.count)) this.shape = shapeOf(reading.sources, reading.count)
+    this.#values = reading.values
+    this.#first = 0
   }
 
   has(slot: number): boolean {
@@ -103,7 +68,7 @@ export class Scan {
 
   #ref(slot: number): AttrRef {
     const place = this.shape.places[slot]!
-    return place < 0 ? NONE : (this.#refs[place] as AttrRef)
+    return place < 0 ? NONE : (this.#values[this.#first + place] as AttrRef)
   }
 
   /** '' when absent. For values of few kinds; long ones are welcome, too. */
@@ -131,31 +96,16 @@ export class Scan {
   /** NaN when absent. */
   number(slot: number): number {
     const place = this.shape.places[slot]!
-    return place < 0 ? Number.NaN : this.#numbers[place]!
+    if (place < 0) return Number.NaN
+    const value = this.#values[this.#first + place]!
+    if (typeOf(this.shape.sources[place]!) === ATTR.int) return value >>> 0
+    const number = this.#batch?.number(value as AttrRef) ?? Number.NaN
+    // Seconds keep their fraction; counts have none.
+    return slot === SLOT.firstChunkSeconds ? number : Math.trunc(number)
   }
 
   /** 0 when absent. */
   count(slot: number): number {
-    const place = this.shape.places[slot]!
-    return place < 0 ? 0 : this.#numbers[place]!
-  }
-
-  /**
-   * Where the bytes of the values lie that decide what the span is: puts offset and length of each into `to`, and answers
-   * in which bytes. Undefined where they are not to be had as they came.
-   */
-  words(to: Int32Array): Buffer | undefined {
-    const attrs = this.#attrs
-    if (attrs === undefined) return undefined
-    const { words } = this.shape
-    for (let i = 0; i < words.length; i++) {
-      const at = this.#refs[words[i]!]! * ATTR_AT.width
-      to[2 * i] = attrs[at + ATTR_AT.off]!
-      to[2 * i + 1] = attrs[at + ATTR_AT.len]!
-    }
-    return this.#bytes
+    return this.has(slot) ? this.number(slot) : 0
   }
 }
-
-/** Of spans that have nothing that counts. */
-const NO_SHAPE = new Shape(new Int32Array(0))

@@ -1,11 +1,15 @@
 import { ATTR } from '../batch/batch.ts'
-import { IS_WORD, NUMBERS, SLOTS } from './fields.ts'
+import { NUMBERS, SLOTS } from './fields.ts'
 
 /** Which attribute a value came from, and as what: `slot << 11 | rank << 3 | type` (fields.ts: BY_KEY; batch.ts: ATTR). */
 export type Source = number
 
 export function sourceOf(entry: number, type: number): Source {
   return (entry << 3) | type
+}
+
+export function typeOf(source: Source): number {
+  return source & 7
 }
 
 export function rankOf(source: Source): number {
@@ -22,18 +26,13 @@ function slotOf(source: Source): number {
  */
 export class Shape {
   readonly sources: Int32Array
-  /** Of the sources. */
-  readonly hash: number
   /** slot → which of the sources it is taken from; −1: none. */
   readonly places: Int32Array = new Int32Array(SLOTS).fill(-1)
-  /** Those of the sources whose values decide what the span is (`wordsOf`). */
-  readonly words: Int32Array
   /** A token count came as text. */
   readonly textual: boolean
 
-  constructor(sources: Int32Array, hash = 0) {
+  constructor(sources: Int32Array) {
     this.sources = sources
-    this.hash = hash
     const { places } = this
     let textual = false
     for (let place = 0; place < sources.length; place++) {
@@ -42,10 +41,9 @@ export class Shape {
       const before = places[slot]!
       if (before >= 0 && rankOf(sources[before]!) <= rankOf(source)) continue
       places[slot] = place
-      textual ||= slot < NUMBERS && (source & 7) === ATTR.string
+      textual ||= slot < NUMBERS && typeOf(source) === ATTR.string
     }
     this.textual = textual
-    this.words = places.filter((place) => place >= 0 && IS_WORD[slotOf(sources[place]!)] === 1)
   }
 
   /** These are its sources. */
@@ -74,7 +72,7 @@ export function shapeOf(sources: Int32Array, count: number): Shape {
   if (newest?.is(sources, count) === true) return newest
   const older = known[first + 1]
   if (older?.is(sources, count) === true) return older
-  const shape = new Shape(sources.slice(0, count), hash)
+  const shape = new Shape(sources.slice(0, count))
   known[first + 1] = newest
   known[first] = shape
   return shape

@@ -1,9 +1,7 @@
-import { hashOf, isSame, viewOf } from '../../proto/short-bytes.ts'
-import { SLOT, SLOTS } from './fields.ts'
+import { SLOT } from './fields.ts'
 import { isLeaf, operationOf } from './kind.ts'
 import { providerName, providerOfModel } from './provider.ts'
 import type { Scan } from './scan.ts'
-import type { Shape } from './shape.ts'
 
 /** What a span's words say, its counts and ids left aside. '' where they say nothing. */
 export interface Words {
@@ -23,72 +21,13 @@ export interface Words {
   readonly geo: string | undefined
 }
 
-/** Longer words hardly ever repeat. */
-const LONGEST = 64
-const SETS = 512
-
-interface Known {
-  readonly shape: Shape
-  readonly sizes: Int32Array
-  /** The words' bytes, one after another. */
-  readonly bytes: DataView
-  readonly words: Words
-}
-
-/** Two per hash, the newest stay: spans that say what no other says cost a little more, and no memory. */
-const known = Array<Known | undefined>(SETS * 2).fill(undefined)
-
-/** Offset and length of each word of the span. */
-const places = new Int32Array(SLOTS * 2)
-
-/**
- * The words of the span that was read last. Few combinations come again and again: one that was met before is known by
- * the span's shape and the words' bytes, and nothing is decided again.
- */
+/** The words of the span that was read last; decided once for all spans that are alike in what decides them. */
 export function wordsOf(scan: Scan): Words {
-  const bytes = scan.words(places)
-  if (bytes === undefined) return decide(scan)
-  const { shape } = scan
-  const view = viewOf(bytes)
-  const end = shape.words.length * 2
-  let hash = shape.hash
-  for (let at = 0; at < end; at += 2) {
-    const size = places[at + 1]!
-    if (size > LONGEST) return decide(scan)
-    hash = Math.imul(hash, 31) + hashOf(view, places[at]!, size)
-  }
-  const first = ((hash ^ (hash >>> 16)) & (SETS - 1)) * 2
-  const newest = known[first]
-  if (newest !== undefined && isOf(newest, shape, view)) return newest.words
-  const older = known[first + 1]
-  if (older !== undefined && isOf(older, shape, view)) return older.words
-  const words = decide(scan)
-  known[first + 1] = newest
-  known[first] = remembered(shape, bytes, words)
-  return words
+  const { alike } = scan
+  return alike === undefined ? decide(scan) : (alike.words ??= decide(scan))
 }
 
-/** Whether the words at `places` are those of `one`. */
-function isOf(one: Known, shape: Shape, view: DataView): boolean {
-  if (one.shape !== shape) return false
-  const { sizes } = one
-  let at = 0
-  for (let i = 0; i < sizes.length; i++) {
-    const size = sizes[i]!
-    if (places[2 * i + 1] !== size || !isSame(one.bytes, at, view, places[2 * i]!, size)) return false
-    at += size
-  }
-  return true
-}
-
-function remembered(shape: Shape, bytes: Buffer, words: Words): Known {
-  const sizes = Int32Array.from(shape.words, (_, i) => places[2 * i + 1]!)
-  const parts = Array.from(sizes, (size, i) => bytes.subarray(places[2 * i], places[2 * i]! + size))
-  const copy = Buffer.concat(parts)
-  return { shape, sizes, bytes: new DataView(copy.buffer, copy.byteOffset, copy.length), words }
-}
-
-/** From presence of any field, and from values of words only (`IS_WORD`): nothing else is looked at when spans are told apart. */
+/** From presence of any field, and from values of words only (`IS_WORD`): these tell spans apart (alike.ts). */
 function decide(scan: Scan): Words {
   const operation = operationOf(scan)
   const leaf = operation !== '' && isLeaf(scan, operation)

@@ -2,6 +2,7 @@ import { POOL } from '../buffer-pool.ts'
 import type { KeyInterner } from '../intern.ts'
 import { wasmModule } from '../wasm-module.ts'
 import { WireError } from '../wire.ts'
+import type { Marks } from './signatures.ts'
 import { MAX_DEPTH, SPAN, type SpanTable } from './table.ts'
 
 /**
@@ -23,10 +24,23 @@ export function scan(bytes: Uint8Array, keys: KeyInterner): SpanTable {
 /** An interner's scanner remembers its keys: the daemon has one. */
 const scanners = new WeakMap<KeyInterner, Scanner>()
 
+/** From now on scans with these keys fill in `signatures` and `marked`. */
+export function markKeys(keys: KeyInterner, marks: Marks): void {
+  marked.set(keys, marks)
+  scanners.delete(keys)
+}
+
+const marked = new WeakMap<KeyInterner, Marks>()
+
+/** No id is given twice in the process; when there are no more, spans are not told apart. */
+let signatureId = 0
+const MAX_SIGNATURE = 0x7fff_ffff
+
 /** Of assembly/index.ts. Addresses and sizes are in bytes; an address from 2^31 on comes as a negative number. */
 interface Exports {
   readonly memory: WebAssembly.Memory
   open(size: number): number
+  openMarks(count: number): number
   scan(size: number): void
   start(table: number): number
   size(table: number): number
@@ -50,12 +64,19 @@ class Scanner {
 
   constructor(keys: KeyInterner) {
     this.#keys = keys
-    const host = { keyId: (at: number, size: number) => this.#keyId(at, size) }
+    const host = {
+      keyId: (at: number, size: number) => this.#keyId(at, size),
+      signatureId: () => (signatureId < MAX_SIGNATURE ? ++signatureId : 0),
+    }
     const instance = new WebAssembly.Instance(compiled(), { host })
     this.#exports = instance.exports as unknown as Exports
     this.#bytes = new Uint8Array(this.#exports.memory.buffer)
     this.#words = new Int32Array(this.#bytes.buffer)
     this.#view = new DataView(this.#bytes.buffer)
+    const marks = marked.get(keys)
+    if (marks === undefined) return
+    const at = this.#exports.openMarks(marks.length) >>> 0
+    new Uint32Array(this.#exports.memory.buffer, at, marks.length).set(marks)
   }
 
   get isLarge(): boolean {
@@ -81,6 +102,8 @@ class Scanner {
       links: this.#table(3),
       scopes: this.#table(4),
       resources: this.#table(5),
+      signatures: this.#table(6),
+      marked: this.#table(7),
       hasForeignKeys: this.#exports.hasForeign() !== 0,
       hasUnlisted: this.#exports.hasUnlisted() !== 0,
     }

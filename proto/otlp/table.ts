@@ -19,6 +19,9 @@ export interface SpanTable {
   readonly links: Int32Array
   readonly scopes: Int32Array
   readonly resources: Int32Array
+  /** Empty unless keys are marked, as is `marked` (layout: signatures.ts). */
+  readonly signatures: Int32Array
+  readonly marked: Int32Array
   /** Some attribute key was not interned: its `ATTR_AT.key` is negative. */
   readonly hasForeignKeys: boolean
   /**

@@ -18,6 +18,7 @@ import {
   varint,
 } from './fields'
 import { LARGEST, openRecords, Records } from './records'
+import { openSignatures, sign, signatures, values } from './signatures'
 import {
   EVENT_END_ATTR,
   EVENT_FIRST_ATTR,
@@ -65,6 +66,7 @@ import {
 } from './table'
 
 export { errorCode, errorOne, errorPlace, errorTwo } from './fields'
+export { openMarks } from './signatures'
 
 /* Tags: field number << 3 | wire type. */
 const LEN1: u32 = 0x0a
@@ -97,7 +99,16 @@ const links = new Records(LINK_WIDTH)
 const scopes = new Records(SCOPE_WIDTH)
 const resources = new Records(RESOURCE_WIDTH)
 
-const TABLES: StaticArray<Records> = [spans, attrs, events, links, scopes, resources]
+const TABLES: StaticArray<Records> = [
+  spans,
+  attrs,
+  events,
+  links,
+  scopes,
+  resources,
+  signatures,
+  values,
+]
 
 /** Room for a request of so many bytes; traps beyond a GiB (TOO_LARGE). */
 export function open(size: u32): usize {
@@ -112,11 +123,12 @@ export function scan(size: u32): void {
   for (let i = 0; i < TABLES.length; i++) TABLES[i].clear()
   openRecords(size)
   openAttributes()
+  openSignatures()
   openFields(input.start)
   request(base, base + size)
 }
 
-/** Of the table: spans 0, attributes 1, events 2, links 3, scopes 4, resources 5. */
+/** Of the table: spans 0, attributes 1, events 2, links 3, scopes 4, resources 5, signatures 6, marked values 7. */
 export function start(table: i32): usize {
   return TABLES[table].start
 }
@@ -316,6 +328,7 @@ function span(begin: usize, end: usize, scope: i32): void {
     }
   }
   store<i32>(record, attrs.count, SPAN_END_ATTR)
+  sign(load<i32>(record, SPAN_FIRST_ATTR), attrs.count, begin)
   store<i32>(record, firstEvent, SPAN_FIRST_EVENT)
   store<i32>(record, events.count, SPAN_END_EVENT)
   store<i32>(record, firstLink, SPAN_FIRST_LINK)

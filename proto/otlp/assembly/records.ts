@@ -54,12 +54,20 @@ export class Records {
     return record
   }
 
+  /** Where so many records go, one after another; the caller moves `end` and `count`. */
+  @inline
+  room(count: usize, at: usize): usize {
+    while (this.limit - this.end < count * this.width) this.grow(at)
+    return this.end
+  }
+
   private grow(at: usize): void {
-    const size = this.end - this.start
+    const used = this.end - this.start
+    const size = this.limit - this.start
     budget -= <i64>size
     if ((budget < 0 && size * 2 > KEEP) || size * 2 > LARGEST) fail(TOO_MANY, at)
     this.start = heap.realloc(this.start, size * 2)
-    this.end = this.start + size
+    this.end = this.start + used
     this.limit = this.start + size * 2
   }
 }
