@@ -13,6 +13,8 @@ export interface EnvOptions {
   readonly directory: string
   /** Address space, not disk: the file grows as it is used. */
   readonly mapBytes: number
+  /** Of a new file; one that is there keeps its own. */
+  readonly pageBytes?: number
   /** What an operator should do about a damaged file; ends START_FAILED messages. */
   readonly remedy: string
 }
@@ -34,6 +36,7 @@ export function openEnv(options: EnvOptions): Env {
       noSubdir: false,
       encoding: 'binary',
       mapSize: options.mapBytes,
+      ...(options.pageBytes !== undefined && { pageSize: options.pageBytes }),
       maxReaders: 512,
       overlappingSync: false,
       compression: false,

@@ -3,7 +3,7 @@ import { retry, reject } from '../fault.ts'
 import { openEnv, type Env, type Table } from '../state/lmdb.ts'
 import { openShared, type Share } from '../state/lmdb-share.ts'
 import type { WalInfo, WalMessage } from './driver.ts'
-import { readIndex, readRecord, writeIndex, type IndexEntry } from './embedded-record.ts'
+import { PAGE_BYTES, readIndex, readRecord, writeIndex, type IndexEntry } from './embedded-record.ts'
 
 /**
  * The log's tables in one LMDB environment:
@@ -48,6 +48,8 @@ export class EmbeddedLog {
   readonly #index: Table<number>
   readonly #heads: Table<string>
   readonly #maxBytes: number
+  /** Of this file, which may be older. */
+  readonly pageBytes: number
   readonly #share: Share
 
   static open(options: LogOptions): Promise<EmbeddedLog> {
@@ -60,9 +62,11 @@ export class EmbeddedLog {
     this.#env = openEnv({
       directory: options.directory,
       mapBytes: mapBytes(options.maxBytes),
+      pageBytes: PAGE_BYTES,
       remedy:
         'Stop weir, move the directory aside (its undelivered messages are lost) or restore it from a copy, and start again.',
     })
+    this.pageBytes = (this.#env.getStats() as { pageSize: number }).pageSize
     this.#messages = this.#env.openDB<Buffer, number>(MESSAGES)
     this.#index = this.#env.openDB<Buffer, number>({ name: 'index', encoding: 'binary' })
     this.#heads = this.#env.openDB<Buffer, string>({ name: 'heads', encoding: 'binary', useVersions: true })

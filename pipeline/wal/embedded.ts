@@ -126,7 +126,7 @@ export class EmbeddedWal implements WalDriver {
     try {
       if (this.#used !== undefined) await log.reserve(await this.#used())
       this.#used = undefined
-      const first = await log.append(this.#layOut(fitting))
+      const first = await log.append(this.#layOut(fitting, log.pageBytes))
       for (const [at, pending] of fitting.entries()) pending.resolve(first + at)
       this.#wakeups.notify()
     } catch (error) {
@@ -138,7 +138,7 @@ export class EmbeddedWal implements WalDriver {
   #refuseOverflow(log: EmbeddedLog, group: readonly Pending[]): Pending[] {
     let room = this.#options.maxBytes - log.bytes
     return group.filter((pending) => {
-      const bytes = storedBytes(pending.bytes)
+      const bytes = storedBytes(pending.bytes, log.pageBytes)
       if (bytes <= room) {
         room -= bytes
         return true
@@ -149,14 +149,14 @@ export class EmbeddedWal implements WalDriver {
   }
 
   /** Writes the records side by side into one buffer that is used again for every transaction: fresh memory costs more than the copy. */
-  #layOut(group: readonly Pending[]): LogEntry[] {
+  #layOut(group: readonly Pending[], pageBytes: number): LogEntry[] {
     const timeMs = this.#options.clock()
     const arena = (this.#arena ??= Buffer.allocUnsafeSlow(GROUP_BYTES))
     let at = 0
     return group.map(({ message, bytes }) => {
       const record = bytes > GROUP_BYTES ? Buffer.allocUnsafeSlow(bytes) : arena.subarray(at, (at += bytes))
       writeRecord(record, message, timeMs)
-      return { record, bytes: storedBytes(bytes), timeMs, tenant: message.tenant }
+      return { record, bytes: storedBytes(bytes, pageBytes), timeMs, tenant: message.tenant }
     })
   }
 
