@@ -119,6 +119,11 @@ export interface Exporter extends Component, Consumer {
    * done now. The batches may come in other slices, later, or never; they must be left as they are. Throws nothing.
    */
   stage?(batches: readonly Batch[]): void
+  /**
+   * Copies what it is given: once a delivery has ended, well or by a reject, nobody reads its batches any more, no socket
+   * that still writes either, so that their memory may be used again. Absent: it is left to the collector.
+   */
+  readonly keepsNothing?: true
   /** Asked about the receipts of deliveries. */
   readonly recheck?: Recheck
   /** How the reader should size a range for this exporter (else 8192 spans, 8 MiB, 200 ms). */

@@ -62,3 +62,10 @@ test('has room for every size, at most an eighth too much, and never lends one b
     }),
   )
 })
+
+test('keeps no more than some bytes, whatever sizes are given', () => {
+  const pool = new BufferPool()
+  for (let size = 1 << 20; size < 64 << 20; size *= 1.2) pool.give(pool.take(Math.floor(size)))
+  expect(pool.idleBytes).toBeGreaterThan(64 << 20)
+  expect(pool.idleBytes).toBeLessThanOrEqual(128 << 20)
+})

@@ -3,6 +3,8 @@ const LEAST = 32 * 1024
 /** Sizes to an octave: what is taken is up to an eighth larger than what was asked for. */
 const STEPS = 8
 const SWEEP_MS = 10_000
+/** Two ranges of 64 MiB: senders choose the sizes, and each size would keep its own peak. */
+const MOST_IDLE = 128 << 20
 
 /**
  * Memory for what is large and short of life: messages of the log, their tables and facts. V8 keeps such memory outside of its
@@ -13,30 +15,41 @@ const SWEEP_MS = 10_000
 export class BufferPool {
   readonly #free = new Map<number, Shelf>()
   readonly #lent = new WeakSet<ArrayBufferLike>()
+  #idleBytes = 0
   #sweeping: NodeJS.Timeout | undefined
 
   /** At least `bytes` of memory, with anything in it. */
   take(bytes: number): ArrayBuffer {
     if (bytes < LEAST) return new ArrayBuffer(bytes)
     const size = sizeFor(bytes)
-    const buffer = this.#free.get(size)?.take() ?? new ArrayBuffer(size)
+    const used = this.#free.get(size)?.take()
+    if (used !== undefined) this.#idleBytes -= size
+    const buffer = used ?? new ArrayBuffer(size)
     this.#lent.add(buffer)
     return buffer
   }
 
-  /** Ends all views of it. What was not taken from here, or was given back before, stays as it is. */
+  /** Ends all views of it, and keeps it where there is room. What was not taken from here, or was given back before, stays as it is. */
   give(buffer: ArrayBufferLike): void {
     if (!this.#lent.delete(buffer)) return
     const size = buffer.byteLength
+    const own = structuredClone(buffer, { transfer: [buffer as ArrayBuffer] }) as ArrayBuffer
+    if (this.#idleBytes + size > MOST_IDLE) return
     let shelf = this.#free.get(size)
     if (shelf === undefined) this.#free.set(size, (shelf = new Shelf()))
-    shelf.put(structuredClone(buffer, { transfer: [buffer as ArrayBuffer] }) as ArrayBuffer)
+    shelf.put(own)
+    this.#idleBytes += size
     this.#sweeping ??= setInterval(() => this.sweep(), SWEEP_MS).unref()
   }
 
   /** Lets go of what was not needed since the last time. */
   sweep(): void {
-    for (const [size, shelf] of this.#free) if (shelf.sweep() === 0) this.#free.delete(size)
+    this.#idleBytes = 0
+    for (const [size, shelf] of this.#free) {
+      const left = shelf.sweep()
+      if (left === 0) this.#free.delete(size)
+      this.#idleBytes += left * size
+    }
     if (this.#free.size > 0) return
     clearInterval(this.#sweeping)
     this.#sweeping = undefined
@@ -44,9 +57,7 @@ export class BufferPool {
 
   /** Bytes that wait to be taken. */
   get idleBytes(): number {
-    let bytes = 0
-    for (const [size, shelf] of this.#free) bytes += size * shelf.length
-    return bytes
+    return this.#idleBytes
   }
 }
 
@@ -55,10 +66,6 @@ class Shelf {
   readonly #buffers: ArrayBuffer[] = []
   /** Fewest that there were since the last sweep. */
   #least = 0
-
-  get length(): number {
-    return this.#buffers.length
-  }
 
   take(): ArrayBuffer | undefined {
     const buffer = this.#buffers.pop()

@@ -43,6 +43,8 @@ const REPRICE_WAIT_MS = 10_000
 
 export class ClickHouseExporter implements Exporter {
   readonly batching: Batching
+  /** Blocks and files have bytes of their own. What was given up goes on reading, and is a retry. */
+  readonly keepsNothing = true
   readonly queryable: Queryable
   readonly repriceable: Repriceable
   readonly recheck?: Recheck

@@ -1,5 +1,5 @@
 import { markKeys } from '../../proto/otlp/scan.ts'
-import { SIGNATURE } from '../../proto/otlp/signatures.ts'
+import { halfOf, SIGNATURE } from '../../proto/otlp/signatures.ts'
 import type { SpanTable } from '../../proto/otlp/table.ts'
 import { KEYS } from '../batch/keys.ts'
 import { MARKS } from './fields.ts'
@@ -19,6 +19,15 @@ const SLOTS = 4096
 /** The newest of those that share a slot. */
 const known = Array<Alike | undefined>(SLOTS).fill(undefined)
 
+/** Of the ids that are known; they come again one half later. */
+let half = 0
+
+function forgetOthers(signature: number): void {
+  if (halfOf(signature) === half) return
+  half = halfOf(signature)
+  known.fill(undefined)
+}
+
 let isMarked = false
 
 /** From now on scans tell spans apart by what means something here. */
@@ -33,11 +42,13 @@ export function signatureOf(table: SpanTable, row: number): number {
 }
 
 export function alikeOf(signature: number): Alike | undefined {
+  forgetOthers(signature)
   const alike = known[signature & (SLOTS - 1)]
   return alike?.signature === signature ? alike : undefined
 }
 
 export function remember(signature: number, shape: Shape): Alike {
+  forgetOthers(signature)
   const alike: Alike = { signature, shape, words: undefined }
   known[signature & (SLOTS - 1)] = alike
   return alike

@@ -213,10 +213,14 @@ export class EmbeddedLog {
     let bytes = 0
     this.#env.resetReadTxn()
     for (const { key, value } of this.#messages.getRange({ start: from })) {
-      if (found.length > 0 && bytes + value.length > maxBytes) break
+      if (found.length > 0 && bytes + value.length > maxBytes) {
+        POOL.give(value.buffer)
+        break
+      }
       try {
         found.push(readRecord(key, value))
       } catch (error) {
+        POOL.give(value.buffer)
         if (found.length > 0) break
         throw new CorruptRecord(key, error)
       }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { member, setup, until } from '../../test/contract/reader-world.ts'
+import type { ChainOptions } from '../../test/contract/wal-world.ts'
 import { POOL } from '../../proto/buffer-pool.ts'
 import type { Batch } from '../batch/batch.ts'
 import { factsOf } from '../genai/facts-of.ts'
@@ -8,12 +9,16 @@ import { factsOf } from '../genai/facts-of.ts'
 const NAMES = Array.from({ length: 600 }, (_, at) => `ok${at}`)
 
 /** A reader that remembers every batch it prepared. */
-async function remembering(failures: number) {
+async function remembering(
+  failures: number,
+  chain: Pick<ChainOptions, 'keepsNothing'> = { keepsNothing: true },
+) {
   const world = await setup()
   const batches: Batch[] = []
   for (let left = failures; left > 0; left--) world.store.plan.push('retry')
   await world.append([member(NAMES)])
   world.start({
+    ...chain,
     batching: { maxSpans: 1000, maxBytes: 1e6, maxWaitMs: 0 },
     process: (batch) => {
       factsOf(batch)
@@ -32,6 +37,13 @@ describe('memory of a delivered range', () => {
     expect(batches).toHaveLength(1)
     expect(batches[0]?.name(5)).toBe('')
     expect(batches[0]?.facts?.tokens).toHaveLength(0)
+  })
+
+  it('stays with an exporter that may still read it, such as one whose socket writes after the answer', async () => {
+    const { batches, append, record } = await remembering(0, {})
+    await append([member(['ok'])])
+    await until(async () => (await record()).position === 3)
+    expect(batches[0]?.name(5)).toBe('ok5')
   })
 
   it('stays where a try was given up: whoever began it may still read', async () => {

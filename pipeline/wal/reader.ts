@@ -224,12 +224,12 @@ export class ChainReader {
       // Both are awaited below; until then neither may count as unhandled.
       ahead.catch(() => undefined)
       const ledger = await delivered
-      const isFirstTry = (held.record.frozen?.attempt ?? 0) === 0
+      const isUnread = this.#chain.exporter.keepsNothing === true && held.record.frozen?.attempt === 0
       // A due check comes between two ranges, none of them frozen.
       const next = this.#rechecks.msUntilDue(held.record) > 0 ? ready : undefined
       await this.#advance(held, range, ledger, next, delivering)
-      // What was given up before it ended may still read its batches.
-      if (isFirstTry) release(range)
+      // A try that was given up before it ended may still read its batches.
+      if (isUnread) release(range)
       range = await this.#checking(held, ahead, reading, delivering)
     }
   }

@@ -2,7 +2,7 @@ import { POOL } from '../buffer-pool.ts'
 import type { KeyInterner } from '../intern.ts'
 import { wasmModule } from '../wasm-module.ts'
 import { WireError } from '../wire.ts'
-import type { Marks } from './signatures.ts'
+import { type Marks, SignatureIds } from './signatures.ts'
 import { MAX_DEPTH, SPAN, type SpanTable } from './table.ts'
 
 /**
@@ -17,7 +17,7 @@ export function scan(bytes: Uint8Array, keys: KeyInterner): SpanTable {
   try {
     return scanner.run(bytes)
   } finally {
-    if (scanner.isLarge) scanners.delete(keys)
+    if (scanner.isLarge || scanner.half !== ids.half) scanners.delete(keys)
   }
 }
 
@@ -32,9 +32,8 @@ export function markKeys(keys: KeyInterner, marks: Marks): void {
 
 const marked = new WeakMap<KeyInterner, Marks>()
 
-/** No id is given twice in the process; when there are no more, spans are not told apart. */
-let signatureId = 0
-const MAX_SIGNATURE = 0x7fff_ffff
+/** Of the process. */
+const ids = new SignatureIds()
 
 /** Of assembly/index.ts. Addresses and sizes are in bytes; an address from 2^31 on comes as a negative number. */
 interface Exports {
@@ -56,6 +55,8 @@ interface Exports {
 const LARGE = 32 << 20
 
 class Scanner {
+  /** Of the ids that it may remember. */
+  readonly half = ids.half
   readonly #exports: Exports
   readonly #keys: KeyInterner
   #bytes: Uint8Array
@@ -66,7 +67,7 @@ class Scanner {
     this.#keys = keys
     const host = {
       keyId: (at: number, size: number) => this.#keyId(at, size),
-      signatureId: () => (signatureId < MAX_SIGNATURE ? ++signatureId : 0),
+      signatureId: () => ids.next(),
     }
     const instance = new WebAssembly.Instance(compiled(), { host })
     this.#exports = instance.exports as unknown as Exports

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { double, join, len, uint } from '../../test/otlp/wire-writer.ts'
 import { KeyInterner } from '../intern.ts'
 import { markKeys, scan } from './scan.ts'
-import { MARK, SIGNATURE } from './signatures.ts'
+import { halfOf, MARK, SIGNATURE, SignatureIds } from './signatures.ts'
 import { ATTR_AT, SPAN } from './table.ts'
 
 const KEYS = new KeyInterner(100)
@@ -152,4 +152,11 @@ test('without marks there are none', () => {
   const table = scan(len(1, len(2, len(2, len(9, len(1, 'w1'), len(2, len(1, 'a')))))), new KeyInterner(10))
   expect([table.rows, table.signatures.length, table.marked.length]).toEqual([1, 0, 0])
   expect(table.attrs[ATTR_AT.type]).toBe(1)
+})
+
+test('ids begin anew after the last, never with 0, and tell when those before them must be forgotten', () => {
+  const ids = new SignatureIds(2 ** 31 - 2)
+  expect([ids.next(), ids.next(), ids.next()]).toEqual([2 ** 31 - 1, 1, 2])
+  expect([0, 1, 2 ** 30 - 1, 2 ** 30, 2 ** 31 - 1].map(halfOf)).toEqual([0, 0, 0, 1, 1])
+  expect(ids.half).toBe(0)
 })

@@ -24,3 +24,29 @@ export const SIGNATURE = {
   /** Index into `SpanTable.marked`: one for each marked attribute that counts, an int's value or else the AttrRef. Void where the id is 0. */
   first: 1,
 } as const
+
+/** The highest id: tables have 31 bits for it. */
+const LAST = 2 ** 31 - 1
+
+/** Of an id: who remembers ids forgets all of them when a new half begins. A request has not as many spans as a half has ids. */
+export function halfOf(id: number): number {
+  return id >> 30
+}
+
+/** Gives ids in turn from 1 to the highest, and then again. */
+export class SignatureIds {
+  #last: number
+
+  constructor(last = 0) {
+    this.#last = last
+  }
+
+  get half(): number {
+    return halfOf(this.#last)
+  }
+
+  next(): number {
+    this.#last = this.#last === LAST ? 1 : this.#last + 1
+    return this.#last
+  }
+}

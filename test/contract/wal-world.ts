@@ -132,6 +132,7 @@ export interface ChainOptions {
   readonly each?: boolean
   readonly exporterId?: string
   readonly process?: StoreChain['process']
+  readonly keepsNothing?: true
 }
 
 export function modelChain({
@@ -141,9 +142,11 @@ export function modelChain({
   each,
   exporterId = 'model',
   process = modelProcess,
+  keepsNothing,
 }: ChainOptions): StoreChain {
   const exporter: Exporter = {
     ...(batching === undefined ? {} : { batching }),
+    ...(keepsNothing === undefined ? {} : { keepsNothing }),
     consume: (batch, signal) => store.consume(batch, signal, step),
     ...(each === true ? {} : { deliver: (delivery, signal) => store.deliver(delivery, signal, step) }),
   }
