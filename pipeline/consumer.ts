@@ -32,7 +32,8 @@ export function rejectedCount(outcome: Outcome): number {
 
 /**
  * Takes a batch and owns it. The promise is the acknowledgement: it resolves once the batch is safe downstream
- * and rejects with a Fault that says what the caller should do next. Awaiting it is the backpressure.
+ * and rejects with a Fault that says what the caller should do next. Awaiting it is the backpressure. `signal` says that the caller
+ * gave up: what cannot be taken back then goes on, and the promise tells how it ended.
  */
 export interface Consumer {
   consume(batch: Batch, signal: AbortSignal): Promise<Outcome>

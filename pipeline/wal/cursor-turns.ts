@@ -54,7 +54,7 @@ export class CursorTurns {
     try {
       await holding(hold)
     } catch (error) {
-      throw hold.lost.aborted && faultOf(error) === undefined ? leaseLost(this.#cursor, error) : error
+      throw hold.lost.aborted && isAbort(error, hold.lost) ? leaseLost(this.#cursor, error) : error
     } finally {
       await hold.release()
     }
@@ -106,6 +106,10 @@ export class CursorTurns {
     if (faultOf(error)?.verdict.do === 'retry') log.warn(fields, `${NAMES[this.#driven]} pauses`)
     else log.error({ ...fields, err: error }, `${NAMES[this.#driven]} stands still`)
   }
+}
+
+function isAbort(error: unknown, signal: AbortSignal): boolean {
+  return error === signal.reason || (error instanceof Error && error.name === 'AbortError')
 }
 
 /** What was under way ends with the abort of its signal, which says nothing to an operator. */

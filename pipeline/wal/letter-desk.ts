@@ -4,6 +4,7 @@ import type { Batch } from '../batch/batch.ts'
 import { decodeBatch } from '../batch/otlp-batch.ts'
 import type { Consumer } from '../consumer.ts'
 import { faultOf, messageOf, reject } from '../fault.ts'
+import { orGivenUp } from '../given-up.ts'
 import { stateKey, type StateKey, type StateStore } from '../state/state.ts'
 import type { CursorSightings } from './cursor-seen.ts'
 import type { DeadLetter, DeadLetters } from './dead-letter.ts'
@@ -124,7 +125,7 @@ export class LetterDesk {
     const since = isFirst ? position : Buffer.from((await state.get(key))?.value ?? []).toString()
     const { tenant, digest } = batch.meta
     if (isFirst || !isWhole(await log.lookback.stored(tenant, digest, since, signal))) {
-      await log.intake.consume(batch, signal)
+      await orGivenUp(signal, log.intake.consume(batch, signal))
     }
     await letters.remove(letter.id)
     await state.delete(key)

@@ -3,6 +3,7 @@ import type { Batch } from '../batch/batch.ts'
 import { decodeBatch } from '../batch/otlp-batch.ts'
 import type { Consumer } from '../consumer.ts'
 import { faultOf, retry } from '../fault.ts'
+import { orGivenUp } from '../given-up.ts'
 import type { StoredLog, StoredMessage } from '../follower.ts'
 import type { WalDriver, WalMessage, WalPort } from './driver.ts'
 import { decodeEnvelope } from './envelope.ts'
@@ -29,7 +30,7 @@ export function storedLogOf(connector: string, driver: WalDriver, writer: Consum
       return isWhole(await lookback.stored(tenant, digest, String(since), signal))
     },
     async append(batch, signal) {
-      await writer.consume(batch, signal)
+      await orGivenUp(signal, writer.consume(batch, signal))
     },
     span: () => spanOfLog(driver),
     seqAt: (timeMs, signal) => seqAt(driver, timeMs, signal),

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { MemoryDriver, MemoryLog } from '../../test/contract/wal-memory.ts'
 import type { Batch } from '../batch/batch.ts'
+import { ACCEPTED } from '../consumer.ts'
 import { faultOf, retry } from '../fault.ts'
 import { createMeter } from '../telemetry/prom-meter.ts'
 import type { OutgoingMessage } from './driver.ts'
@@ -163,15 +164,16 @@ describe('WAL writer', () => {
     expect(writer.lastFailure(1000)).toBeUndefined()
   })
 
-  it('lets a caller give up while its write goes on', async () => {
+  it('goes on with a write that its caller has given up, and says how it ended: it counts', async () => {
     const { writer, driver, log } = setup()
     const { closed, open } = gate()
     driver.gate = closed
     const caller = new AbortController()
     const consumed = writer.consume(batchOf(Buffer.alloc(10, 1)), caller.signal)
     caller.abort()
-    expect(await codeOf(consumed)).toBe('CANCELLED')
+    expect(await codeOf(writer.consume(batchOf(Buffer.alloc(10, 2)), caller.signal))).toBe('CANCELLED')
     open()
+    expect(await consumed).toBe(ACCEPTED)
     await writer.stop(AbortSignal.timeout(5000))
     expect(log.messages).toHaveLength(1)
     expect(writer.pendingBytes).toBe(0)

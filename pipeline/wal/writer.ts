@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { watchOf } from '../abort-watch.ts'
 import type { Batch, BatchMeta } from '../batch/batch.ts'
 import { ACCEPTED, type Consumer, type Outcome } from '../consumer.ts'
 import { type Fault, faultOf, messageOf, retry } from '../fault.ts'
+import { givenUp, orGivenUp } from '../given-up.ts'
 import { within } from '../state/deadline.ts'
 import type { Histogram, Labels, Meter } from '../telemetry/meter.ts'
 import type { WalDriver } from './driver.ts'
@@ -64,19 +64,18 @@ export class WalWriter implements Consumer {
     return failure !== undefined && performance.now() - failure.at <= withinMs ? failure.error : undefined
   }
 
-  /** One promise, and no other between the caller and its message: for small requests each costs as much as their bytes. */
+  /**
+   * What was given up before is not begun; what is begun ends as the log says, whether its sender still waits or not: who
+   * counts what was taken must hear of it. One promise, and no other between the caller and its message: for small requests
+   * each costs as much as their bytes.
+   */
   consume(batch: Batch, signal: AbortSignal): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       if (batch.live === 0) return resolve(ACCEPTED)
       if (this.#stopping) throw retry('SHUTTING_DOWN', 'the daemon is stopping')
-      const watch = watchOf(signal)
-      if (watch.isAborted) throw cancelled()
+      if (signal.aborted) throw givenUp()
       const started = performance.now()
-      // The caller gave up; the write goes on.
-      const abort = () => reject(cancelled())
-      watch.add(abort)
       this.#add(batch.meta.tenant, this.#membersOf(batch), (failure) => {
-        watch.delete(abort)
         if (failure !== undefined) return reject(failure)
         this.#ackDuration.observe((performance.now() - started) / 1000, this.#labels)
         resolve(ACCEPTED)
@@ -89,7 +88,7 @@ export class WalWriter implements Consumer {
     this.#stopping = true
     if (this.#inFlight === 0 && this.#groups.empty) return
     const idle = new Promise<void>((resolve) => (this.#idle = resolve))
-    await unlessAborted(idle, deadline).catch(() => undefined)
+    await orGivenUp(deadline, idle).catch(() => undefined)
     for (let group = this.#groups.shift(); group !== undefined; group = this.#groups.shift()) {
       this.#pendingBytes -= group.payloadBytes
       group.settle(retry('SHUTTING_DOWN', 'the daemon stopped before the write-ahead log had taken this'))
@@ -215,30 +214,4 @@ function afterAll(count: number, settled: Settled): Settled {
     first ??= failure
     if (--left === 0) settled(first)
   }
-}
-
-/** `work`, or CANCELLED once `signal` aborts: the work goes on. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(cancelled())
-    const watch = watchOf(signal)
-    watch.add(abort)
-    work.then(
-      (value) => {
-        watch.delete(abort)
-        return resolve(value)
-      },
-      (error) => {
-        watch.delete(abort)
-        reject(error)
-      },
-    )
-  })
-}
-
-function cancelled() {
-  return retry(
-    'CANCELLED',
-    'the caller gave up; the write may still land, and a repeat is dropped as a duplicate',
-  )
 }

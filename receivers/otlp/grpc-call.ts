@@ -54,6 +54,8 @@ export class GrpcCall implements Expiring, Room {
   #senderDeadlineMs = Number.POSITIVE_INFINITY
   #isWatched = false
   #isSettled = false
+  /** The pipeline has it. */
+  #isTaken = false
   #isAnswered = false
 
   constructor(
@@ -149,9 +151,10 @@ export class GrpcCall implements Expiring, Room {
     return this.#abort.signal
   }
 
-  /** The pipeline has answered: there is nothing left to abort. */
+  /** The pipeline has answered: there is nothing left to abort, nor to hold. */
   settle(): void {
     this.#isSettled = true
+    this.passage.finish()
   }
 
   answer(message: Buffer): void {
@@ -180,8 +183,13 @@ export class GrpcCall implements Expiring, Room {
     if (this.#isAnswered || this.#stream.destroyed || this.#stream.closed) return false
     this.#isAnswered = true
     this.#message.drop()
-    this.passage.finish()
+    this.#finish()
     return true
+  }
+
+  /** What the pipeline was given it holds until it has answered, whether the sender still waits or not. */
+  #finish(): void {
+    if (!this.#isTaken) this.passage.finish()
   }
 
   /** Something of the body has come. */
@@ -197,7 +205,10 @@ export class GrpcCall implements Expiring, Room {
     const { whole, isFollowed, compressed } = this.#message
     if (whole === undefined || isFollowed) this.refuse(NOT_ONE_MESSAGE)
     else if (compressed && encodingOf(this.#encoding) === 'identity') this.refuse(NOT_ENCODED)
-    else this.#deps.onRequest(this)
+    else {
+      this.#isTaken = true
+      this.#deps.onRequest(this)
+    }
   }
 
   /** The stream has closed. */
@@ -205,7 +216,7 @@ export class GrpcCall implements Expiring, Room {
     this.#unwatch()
     if (this.#isSettled) reuse(this.#abort)
     else this.#abort.abort(retry('CANCELLED', 'the sender gave up'))
-    this.passage.finish()
+    this.#finish()
     this.#deps.onClose(this.session)
   }
 

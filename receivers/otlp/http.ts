@@ -94,10 +94,7 @@ export class HttpProtocol implements Protocol {
   async #export(request: IncomingMessage, response: ServerResponse, format: Format, encoding: Encoding) {
     const passage = new Passage(headOf(request), this.#context.intake)
     const abort = new AbortController()
-    const onClose = () => {
-      abort.abort(retry('CANCELLED', 'the sender went away'))
-      passage.finish()
-    }
+    const onClose = () => abort.abort(retry('CANCELLED', 'the sender went away'))
     response.once('close', onClose)
     try {
       const bytes = await receive(request, response, passage, this.#next, {
@@ -108,6 +105,7 @@ export class HttpProtocol implements Protocol {
       return exportResponse(outcome, format)
     } finally {
       response.off('close', onClose)
+      // Not when the sender goes: what the pipeline was given it holds until it has answered.
       passage.finish()
     }
   }

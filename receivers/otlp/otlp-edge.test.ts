@@ -736,6 +736,26 @@ describe('slow, broken and hostile senders', () => {
     await expect.poll(() => entry.released).toBe(2)
   })
 
+  it('holds what it gave to the pipeline until that has answered, also when the sender gave up', async () => {
+    const { grpc, http, entry, intake } = await start()
+    const answers: (() => void)[] = []
+    entry.consume = () => new Promise((resolve) => answers.push(() => resolve({ rejected: [] })))
+    expect((await grpc.export(body, { deadlineMs: 300 })).code).toBe(4)
+    const socket = connect(http, '127.0.0.1')
+    socket.write(post(body.length))
+    socket.write(body)
+    await expect.poll(() => answers).toHaveLength(2)
+    const closed = new Promise((resolve) => socket.once('close', resolve))
+    socket.destroy()
+    await closed
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(intake.held).toBeGreaterThanOrEqual(2 * body.length)
+    expect(entry.released).toBe(0)
+    for (const answer of answers) answer()
+    await expect.poll(() => intake.held).toBe(0)
+    expect(entry.released).toBe(2)
+  })
+
   it('survives a rapid reset of HTTP/2 streams and serves others', async () => {
     const { grpcAddress, grpc, intake } = await start()
     const { connect: connect2, constants } = await import('node:http2')
