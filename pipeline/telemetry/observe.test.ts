@@ -173,6 +173,18 @@ describe('observeExporter', () => {
     expect(await meter.render()).toContain('weir_end_to_end_seconds_sum{exporter="e"} 4\n')
   })
 
+  it('passes on all that the reader of the log asks of an exporter', () => {
+    const asked = {
+      batching: { maxSpans: 1, maxBytes: 2, maxWaitMs: 3 },
+      recheck: { afterMs: 4, holds: async () => true },
+      keepsNothing: true,
+    } as const
+    const exporter: Exporter = { ...exporting(async () => ACCEPTED), ...asked, stage: () => undefined }
+    const observed = observeExporter(exporter, 'e', meter)
+    expect(observed).toMatchObject(asked)
+    expect('stage' in observed).toBe(true)
+  })
+
   it('counts a rejection as lost only when nobody bisects it, and a retry as a retry', async () => {
     const rejecting = exporting(() => Promise.reject(reject('EXPORT_REJECTED', 'never')))
     const failing = (exporter: Exporter, spans: number) =>

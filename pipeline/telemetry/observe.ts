@@ -123,7 +123,7 @@ export function observeExporter(
   options: ObserveOptions & { readonly bisected?: boolean } = {},
 ): Exporter {
   const watch = new ExportWatch(id, meter, options)
-  const { batching, queryable, recheck } = exporter
+  const { batching, queryable, recheck, keepsNothing } = exporter
   const deliver = exporter.deliver?.bind(exporter)
   const stage = exporter.stage?.bind(exporter)
   return {
@@ -132,6 +132,7 @@ export function observeExporter(
     ...(queryable === undefined ? {} : { queryable }),
     ...(recheck === undefined ? {} : { recheck }),
     ...(stage === undefined ? {} : { stage }),
+    ...(keepsNothing === undefined ? {} : { keepsNothing }),
     consume: (batch, signal) => watch.run([batch], () => exporter.consume(batch, signal), rejectedCount),
     ...(deliver === undefined
       ? {}
