@@ -8,11 +8,15 @@ export function givenUp() {
   )
 }
 
-/** What `work` comes to, or CANCELLED once `signal` aborts; the work goes on, and nobody hears of its failure. */
-export async function orGivenUp<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+/** What `work` comes to, or `why` (CANCELLED) once `signal` aborts; the work goes on, and nobody hears of its failure. */
+export async function orGivenUp<T>(
+  signal: AbortSignal,
+  work: Promise<T>,
+  why: () => Error = givenUp,
+): Promise<T> {
   let abort: (() => void) | undefined
   const gone = new Promise<never>((_, reject) => {
-    abort = () => reject(givenUp())
+    abort = () => reject(why())
     if (signal.aborted) abort()
     else signal.addEventListener('abort', abort)
   })

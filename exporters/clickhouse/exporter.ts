@@ -15,6 +15,7 @@ import type {
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { faultOf, messageOf, retry } from '../../pipeline/fault.ts'
+import { orGivenUp } from '../../pipeline/given-up.ts'
 import type { ReplaySink } from '../../pipeline/replay.ts'
 import type { Redactable, RedactCount, RedactRequest, RedactWork } from '../../pipeline/redact.ts'
 import type { Retainable } from '../../pipeline/retention.ts'
@@ -132,8 +133,8 @@ export class ClickHouseExporter implements Exporter {
     const connection = this.#connection
     this.#connection = undefined
     this.#stopping.abort()
-    await untilAborted(this.#turn, deadline).catch(() => undefined)
-    await untilAborted(this.#turns.settled, deadline).catch(() => undefined)
+    await orGivenUp(deadline, this.#turn).catch(() => undefined)
+    await orGivenUp(deadline, this.#turns.settled).catch(() => undefined)
     this.#inserts = undefined
     await connection?.close()
   }
@@ -244,7 +245,7 @@ export class ClickHouseExporter implements Exporter {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(this.#config.timeout)])
     const turn = this.#after(this.#turn, insert, deadline)
     this.#turn = turn.catch(() => undefined)
-    return await untilAborted(turn, deadline)
+    return await orGivenUp(deadline, turn, notInTime)
   }
 
   async #after<T>(
@@ -292,19 +293,8 @@ async function connect(config: Config, target: Target, context: Context): Promis
 }
 
 /** The statement may go on (an embedded one cannot be interrupted); the next insert waits for it in its turn. */
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let abort: (() => void) | undefined
-  const aborted = new Promise<never>((_, fail) => {
-    abort = () =>
-      fail(retry('EXPORT_UNAVAILABLE', 'clickhouse: the insert did not end in time; it is reconciled next'))
-    if (signal.aborted) abort()
-    else signal.addEventListener('abort', abort, { once: true })
-  })
-  try {
-    return await Promise.race([work, aborted])
-  } finally {
-    if (abort !== undefined) signal.removeEventListener('abort', abort)
-  }
+function notInTime() {
+  return retry('EXPORT_UNAVAILABLE', 'clickhouse: the insert did not end in time; it is reconciled next')
 }
 
 /** Embedded, each machine has a table of its own; daemons of one config share a server's. */

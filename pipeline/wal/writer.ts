@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto'
 import type { Batch, BatchMeta } from '../batch/batch.ts'
 import { ACCEPTED, type Consumer, type Outcome } from '../consumer.ts'
 import { type Fault, faultOf, messageOf, retry } from '../fault.ts'
-import { givenUp, orGivenUp } from '../given-up.ts'
+import { givenUp } from '../given-up.ts'
 import { within } from '../state/deadline.ts'
 import type { Histogram, Labels, Meter } from '../telemetry/meter.ts'
 import type { WalDriver } from './driver.ts'
 import { encodeEnvelope, envelopeOverhead, type Member } from './envelope.ts'
+import { unlessAborted } from './reader-deadline.ts'
 import { Groups, type Group, type Settled } from './writer-group.ts'
 
 export interface WriterOptions {
@@ -88,7 +89,7 @@ export class WalWriter implements Consumer {
     this.#stopping = true
     if (this.#inFlight === 0 && this.#groups.empty) return
     const idle = new Promise<void>((resolve) => (this.#idle = resolve))
-    await orGivenUp(deadline, idle).catch(() => undefined)
+    await unlessAborted(deadline, idle)
     for (let group = this.#groups.shift(); group !== undefined; group = this.#groups.shift()) {
       this.#pendingBytes -= group.payloadBytes
       group.settle(retry('SHUTTING_DOWN', 'the daemon stopped before the write-ahead log had taken this'))
