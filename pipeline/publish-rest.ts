@@ -3,6 +3,7 @@ import { isWhole, type Lookback } from './admission.ts'
 import type { Batch } from './batch/batch.ts'
 import { decodeBatch } from './batch/otlp-batch.ts'
 import { ACCEPTED, type Consumer, type Outcome } from './consumer.ts'
+import { orGivenUp } from './given-up.ts'
 
 /**
  * Publishes what the WAL has not taken of a batch since the position `since`, for a receiver that does not know what
@@ -32,6 +33,24 @@ export async function publishRest(
     rows = rows.filter((_, row) => live.isLive(row))
     rest = decodeBatch(rest.encode(), { ...rest.meta, digest: restDigest(rest.meta.digest) })
   }
+}
+
+/**
+ * Publishes a batch of a receiver that does not wait for ever: `publishRest`, or all of it where `since` is undefined (no
+ * attempt came before) or nobody can tell. CANCELLED once `signal` aborts; what was begun goes on.
+ */
+export function publish(
+  next: Consumer & { readonly lookback?: Lookback | undefined },
+  batch: Batch,
+  since: string | undefined,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { lookback } = next
+  const published =
+    since === undefined || lookback === undefined
+      ? next.consume(batch, signal)
+      : publishRest(next, lookback, batch, since, signal)
+  return orGivenUp(signal, published)
 }
 
 function restDigest(digest: Uint8Array): Buffer {

@@ -2,8 +2,7 @@ import type { Lookback, Standing } from '../admission.ts'
 import type { BatchMeta } from '../batch/batch.ts'
 import { decodeBatch } from '../batch/otlp-batch.ts'
 import type { Consumer, Outcome } from '../consumer.ts'
-import { orGivenUp } from '../given-up.ts'
-import { publishRest } from '../publish-rest.ts'
+import { publish as publishBatch } from '../publish-rest.ts'
 import type { StateStore } from '../state/state.ts'
 import type { Redactor } from './redactor.ts'
 import type { RunStore } from './runs.ts'
@@ -58,11 +57,7 @@ export async function publish(services: RunServices, publication: Publication): 
     whole: publication.whole,
   }
   const batch = decodeBatch(publication.spans(), meta)
-  const published =
-    since === undefined || next.lookback === undefined
-      ? next.consume(batch, signal)
-      : publishRest(next, next.lookback, batch, since, signal)
-  return await orGivenUp(signal, published)
+  return await publishBatch(next, batch, since, signal)
 }
 
 /** The newest position, asked for at most once a second: an older one only makes a search longer. */

@@ -8,8 +8,7 @@ import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import type { Context } from '../../pipeline/factory.ts'
 import { Fault, faultOf, messageOf, reject, retry, type FaultCode } from '../../pipeline/fault.ts'
-import { orGivenUp } from '../../pipeline/given-up.ts'
-import { publishRest } from '../../pipeline/publish-rest.ts'
+import { publish } from '../../pipeline/publish-rest.ts'
 import { sleep } from '../../pipeline/sleep.ts'
 import type { JsonlConfig } from './config.ts'
 
@@ -131,13 +130,7 @@ export class Publisher {
   async publish(parcel: Parcel, admitted: Admitted, signal: AbortSignal): Promise<Outcome> {
     const batch = decodeBatch(parcel.bytes, this.#meta(parcel, admitted))
     if (batch.rows === 0) return ACCEPTED
-    const { lookback } = this.#next
-    const since = this.#unknownSince(parcel)
-    const published =
-      lookback === undefined || since === undefined
-        ? this.#next.consume(batch, signal)
-        : publishRest(this.#next, lookback, batch, since, signal)
-    return await orGivenUp(signal, published)
+    return await publish(this.#next, batch, this.#unknownSince(parcel), signal)
   }
 
   /**
