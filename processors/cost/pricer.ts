@@ -55,23 +55,28 @@ export class BatchPricer {
   /** Prices a row, a call of `tenant` that started at `atMs`; the columns say how it went. */
   price(row: number, tenant: string, atMs: number): void {
     const facts = this.#facts
-    const reason = facts.leaf[row] === 1 ? this.#compute(row, tenant, atMs) : 'no_call'
+    if (facts.leaf[row] !== 1) return this.#clear(row)
+    const reason = this.#compute(row, tenant, atMs)
     if (reason === undefined) {
       facts.costReason.clear(row)
       facts.costStatus[row] = COMPUTED
       return
     }
-    const to = row * COSTS.length
-    this.#costs.fill(0, to * 2, (to + COSTS.length) * 2)
-    facts.priceModel.clear(row)
-    facts.priceVersion.clear(row)
-    facts.costReason.set(row, reason === 'no_call' ? '' : reason)
-    facts.costStatus[row] = NONE
-    if (reason === 'no_call') return
+    this.#clear(row)
+    facts.costReason.set(row, reason)
     const provided = facts.costProvided[row] ?? -1n
     facts.costStatus[row] = provided >= 0n ? PROVIDED : UNPRICED
     // The sender's own cost stands in: sums over spans stay complete, the status says which it is.
-    if (provided >= 0n) facts.cost[to] = provided
+    if (provided >= 0n) facts.cost[row * COSTS.length] = provided
+  }
+
+  #clear(row: number): void {
+    const facts = this.#facts
+    this.#costs.fill(0, row * COSTS.length * 2, (row + 1) * COSTS.length * 2)
+    facts.priceModel.clear(row)
+    facts.priceVersion.clear(row)
+    facts.costReason.clear(row)
+    facts.costStatus[row] = NONE
   }
 
   #compute(row: number, tenant: string, atMs: number): Reason | undefined {
