@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
 import { afterEach, describe, expect, it } from 'vitest'
+import { untilWithin } from '../../test/contract/until.ts'
 import { requestBatch } from '../../test/contract/wal-spans.ts'
 import { modelChain, ModelStore, spanOf } from '../../test/contract/wal-world.ts'
 import { faultOf } from '../../pipeline/fault.ts'
@@ -69,13 +70,7 @@ async function side(role: 'intake' | 'store', { state, settings }: Place, more: 
   return { connector, meter, clock, pressure: context.pressure }
 }
 
-async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
-  const end = performance.now() + 20_000
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error('waited in vain')
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
+const until = untilWithin(20_000)
 
 async function recordOf({ state }: Place, cursor: string) {
   const key = cursorKey('wal', cursor)

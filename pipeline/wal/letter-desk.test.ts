@@ -1,5 +1,6 @@
 import pino from 'pino'
 import { afterEach, describe, expect, it } from 'vitest'
+import { untilWithin } from '../../test/contract/until.ts'
 import {
   MemoryDriver,
   MemoryLeases,
@@ -25,13 +26,7 @@ afterEach(async () => {
   for (const stop of stops.splice(0)) await stop()
 })
 
-async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
-  const end = performance.now() + 10_000
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error('waited in vain')
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
+const until = untilWithin(10_000)
 
 /** Two exporters on one log; `model` rejects what is named `bad…` while it is picky. */
 async function setup() {

@@ -1,12 +1,12 @@
 import pino from 'pino'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
+import { member, recordOf, stops } from '../../test/contract/reader-world.ts'
+import { untilWithin } from '../../test/contract/until.ts'
 import { MemoryDriver, MemoryLeases, MemoryLog, MemoryState } from '../../test/contract/wal-memory.ts'
-import { requestBatch, spansRequest } from '../../test/contract/wal-spans.ts'
 import { rowsOf } from '../../test/contract/wal-world.ts'
 import type { Claim, Delivery, Exporter } from '../component.ts'
 import { reject, retry } from '../fault.ts'
 import { createMeter } from '../telemetry/prom-meter.ts'
-import { cursorKey, decodeCursor, type CursorRecord } from './cursor-record.ts'
 import { registerCursor } from './cursor-store.ts'
 import { DeadLetters } from './dead-letter.ts'
 import { encodeEnvelope } from './envelope.ts'
@@ -16,11 +16,7 @@ import { Trimmer } from './trimmer.ts'
 
 const CURSOR = 'traces/store/lossy'
 const AFTER_MS = 300
-const stops: (() => Promise<void>)[] = []
-
-afterEach(async () => {
-  for (const stop of stops.splice(0)) await stop()
-})
+const until = untilWithin(20_000)
 
 /** The first 64 bits of a row's name. */
 const idOf = (row: string) => BigInt(`0x${Buffer.from(row.padEnd(8, '.')).subarray(-8).toString('hex')}`)
@@ -101,17 +97,7 @@ async function world() {
   }
   await registerCursor(state, 'wal', CURSOR, 1, 0)
   const append = async (...names: string[]) => {
-    const { digest } = requestBatch(names).meta
-    const place = {
-      part: 0,
-      firstRow: 0,
-      last: true,
-      principal: 'p',
-      project: '',
-      source: 's',
-      receivedAtMs: 7,
-    }
-    const parts = encodeEnvelope([{ digest, ...place, spans: names.length, bytes: spansRequest(names) }])
+    const parts = encodeEnvelope([member(names)])
     await driver.append({ signal: 'traces', tenant: 'a', id: 'x', parts })
   }
   const start = () => {
@@ -128,23 +114,12 @@ async function world() {
     stops.push(() => reader.stop(AbortSignal.timeout(1000)))
     return reader
   }
-  const record = async (): Promise<CursorRecord> => {
-    const key = cursorKey('wal', CURSOR)
-    return decodeCursor(key, (await state.get(key))?.value ?? new Uint8Array())
-  }
+  const record = () => recordOf(state, CURSOR)
   const trimmer = (more: { keepMs: number }) =>
     new Trimmer({ ...shared, ...more, log: pino({ level: 'silent' }), configured: () => [CURSOR] })
   const proven = () => until(async () => (await record()).unproven?.length === 0)
   const stored = (position: number) => until(async () => (await record()).position === position)
   return { log, store, meter, letters, clock, append, start, record, trimmer, proven, stored }
-}
-
-async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
-  const end = performance.now() + 20_000
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error('waited in vain')
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
 }
 
 describe('a destination that may lose what it took', () => {

@@ -1,11 +1,13 @@
 import pino from 'pino'
 import { afterEach } from 'vitest'
+import type { StateStore } from '../../pipeline/state/state.ts'
 import { cursorKey, decodeCursor, type CursorRecord } from '../../pipeline/wal/cursor-record.ts'
 import { registerCursor } from '../../pipeline/wal/cursor-store.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
 import { encodeEnvelope, type Member } from '../../pipeline/wal/envelope.ts'
 import { ChainReader } from '../../pipeline/wal/reader.ts'
 import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
+import { untilWithin } from './until.ts'
 import { MemoryDriver, MemoryLeases, MemoryLog, MemoryState } from './wal-memory.ts'
 import { requestBatch, spansRequest } from './wal-spans.ts'
 import { modelChain, ModelStore, type ChainOptions } from './wal-world.ts'
@@ -33,6 +35,12 @@ export function member(names: readonly string[], fields: Partial<Member> = {}): 
     receivedAtMs: 7,
   }
   return { digest, ...common, spans: names.length, ...fields, bytes }
+}
+
+/** Of a cursor of the connector `wal`. */
+export async function recordOf(state: StateStore, cursor: string): Promise<CursorRecord> {
+  const key = cursorKey('wal', cursor)
+  return decodeCursor(key, (await state.get(key))?.value ?? new Uint8Array())
 }
 
 /** Readers of one cursor over a log in memory, from `position` on. */
@@ -63,17 +71,8 @@ export async function setup(position = 1) {
     stops.push(() => reader.stop(AbortSignal.timeout(1000)))
     return reader
   }
-  const record = async (): Promise<CursorRecord> => {
-    const key = cursorKey('wal', CURSOR)
-    return decodeCursor(key, (await state.get(key))?.value ?? new Uint8Array())
-  }
+  const record = () => recordOf(state, CURSOR)
   return { log, state, meter, store, letters, append, start, record }
 }
 
-export async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
-  const end = performance.now() + 10_000
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error('waited in vain')
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
+export const until = untilWithin(10_000)

@@ -12,6 +12,7 @@ import { EMPTY_LEDGER, imbalance } from '../../pipeline/wal/ledger.ts'
 import { ChainReader, type Acquire, type ReaderOptions } from '../../pipeline/wal/reader.ts'
 import { Trimmer } from '../../pipeline/wal/trimmer.ts'
 import { WalWriter } from '../../pipeline/wal/writer.ts'
+import { untilWithin } from './until.ts'
 import { SteppedState } from './wal-memory.ts'
 import { requestBatch } from './wal-spans.ts'
 import { modelChain, ModelStore, spanOf, type ChainOptions } from './wal-world.ts'
@@ -172,13 +173,7 @@ function withSmallMessages(driver: WalDriver): WalDriver {
   }
 }
 
-async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
-  const end = performance.now() + 15_000
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error('waited in vain')
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
+const until = untilWithin(15_000)
 
 function names(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, n) => `${prefix}${n}`)
