@@ -10,7 +10,7 @@ import { LowCardinalityColumn } from '../../proto/clickhouse/low-cardinality.ts'
 import { nativeBlock, nativeStructure } from '../../proto/clickhouse/native.ts'
 import { COSTS, TOKENS } from '../../pipeline/batch/facts.ts'
 import { SpanKernel } from './kernel.ts'
-import { eventIds, spanColumns } from './span-columns.ts'
+import { spanColumns } from './span-columns.ts'
 
 const text = (name: string) => new StringColumn(name)
 const low = (name: string) => new LowCardinalityColumn(name)
@@ -63,6 +63,7 @@ export class SpanBlock {
   readonly #meaning: readonly Column[] = Object.values(this.meaning).flat()
   readonly #all: readonly NativeColumn[] = [...spanColumns(() => this.kernel), ...this.#meaning]
   #kernel: SpanKernel | undefined
+  #parts: Uint8Array[] | undefined
 
   /** Made when it is first needed: names and structure are also asked of blocks that nobody fills. */
   get kernel(): SpanKernel {
@@ -78,15 +79,24 @@ export class SpanBlock {
     return this.kernel.isFull
   }
 
-  /** Valid until the block is filled again. */
+  /**
+   * Its rows in the order of the table's key, so that ClickHouse has nothing to sort: a fifth of an insert's CPU. Valid
+   * until the block is cleared, which it must be before it takes more rows.
+   */
   parts(): Uint8Array[] {
-    this.kernel.finish()
+    this.#parts ??= this.#finished()
+    return this.#parts
+  }
+
+  #finished(): Uint8Array[] {
+    const { kernel } = this
+    if (kernel.finish()) for (const column of this.#meaning) column.arrange(kernel)
     return nativeBlock(this.#all, this.rows)
   }
 
-  /** Of its rows in order, 16 bytes each; a copy. */
+  /** Of its rows as they came, 16 bytes each; a copy. */
   eventIds(): Buffer {
-    return eventIds(this.kernel)
+    return this.kernel.eventIds()
   }
 
   get structure(): string {
@@ -98,6 +108,7 @@ export class SpanBlock {
   }
 
   clear(): void {
+    this.#parts = undefined
     if (this.#kernel?.isSpent === true) this.#kernel = undefined
     this.#kernel?.clear()
     for (const column of this.#meaning) column.clear()

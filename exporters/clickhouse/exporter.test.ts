@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Session } from 'chdb'
 import { afterAll, expect, test, vi } from 'vitest'
-import { exporterContext, exporterContract } from '../../test/contract/exporter.ts'
+import {
+  exporterContext,
+  exporterContract,
+  RECEIVED_AT_MS,
+  testBatch,
+  testDelivery,
+} from '../../test/contract/exporter.ts'
 import { config } from './config.ts'
 import { clickhouse } from './factory.ts'
 
@@ -143,5 +149,40 @@ test('a merge waits for some forty new parts', async () => {
   } finally {
     session.close()
     await exporter.stop?.(new AbortController().signal)
+  }
+})
+
+test('what comes in any order is in the order of the key when ClickHouse gets it', async () => {
+  const exporter = clickhouseMaker.create(
+    config.parse({ directory, database: 'weir_sorted' }),
+    exporterContext('clickhouse'),
+  )
+  const signal = new AbortController().signal
+  await exporter.start?.()
+  const session = new Session(directory)
+  const sorted = async () => {
+    const sql = `SELECT sum(value) FROM system.events WHERE event = 'MergeTreeDataWriterBlocksAlreadySorted'`
+    const { data } = (await session.queryAsync(sql, { format: 'JSONCompact' })).json<{ data: unknown[][] }>()
+    return Number(data[0]?.[0])
+  }
+  try {
+    const before = await sorted()
+    // Without trace ids nothing goes into the look-up by them, whose order is its own.
+    const batches = ['pay', 'cart', 'pay', 'Zoo', 'é', 'e'].map((service, seq) =>
+      testBatch(
+        ['b', 'a', 'ab', '', 'b', 'a'].map((name, i) => ({
+          traceId: '',
+          name,
+          startTimeUnixNano: `${RECEIVED_AT_MS - i}000000`,
+        })),
+        { wal: { seq, row: 0 } },
+        { attributes: [{ key: 'service.name', value: { stringValue: service } }] },
+      ),
+    )
+    await exporter.deliver?.(testDelivery(batches), signal)
+    expect((await sorted()) - before).toBe(1)
+  } finally {
+    session.close()
+    await exporter.stop?.(signal)
   }
 })

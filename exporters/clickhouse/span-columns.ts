@@ -44,17 +44,10 @@ export const SPAN_COLUMNS: readonly Spec[] = [
   { name: 'EventId', type: 'FixedString(16)', parts: [34] },
 ]
 
-const EVENT_ID = 34
-
 /** The kernel must have finished them. */
 export function spanColumns(kernel: () => SpanKernel): NativeColumn[] {
   return SPAN_COLUMNS.map(({ name, type, parts }) => {
     const prefix = type.includes(LOW) ? [VERSION] : []
     return { name, type, parts: () => [...prefix, ...parts.map((part) => kernel().part(part))] }
   })
-}
-
-/** Of the rows in the block, 16 bytes each; a copy. */
-export function eventIds(kernel: SpanKernel): Buffer {
-  return Buffer.from(kernel.part(EVENT_ID))
 }

@@ -58,6 +58,13 @@ export class Bytes {
     this.end += 8
   }
 
+  /** Makes room for so many u32 and nothing else. */
+  u32s(count: u32): usize {
+    this.clear()
+    this.end = this.reserve((<usize>count) << 2) + ((<usize>count) << 2)
+    return this.start
+  }
+
   /** A string as ClickHouse writes it: LEB128 length, bytes. */
   string(source: usize, size: u32): void {
     let at = this.reserve(size + 5)
@@ -69,13 +76,6 @@ export class Bytes {
     store<u8>(at++, <u8>rest)
     copy(at, source, size)
     this.end = at + size
-  }
-
-  /** What was written at [from, to), counted from the start, once more. */
-  repeat(from: u32, to: u32): void {
-    const at = this.reserve(to - from)
-    copy(at, this.start + from, to - from)
-    this.end = at + (to - from)
   }
 
   /** Two digits per byte of `source`, as a string; nothing but its length where the source is absent (below 0). */
@@ -111,6 +111,16 @@ export class Bytes {
     memory.copy(at + 1, from, size)
     this.end = at + 1 + size
   }
+}
+
+@inline
+export function u32At(start: usize, index: u32): u32 {
+  return load<u32>(start + ((<usize>index) << 2))
+}
+
+@inline
+export function setU32(start: usize, index: u32, value: u32): void {
+  store<u32>(start + ((<usize>index) << 2), value)
 }
 
 /** Copies by 16 bytes: may write up to 15 more, which the target's slack takes. The ranges may touch, not overlap. */

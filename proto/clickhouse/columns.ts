@@ -22,7 +22,16 @@ export interface NativeColumn {
   parts(): Uint8Array[]
 }
 
+/** Puts the rows of any column in an order of its own. In place: what it is given are the bytes of all rows. */
+export interface Arranger {
+  /** Values of so many bytes each. */
+  arrangeValues(bytes: Uint8Array, width: 1 | 4 | 8 | 16): void
+  /** Strings as ClickHouse writes them. */
+  arrangeStrings(bytes: Uint8Array): void
+}
+
 export interface Column extends NativeColumn {
+  arrange(arranger: Arranger): void
   clear(): void
 }
 
@@ -44,6 +53,10 @@ export class StringColumn implements Column {
     return this.sink.ascii(source, start, size)
   }
 
+  arrange(arranger: Arranger): void {
+    arranger.arrangeStrings(this.sink.view())
+  }
+
   parts(): Uint8Array[] {
     return [this.sink.view()]
   }
@@ -61,6 +74,7 @@ if (!LITTLE_ENDIAN) throw new Error('the Native writer needs a little-endian mac
 export class WordColumn implements Column {
   readonly name: string
   readonly type: string
+  readonly #width: 4 | 8 | 16
   readonly #wordsEach: number
   #words = new Uint32Array(1024)
   #length = 0
@@ -68,6 +82,7 @@ export class WordColumn implements Column {
   constructor(name: string, type: string, width: 4 | 8 | 16) {
     this.name = name
     this.type = type
+    this.#width = width
     this.#wordsEach = width / 4
   }
 
@@ -124,6 +139,11 @@ export class WordColumn implements Column {
     return Buffer.from(this.#words.buffer, 0, this.#length * 4)
   }
 
+  arrange(arranger: Arranger): void {
+    if (!isRepeated(this.#words, this.#length, this.#wordsEach))
+      arranger.arrangeValues(this.view(), this.#width)
+  }
+
   parts(): Uint8Array[] {
     return [this.view()]
   }
@@ -131,6 +151,12 @@ export class WordColumn implements Column {
   clear(): void {
     this.#length = 0
   }
+}
+
+/** One value, over and over. */
+function isRepeated(words: Uint32Array, length: number, each: number): boolean {
+  for (let at = each; at < length; at++) if (words[at] !== words[at - each]) return false
+  return true
 }
 
 /** UInt8. */
@@ -149,6 +175,10 @@ export class ByteColumn implements Column {
 
   addValues(values: Uint8Array, rows: Int32Array): void {
     for (let i = 0; i < rows.length; i++) this.#sink.byte(values[rows[i]!]!)
+  }
+
+  arrange(arranger: Arranger): void {
+    arranger.arrangeValues(this.#sink.view(), 1)
   }
 
   parts(): Uint8Array[] {
@@ -182,6 +212,11 @@ export class NullableColumn implements Column {
   addNull(): void {
     this.nulls.add(1)
     this.values.addPair(0, 0)
+  }
+
+  arrange(arranger: Arranger): void {
+    this.nulls.arrange(arranger)
+    this.values.arrange(arranger)
   }
 
   parts(): Uint8Array[] {

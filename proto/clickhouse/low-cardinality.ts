@@ -1,4 +1,4 @@
-import type { Column } from './columns.ts'
+import type { Arranger, Column } from './columns.ts'
 import { Sink } from './sink.ts'
 
 /** Version of the key serialization: shared dictionaries with additional keys, the only one there is. */
@@ -62,6 +62,11 @@ export class LowCardinalityColumn implements Column {
     this.#lastText = text
     this.#lastIndex = index
     return index
+  }
+
+  arrange(arranger: Arranger): void {
+    if (this.#indexes.size > 1)
+      arranger.arrangeValues(new Uint8Array(this.#rows.buffer, 0, this.#count * 4), 4)
   }
 
   parts(): Uint8Array[] {

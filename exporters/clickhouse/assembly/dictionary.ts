@@ -1,4 +1,4 @@
-import { Bytes, same } from '../../../proto/assembly/bytes'
+import { Bytes, same, u32At } from '../../../proto/assembly/bytes'
 
 const FEW_SLOTS: u32 = 256
 /** Of an entry: where its text lies in `keys`, its size, its hash. */
@@ -18,12 +18,14 @@ export function seedWith(value: u32): void {
 export class Dictionary {
   private keys: Bytes
   private entries: Bytes
-  private rows: Bytes
+  /** An index per row, as they came (u32). */
+  rows: Bytes
   /** What `finish` makes. */
   body: Bytes
   private table: usize
   private mask: u32
-  private distinct: u32
+  /** How many values. */
+  distinct: u32
 
   constructor() {
     this.keys = new Bytes()
@@ -59,14 +61,6 @@ export class Dictionary {
   @inline
   addIndex(index: u32): void {
     this.rows.u32(index)
-  }
-
-  /** The indexes of the last rows once more. */
-  repeatLast(count: u32): void {
-    const size = (<usize>count) << 2
-    const at = this.rows.reserve(size)
-    memory.copy(at, at - size, size)
-    this.rows.end = at + size
   }
 
   index(source: usize, size: u32): u32 {
@@ -108,6 +102,14 @@ export class Dictionary {
     return this.distinct - 1
   }
 
+  /** Below 0 where the text of entry `one` comes before that of `two`, byte by byte. */
+  compare(one: u32, two: u32): i32 {
+    const a = this.entries.start + <usize>one * ENTRY
+    const b = this.entries.start + <usize>two * ENTRY
+    const keys = this.keys.start
+    return compare(keys + load<u32>(a), load<u32>(a, 4), keys + load<u32>(b), load<u32>(b, 4))
+  }
+
   private widen(): void {
     const mask = this.mask * 2 + 1
     // First: where there is no room it traps, and the table must be as it was.
@@ -123,11 +125,11 @@ export class Dictionary {
     }
   }
 
-  /** Nothing where there are no rows. */
-  finish(): void {
+  /** Nothing where there are no rows. `order`: place in the body → row as it came (u32). */
+  finish(order: Bytes): void {
     const body = this.body
     body.clear()
-    const count = this.rows.length >> 2
+    const count = order.length >> 2
     if (count === 0) return
     const width: u32 = this.distinct <= 0x100 ? 0 : this.distinct <= 0x1_0000 ? 1 : 2
     body.u64(ADDITIONAL_KEYS | width)
@@ -137,16 +139,29 @@ export class Dictionary {
     body.end += keys.length
     body.u64(count)
     const at = body.reserve((<usize>count) << width)
-    const rows = this.rows.start
-    if (width === 2) memory.copy(at, rows, (<usize>count) << 2)
-    else if (width === 1) {
-      for (let i: u32 = 0; i < count; i++)
-        store<u16>(at + ((<usize>i) << 1), <u16>load<u32>(rows + ((<usize>i) << 2)))
-    } else {
-      for (let i: u32 = 0; i < count; i++) store<u8>(at + i, <u8>load<u32>(rows + ((<usize>i) << 2)))
-    }
     body.end = at + ((<usize>count) << width)
+    if (width === 0) this.narrow<u8>(at, order.start, count)
+    else if (width === 1) this.narrow<u16>(at, order.start, count)
+    else this.narrow<u32>(at, order.start, count)
   }
+
+  private narrow<T>(to: usize, places: usize, count: u32): void {
+    const rows = this.rows.start
+    for (let i: u32 = 0; i < count; i++) {
+      store<T>(to + <usize>i * sizeof<T>(), <T>u32At(rows, u32At(places, i)))
+    }
+  }
+}
+
+function compare(one: usize, oneSize: u32, two: usize, twoSize: u32): i32 {
+  const size = min(oneSize, twoSize)
+  let i: u32 = 0
+  while (i + 8 <= size && load<u64>(one + i) === load<u64>(two + i)) i += 8
+  for (; i < size; i++) {
+    const difference = <i32>load<u8>(one + i) - <i32>load<u8>(two + i)
+    if (difference !== 0) return difference
+  }
+  return oneSize < twoSize ? -1 : <i32>(oneSize > twoSize)
 }
 
 /** Over every byte, eight at a time; mixed as in MurmurHash3's 64-bit finalizer. */

@@ -3,10 +3,12 @@ import { clearColumns, longBytes } from './columns'
 import { EventIds } from './event-ids'
 import { count } from './host'
 import * as field from '../../../proto/otlp/assembly/table'
+import { addOwners, clearOwners, forgetOwners, ownersBytes, setServiceKey } from './owners'
 import { Request } from './request'
 import { seedWith } from './dictionary'
 
 export { finish, length, start } from './columns'
+export { gatherForeign, openForeign } from './foreign'
 
 const DAY_MS: f64 = 86_400_000
 /** Of the block per row, besides what a sender can make long. */
@@ -24,28 +26,22 @@ let first: f64 = Infinity
 let last: f64 = 0
 
 /* Keys that mean something here. */
-let serviceKey: i32 = 0
 let redactionsKey: i32 = 0
 let violationsKey: i32 = 0
 
-/* The resource encoded last: its map is put together for the first of its spans and repeated for the others. */
-let lastResource: i32 = -1
-let valuesFrom: u32 = 0
-let valuesTo: u32 = 0
-let service: u32 = 0
-let keyCount: u32 = 0
 let aheadMs: f64 = 0
 
 /** Once, before all else. */
 export function setup(seed: u32, serviceName: i32, redactions: i32, violations: i32): void {
   seedWith(seed)
-  serviceKey = serviceName
+  setServiceKey(serviceName)
   redactionsKey = redactions
   violationsKey = violations
 }
 
 export function clear(): void {
   clearColumns()
+  clearOwners()
   full = false
   kindsKnown.fill(0)
   statusesKnown.fill(0)
@@ -54,7 +50,6 @@ export function clear(): void {
   linkCount = 0
   first = Infinity
   last = 0
-  lastResource = -1
 }
 
 /** Room for a text of the host's. */
@@ -75,7 +70,7 @@ export function open(
   links: u32,
   limitMs: f64,
 ): usize {
-  lastResource = -1
+  forgetOwners()
   aheadMs = limitMs
   return request.open(bytes, spans, scopes, resources, attrs, events, links)
 }
@@ -90,7 +85,7 @@ export function add(from: i32, end: i32, maxRows: u32, maxBytes: u32): i32 {
   for (let row = from; row < end; row++) {
     addSpan(request.spans + <usize>row * field.SPAN_WIDTH)
     rows++
-    full = rows >= maxRows || longBytes() + rows * ROW_BYTES >= maxBytes
+    full = rows >= maxRows || longBytes() + ownersBytes() + rows * ROW_BYTES >= maxBytes
     if (full) return row + 1
   }
   return end
@@ -99,6 +94,11 @@ export function add(from: i32, end: i32, maxRows: u32, maxBytes: u32): i32 {
 /** The last `add` stopped for its limits. */
 export function isFull(): bool {
   return full
+}
+
+/** Of the rows as they came, 16 bytes each. */
+export function eventIds(): usize {
+  return column.eventIds.start
 }
 
 export function rowCount(): u32 {
@@ -134,7 +134,7 @@ function addSpan(span: usize): void {
   column.statuses.addIndex(statusIndex(load<i32>(span, field.SPAN_STATUS)))
   const message = bytes + load<i32>(span, field.SPAN_MESSAGE_OFF)
   column.messages.string(message, load<u32>(span, field.SPAN_MESSAGE_LEN))
-  addScope(request.scopes + <usize>load<i32>(span, field.SPAN_SCOPE) * field.SCOPE_WIDTH)
+  addOwners(request, load<i32>(span, field.SPAN_SCOPE))
   addAttributes(span, from)
   addEvents(load<i32>(span, field.SPAN_FIRST_EVENT), load<i32>(span, field.SPAN_END_EVENT))
   addLinks(load<i32>(span, field.SPAN_FIRST_LINK), load<i32>(span, field.SPAN_END_LINK))
@@ -163,49 +163,6 @@ function statusIndex(value: i32): u32 {
   const status = <u32>value < 3 ? value : 0
   if (statusesKnown[status] === 0) statusesKnown[status] = column.statuses.name(STATUSES[status]) + 1
   return statusesKnown[status] - 1
-}
-
-function addScope(scope: usize): void {
-  const name = request.bytes + load<i32>(scope, field.SCOPE_NAME_OFF)
-  column.scopeNames.string(name, load<u32>(scope, field.SCOPE_NAME_LEN))
-  const version = request.bytes + load<i32>(scope, field.SCOPE_VERSION_OFF)
-  column.scopeVersions.string(version, load<u32>(scope, field.SCOPE_VERSION_LEN))
-  const index = load<i32>(scope, field.SCOPE_RESOURCE)
-  if (index !== lastResource) addResource(index)
-  else {
-    column.resources.values.repeat(valuesFrom, valuesTo)
-    column.resources.keys.repeatLast(keyCount)
-  }
-  column.services.addIndex(service)
-  column.resources.endRow(keyCount)
-}
-
-function addResource(index: i32): void {
-  const resource = request.resources + <usize>index * field.RESOURCE_WIDTH
-  const end = load<i32>(resource, field.RESOURCE_END_ATTR)
-  const begin = load<i32>(resource, field.RESOURCE_FIRST_ATTR)
-  const values = column.resources.values
-  lastResource = index
-  valuesFrom = values.length
-  keyCount = end - begin
-  let found = false
-  for (let ref = begin; ref < end; ref++) {
-    const from = values.length
-    column.resources.add(request, ref)
-    const key = load<i32>(request.attrs + <usize>ref * field.ATTR_WIDTH, field.ATTR_KEY)
-    if (key !== serviceKey) continue
-    service = serviceIndex(values.start + from, values.end)
-    found = true
-  }
-  if (!found) service = column.services.name('')
-  valuesTo = values.length
-}
-
-/** The service's name is the value just encoded: its length, its bytes. */
-function serviceIndex(from: usize, end: usize): u32 {
-  let at = from
-  while (load<u8>(at++) >= 0x80) {}
-  return column.services.index(at, <u32>(end - at))
 }
 
 function addAttributes(span: usize, startNs: u64): void {

@@ -1,6 +1,7 @@
 import { Bytes } from '../../../proto/assembly/bytes'
 import { Dictionary } from './dictionary'
 import { doubleAt, doubleText } from './doubles'
+import { Column, gatherEnds, gatherRuns, orderElements } from './gather'
 import { keyBytes, valueText } from './host'
 import { ATTR_KEY, ATTR_LEN, ATTR_OFF, ATTR_TYPE, ATTR_WIDTH } from '../../../proto/otlp/assembly/table'
 import { Request, varint } from './request'
@@ -10,20 +11,26 @@ const BOOL = 2
 const INT = 3
 const DOUBLE = 4
 
+/** Of the map that is being finished. */
+const elements = new Bytes()
+
 /** Map(LowCardinality(String), String): attributes, keys by their interned id, values as the collector's `Value.AsString`. */
 @unmanaged
 export class MapColumn {
   keys: Dictionary
-  values: Bytes
-  offsets: Bytes
+  values: Column
+  offsets: Column
+  /** Where the values of each row end, in bytes (u32). */
+  private valueEnds: Bytes
   private elements: u64
   /** Key id → dictionary index + 1, for one filling of the block. */
   private ids: Bytes
 
   constructor() {
     this.keys = new Dictionary()
-    this.values = new Bytes()
-    this.offsets = new Bytes()
+    this.values = new Column()
+    this.offsets = new Column()
+    this.valueEnds = new Bytes()
     this.ids = new Bytes()
     this.elements = 0
   }
@@ -32,6 +39,7 @@ export class MapColumn {
     this.keys.clear()
     this.values.clear()
     this.offsets.clear()
+    this.valueEnds.clear()
     this.elements = 0
     memory.fill(this.ids.start, 0, this.ids.length)
   }
@@ -52,6 +60,14 @@ export class MapColumn {
   endRow(elements: i32): void {
     this.elements += elements
     this.offsets.u64(this.elements)
+    this.valueEnds.u32(this.values.length)
+  }
+
+  finish(order: Bytes): void {
+    gatherRuns(this.values, this.valueEnds, order)
+    gatherEnds(this.offsets, order)
+    orderElements(elements, this.offsets, order)
+    this.keys.finish(elements)
   }
 
   value(request: Request, ref: i32): void {
