@@ -1,5 +1,5 @@
-/** Smaller memory is not worth keeping. */
-const LEAST = 32 * 1024
+/** Bytes; smaller memory is not worth keeping. */
+export const LEAST = 32 * 1024
 /** Sizes to an octave: what is taken is up to an eighth larger than what was asked for. */
 const STEPS = 8
 const SWEEP_MS = 10_000
@@ -7,7 +7,7 @@ const SWEEP_MS = 10_000
 const MOST_IDLE = 128 << 20
 
 /**
- * Memory for what is large and short of life: messages of the log, their tables and facts. V8 keeps such memory outside of its
+ * Memory for what is large and short of life: requests, messages of the log, their tables and facts. V8 keeps such memory outside of its
  * heap, and marks the whole heap for every 64 MiB of it that are new; memory that is used again is not.
  * What is given back is detached: views of it that somebody kept are empty from then on, instead of showing what comes
  * to lie there next. Memory that was not needed for a while is let go.
@@ -17,6 +17,19 @@ export class BufferPool {
   readonly #lent = new WeakSet<ArrayBufferLike>()
   #idleBytes = 0
   #sweeping: NodeJS.Timeout | undefined
+
+  /** So many bytes, with anything in them. */
+  bytes(length: number): Buffer {
+    return length < LEAST ? Buffer.allocUnsafe(length) : Buffer.from(this.take(length), 0, length)
+  }
+
+  /** Chunks of `length` bytes together, one after another. */
+  join(chunks: readonly Buffer[], length: number): Buffer {
+    const whole = this.bytes(length)
+    let at = 0
+    for (const chunk of chunks) at += chunk.copy(whole, at)
+    return whole
+  }
 
   /** At least `bytes` of memory, with anything in it. */
   take(bytes: number): ArrayBuffer {

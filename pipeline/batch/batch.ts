@@ -121,8 +121,8 @@ export interface Batch {
   /** A copy whose edits and drops do not show in this one; shares the bytes. For fan-out. */
   fork(): Batch
   /**
-   * Gives the table's and the facts' memory back, for those who had the batch alone: nothing of it and of its forks may be read
-   * afterwards. Without it they go with the batch.
+   * Gives the memory of bytes, table and facts back, for who has the batch alone: but for `meta` and counts, nothing of it, nor of
+   * others over the same bytes, may be read afterwards. One that was forked keeps all. Without it they go with the batch.
    */
   release(): void
 }

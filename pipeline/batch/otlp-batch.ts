@@ -1,4 +1,4 @@
-import { POOL } from '../../proto/buffer-pool.ts'
+import { LEAST, POOL } from '../../proto/buffer-pool.ts'
 import { fromJson, JsonError } from '../../proto/otlp/from-json.ts'
 import { type Changes, onlyRows, rewrite } from '../../proto/otlp/rewrite.ts'
 import { rewriteTexts, type TextEdits } from '../../proto/otlp/rewrite-texts.ts'
@@ -64,6 +64,8 @@ export class OtlpBatch extends TableReader implements Batch {
   facts: SpanFacts | undefined
   /** Absent until the first edit or drop: reading a batch that nobody edited pays one test. */
   overlay: Overlay | undefined
+  /** Forks have the same bytes and table. */
+  #isShared = false
 
   constructor(bytes: Buffer, table: SpanTable, meta: BatchMeta) {
     super(bytes, table)
@@ -261,6 +263,7 @@ export class OtlpBatch extends TableReader implements Batch {
 
   fork(): Batch {
     const copy = new OtlpBatch(this.bytes, this.table, this.meta)
+    copy.#isShared = this.#isShared = true
     copy.overlay = this.overlay?.copy()
     if (this.facts !== undefined)
       copy.facts = factsOf(
@@ -271,8 +274,10 @@ export class OtlpBatch extends TableReader implements Batch {
   }
 
   release(): void {
-    for (const records of Object.values(this.table)) {
-      if (ArrayBuffer.isView(records)) POOL.give(records.buffer)
+    if (this.#isShared) return
+    for (const part of [this.bytes, ...Object.values(this.table)]) {
+      // Smaller ones lie in memory that others share.
+      if (ArrayBuffer.isView(part) && part.byteLength >= LEAST) POOL.give(part.buffer)
     }
     if (this.facts?.memory !== undefined) POOL.give(this.facts.memory)
   }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { POOL } from '../../proto/buffer-pool.ts'
 import { retry } from '../fault.ts'
 import { tooLarge } from './inflate.ts'
 import { Refusal } from './refusal.ts'
@@ -34,7 +35,7 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
       }
     }
     const onEnd = () =>
-      settle(() => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)))
+      settle(() => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : POOL.join(chunks, length)))
     const onClose = () =>
       settle(() => reject(retry('CANCELLED', 'the sender went away before the body ended')))
     const onTimeout = () => settle(() => reject(tooSlow(limits.timeoutMs)))

@@ -1,4 +1,5 @@
 import * as zlib from 'node:zlib'
+import { POOL } from '../../proto/buffer-pool.ts'
 import { messageOf, reject } from '../fault.ts'
 
 export type Encoding = 'identity' | 'gzip' | 'deflate' | 'zstd'
@@ -61,7 +62,7 @@ export async function inflate(
   } catch (error) {
     throw corrupt(error, encoding)
   }
-  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length)
+  return chunks.length === 1 && chunks[0] ? chunks[0] : POOL.join(chunks, length)
 }
 
 function inflateAtOnce(

@@ -283,7 +283,7 @@ const MESSAGES = {
     encode: (record: Buffer) => record,
     /** `source` may be longer than the record, whatever its `length` says. */
     decode(source: Uint8Array, bytes: number): Buffer {
-      const record = Buffer.from(POOL.take(bytes), 0, bytes)
+      const record = POOL.bytes(bytes)
       record.set(new Uint8Array(source.buffer, source.byteOffset, bytes))
       return record
     },

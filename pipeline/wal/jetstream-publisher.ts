@@ -21,7 +21,7 @@ export interface PublisherOptions {
 interface Pending {
   readonly subject: string
   readonly id: string
-  readonly parts: readonly Uint8Array[]
+  parts: readonly Uint8Array[]
   readonly bytes: number
   readonly timer: NodeJS.Timeout
   readonly resolve: (seq: number) => void
@@ -75,9 +75,15 @@ export class JetStreamPublisher {
     })
   }
 
-  /** After a reconnect: whatever was not answered may be lost on the way, either way. */
+  /**
+   * After a reconnect: whatever was not answered may be lost on the way, either way. From a copy: the answer to the first
+   * message may come, and its memory be used again, while the second is still being written.
+   */
   resend(): void {
-    for (const token of this.#pending.keys()) this.#send(token)
+    for (const [token, pending] of this.#pending) {
+      pending.parts = [Buffer.concat(pending.parts)]
+      this.#send(token)
+    }
   }
 
   close(): void {

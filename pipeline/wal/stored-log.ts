@@ -30,7 +30,8 @@ export function storedLogOf(connector: string, driver: WalDriver, writer: Consum
       return isWhole(await lookback.stored(tenant, digest, String(since), signal))
     },
     async append(batch, signal) {
-      await orGivenUp(signal, writer.consume(batch, signal))
+      // Others may lie in the same message, and its follower goes on reading it.
+      await orGivenUp(signal, writer.consume(batch.fork(), signal))
     },
     span: () => spanOfLog(driver),
     seqAt: (timeMs, signal) => seqAt(driver, timeMs, signal),

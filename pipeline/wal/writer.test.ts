@@ -1,7 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { MemoryDriver, MemoryLog } from '../../test/contract/wal-memory.ts'
+import { requestBatch } from '../../test/contract/wal-spans.ts'
+import { POOL } from '../../proto/buffer-pool.ts'
 import type { Batch } from '../batch/batch.ts'
+import { decodeBatch } from '../batch/otlp-batch.ts'
 import { ACCEPTED } from '../consumer.ts'
 import { faultOf, retry } from '../fault.ts'
 import { createMeter } from '../telemetry/prom-meter.ts'
@@ -25,6 +28,7 @@ function batchOf(bytes: Uint8Array, tenant = 'a'): Batch {
       digest: new Uint8Array(16).fill(bytes[0] ?? 0),
     },
     encode: () => bytes,
+    release: () => undefined,
     split: (max) => {
       const parts: Batch[] = []
       for (let at = 0; at < bytes.length; at += max) parts.push(batchOf(bytes.subarray(at, at + max), tenant))
@@ -139,6 +143,45 @@ describe('WAL writer', () => {
     last.open()
     expect(await refused).toBe('WAL_FULL')
     expect(writer.pendingBytes).toBe(0)
+  })
+
+  it('gives the memory of what is durable back, and of nothing else', async () => {
+    const { writer, driver, log } = setup()
+    const names = Array.from({ length: 600 }, (_, at) => `span ${at}`)
+    const pooled = (): Batch => {
+      const request = requestBatch(names, { padding: 50 })
+      const bytes = POOL.bytes(request.encode().length)
+      bytes.set(request.encode())
+      return decodeBatch(bytes, request.meta)
+    }
+    const stored = pooled()
+    await writer.consume(stored, never)
+    expect(stored.name(5)).toBe('')
+    expect(stored.live).toBe(600)
+
+    // The other copy of a fan-out may not have been written yet.
+    const forked = pooled()
+    await writer.consume(forked.fork(), never)
+    expect(forked.name(5)).toBe('span 5')
+
+    const held = gate()
+    driver.gate = held.closed
+    const caller = new AbortController()
+    const givenUp = pooled()
+    const consumed = writer.consume(givenUp, caller.signal)
+    caller.abort()
+    held.open()
+    await consumed
+    expect(givenUp.name(5)).toBe('span 5')
+
+    log.failing = 'after'
+    const failed = pooled()
+    expect(await codeOf(writer.consume(failed, never))).toBe('WAL_UNAVAILABLE')
+    expect(failed.name(5)).toBe('span 5')
+    const members = log.messages.flatMap((message) => decodeEnvelope(message.bytes, message.seq))
+    expect(members.map((member) => decodeBatch(member.bytes, failed.meta).name(599))).toEqual(
+      Array.from({ length: 4 }, () => 'span 599'),
+    )
   })
 
   it('refuses what is over its bound, retryably, and takes again afterwards', async () => {

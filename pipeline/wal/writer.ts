@@ -32,6 +32,7 @@ const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
 /**
  * The WAL as a consumer: `consume` resolves once the batch's message is durable. Batches of one tenant that arrive in
  * the same turn of the event loop, or while earlier messages are being written, share a message (group commit).
+ * What is durable is released: nobody behind it has the batch.
  */
 export class WalWriter implements Consumer {
   readonly #options: WriterOptions
@@ -79,6 +80,8 @@ export class WalWriter implements Consumer {
       this.#add(batch.meta.tenant, this.#membersOf(batch), (failure) => {
         if (failure !== undefined) return reject(failure)
         this.#ackDuration.observe((performance.now() - started) / 1000, this.#labels)
+        // Who gave up may be trying the same batch again.
+        if (!signal.aborted) batch.release()
         resolve(ACCEPTED)
       })
     })
@@ -161,24 +164,26 @@ export class WalWriter implements Consumer {
   async #write(group: Group): Promise<void> {
     this.#inFlight++
     this.#inFlightBytes += group.bytes
-    try {
-      await this.#append(group)
-      this.#lastFailure = undefined
-      this.#pendingBytes -= group.payloadBytes
-      group.settle()
-      this.#options.onAppended()
-    } catch (error) {
-      const { meter, connector } = this.#options
-      // A driver that rejects with something else than a Fault has a bug; its sender must come again all the same.
-      const fault = faultOf(error) ?? retry('WAL_UNAVAILABLE', messageOf(error), 1000, { cause: error })
-      meter.counter('weir_wal_append_errors').add(1, { connector, code: fault.code })
-      this.#lastFailure = { error: fault, at: performance.now() }
-      this.#pendingBytes -= group.payloadBytes
-      group.settle(fault)
-    }
+    const failure = await this.#append(group).then(
+      () => undefined,
+      (error: unknown) => this.#failed(error),
+    )
+    if (failure === undefined) this.#lastFailure = undefined
+    this.#pendingBytes -= group.payloadBytes
     this.#inFlight--
     this.#inFlightBytes -= group.bytes
+    group.settle(failure)
+    if (failure === undefined) this.#options.onAppended()
     this.#pump()
+  }
+
+  #failed(error: unknown): Fault {
+    const { meter, connector } = this.#options
+    // A driver that rejects with something else than a Fault has a bug; its sender must come again all the same.
+    const fault = faultOf(error) ?? retry('WAL_UNAVAILABLE', messageOf(error), 1000, { cause: error })
+    meter.counter('weir_wal_append_errors').add(1, { connector, code: fault.code })
+    this.#lastFailure = { error: fault, at: performance.now() }
+    return fault
   }
 
   async #append(group: Group): Promise<void> {

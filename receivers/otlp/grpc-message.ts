@@ -1,3 +1,5 @@
+import { POOL } from '../../proto/buffer-pool.ts'
+
 /** gRPC length-prefixed message: one byte of flags (1: compressed), four of length, big-endian. */
 const PREFIX_BYTES = 5
 
@@ -71,6 +73,6 @@ export class GrpcMessage {
     const length = prefix.readUInt32BE(1)
     this.#compressed = prefix[0] === 1
     if (!this.#room.reserve(length)) this.drop()
-    else this.#bytes = Buffer.allocUnsafe(length)
+    else this.#bytes = POOL.bytes(length)
   }
 }

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -67,9 +68,59 @@ describe.each(WAYS)('the golden dataset by %s', (_name, prefix, send, taken) => 
 test('what was sent six ways is stored once each', async () => {
   const spans = goldenRequests('a1').reduce((sum, request) => sum + request.spans.length, 0)
   const rows = await daemon.query(
-    `SELECT substring(TraceId, 1, 2) AS way, count(), uniqExact(SpanId) FROM otel_traces GROUP BY way ORDER BY way`,
+    `SELECT substring(TraceId, 1, 2) AS way, count(), uniqExact(SpanId) FROM otel_traces WHERE SpanName != 'large' GROUP BY way ORDER BY way`,
   )
   expect(rows.map((row) => row.map(String))).toEqual(
     WAYS.map(([, prefix]) => [prefix, String(spans), String(spans)]),
+  )
+})
+
+/** Distinct text that does not compress away. */
+function textOf(seed: string, length: number): string {
+  const blocks = Array.from({ length: Math.ceil(length / 64) }, (_, at) =>
+    hash('sha256', `${seed}/${at}`, 'hex'),
+  )
+  return blocks.join('').slice(0, length)
+}
+
+/** A span with a text of 20 to 300 KB, so that requests of all sizes use the same memory again. */
+function largeRequest(seed: number): {
+  readonly document: object
+  readonly spanId: string
+  readonly sha: string
+} {
+  const text = textOf(String(seed), 20_000 + ((seed * 7919) % 280_000))
+  const spanId = seed.toString(16).padStart(16, '0')
+  const span = {
+    traceId: `d1${seed.toString(16).padStart(30, '0')}`,
+    spanId,
+    name: 'large',
+    startTimeUnixNano: `${Date.now()}000000`,
+    attributes: [{ key: 'payload', value: { stringValue: text } }],
+  }
+  return {
+    document: { resourceSpans: [{ scopeSpans: [{ spans: [span] }] }] },
+    spanId,
+    sha: hash('sha256', text, 'hex'),
+  }
+}
+
+test('large requests of many senders at once keep each its own text', async () => {
+  const ways = WAYS.map(([, , send]) => send)
+  const requests = Array.from({ length: 240 }, (_, at) => largeRequest(at + 1))
+  const senders = Array.from({ length: 12 }, async (_, sender) => {
+    for (let at = sender; at < requests.length; at += 12) {
+      const { document } = requests[at]!
+      const taken = await ways[at % ways.length]!({ document, spans: [] })
+      expect(taken).toBe(WAYS[at % ways.length]![3])
+    }
+  })
+  await Promise.all(senders)
+  expect(await storedCount(daemon, requests.length, `SpanName = 'large'`)).toBe(requests.length)
+  const rows = await daemon.query(
+    `SELECT SpanId, lower(hex(SHA256(SpanAttributes['payload']))) FROM otel_traces WHERE SpanName = 'large'`,
+  )
+  expect(new Map(rows.map(([id, sha]) => [String(id), String(sha)]))).toEqual(
+    new Map(requests.map(({ spanId, sha }) => [spanId, sha])),
   )
 })
