@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { formatErrors, loadConfig } from '../config/load.ts'
 import type { Config } from '../pipeline/config.ts'
 import { crashLoudly } from '../pipeline/engine/crash.ts'
+import { letHeapGrow } from '../pipeline/engine/heap-growth.ts'
 import { Daemon } from '../pipeline/engine/daemon.ts'
 import { processServices } from '../pipeline/engine/process-services.ts'
 import { messageOf, reject } from '../pipeline/fault.ts'
@@ -51,6 +52,7 @@ async function runDaemon(argv: readonly string[], io: Io): Promise<number> {
 }
 
 async function serve(config: Config, load: () => Promise<Config>): Promise<number> {
+  letHeapGrow()
   // Before anything is open, so that no signal meets Node's default.
   const stopAsked = firstOf(['SIGTERM', 'SIGINT'])
   let daemon: Daemon | undefined
