@@ -390,6 +390,23 @@ describe('a bucket that does not take', () => {
     },
   )
 
+  test('of batches at once, each hears of its own values only', async () => {
+    const settings = settingsOf('bucket')
+    const moving = await processor(settings)
+    let puts = 0
+    server.rule = ({ method }) =>
+      method === 'PUT' && puts++ % 3 === 0 ? { status: 503, code: 'SlowDown' } : 'take'
+    const batches = Array.from({ length: 24 }, (_, at) => withValue(String(at).padEnd(110_000, '.')))
+    const moved = await Promise.allSettled(batches.map(async (batch) => await moving.process(batch)))
+    server.rule = () => 'take'
+    const taken = batches.filter((_, at) => moved[at]?.status === 'fulfilled')
+    expect(taken).toHaveLength(16)
+    const shelf = await shelfOf(settings)
+    for (const batch of taken) {
+      expect((await shelf.read(nameIn(batch), NEVER)).bytes).toHaveLength(110_000)
+    }
+  })
+
   test('an answer that is lost: it is put again, to the same key', async () => {
     const moving = await processor(settingsOf('bucket'))
     server.rule = ({ method }) => (method === 'PUT' ? 'lose' : 'take')

@@ -11,7 +11,7 @@ import { Archive, sha256Of, type Stored } from './archive.ts'
 import type { Config } from './config.ts'
 import { mediaTypeOf, previewOf } from './content.ts'
 import { ArtifactRetention } from './retention.ts'
-import { Uploads } from './uploads.ts'
+import { type BatchUploads, Uploads } from './uploads.ts'
 
 /** What may be under way at once, sealed copies included. */
 const UPLOADS = { bytes: 32 * 1024 * 1024, count: 8 } as const
@@ -43,7 +43,7 @@ export class ArtifactsProcessor implements Processor {
 
   async stop(): Promise<void> {
     this.#stopping.abort()
-    await this.#uploads.settled().catch(() => undefined)
+    await this.#uploads.idle()
     this.#archive.place.stop()
   }
 
@@ -59,20 +59,21 @@ export class ArtifactsProcessor implements Processor {
   async #move(batch: Batch, large: readonly AttrRef[]): Promise<void> {
     // What spans mean is read from their values as they came.
     factsOf(batch)
+    const uploads = this.#uploads.ofBatch()
     try {
-      for (const ref of large) await this.#moveOne(batch, ref)
+      for (const ref of large) await this.#moveOne(batch, ref, uploads)
     } finally {
-      await this.#uploads.settled()
+      await uploads.settled()
     }
   }
 
-  async #moveOne(batch: Batch, ref: AttrRef): Promise<void> {
+  async #moveOne(batch: Batch, ref: AttrRef, uploads: BatchUploads): Promise<void> {
     const { tenant, receivedAtMs } = batch.meta
     const bytes = batch.content(ref)
     const mediaType = mediaTypeOf(batch, ref)
     const name = { tenant, sha256: sha256Of(bytes) }
     const preview = previewOf(batch, ref, mediaType, this.#config.preview_bytes)
-    await this.#uploads.begin(bytes.length, async () => {
+    await uploads.begin(bytes.length, async () => {
       const stored = await this.#store(name, { bytes, mediaType }, receivedAtMs)
       this.#count(bytes.length, stored)
     })
