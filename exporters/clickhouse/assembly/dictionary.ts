@@ -1,4 +1,5 @@
 import { Bytes, same, u32At } from '../../../proto/assembly/bytes'
+import { Column, endOf, startOf } from './gather'
 
 const FEW_SLOTS: u32 = 256
 /** Of an entry: where its text lies in `keys`, its size, its hash. */
@@ -127,11 +128,38 @@ export class Dictionary {
 
   /** Nothing where there are no rows. `order`: place in the body → row as it came (u32). */
   finish(order: Bytes): void {
+    const count = order.length >> 2
+    const at = this.begin(count)
+    if (count === 0) return
+    const width = this.width
+    if (width === 0) this.narrow<u8>(at, order.start, count)
+    else if (width === 1) this.narrow<u16>(at, order.start, count)
+    else this.narrow<u32>(at, order.start, count)
+  }
+
+  /** The same for elements of arrays, which go with their row: `ends` has its order already. */
+  finishElements(ends: Column, order: Bytes): void {
+    const rows = order.length >> 2
+    const count = rows === 0 ? 0 : <u32>load<u64>(ends.body.end - 8)
+    const at = this.begin(count)
+    if (count === 0) return
+    const width = this.width
+    if (width === 0) this.narrowRuns<u8>(at, ends, order.start, rows)
+    else if (width === 1) this.narrowRuns<u16>(at, ends, order.start, rows)
+    else this.narrowRuns<u32>(at, ends, order.start, rows)
+  }
+
+  /** Of an index in the body: so many times its size is doubled. */
+  private get width(): u32 {
+    return this.distinct <= 0x100 ? 0 : this.distinct <= 0x1_0000 ? 1 : 2
+  }
+
+  /** All of the body but its indexes; where they go. */
+  private begin(count: u32): usize {
     const body = this.body
     body.clear()
-    const count = order.length >> 2
-    if (count === 0) return
-    const width: u32 = this.distinct <= 0x100 ? 0 : this.distinct <= 0x1_0000 ? 1 : 2
+    if (count === 0) return 0
+    const width = this.width
     body.u64(ADDITIONAL_KEYS | width)
     body.u64(this.distinct)
     const keys = this.keys
@@ -140,15 +168,26 @@ export class Dictionary {
     body.u64(count)
     const at = body.reserve((<usize>count) << width)
     body.end = at + ((<usize>count) << width)
-    if (width === 0) this.narrow<u8>(at, order.start, count)
-    else if (width === 1) this.narrow<u16>(at, order.start, count)
-    else this.narrow<u32>(at, order.start, count)
+    return at
   }
 
   private narrow<T>(to: usize, places: usize, count: u32): void {
     const rows = this.rows.start
     for (let i: u32 = 0; i < count; i++) {
       store<T>(to + <usize>i * sizeof<T>(), <T>u32At(rows, u32At(places, i)))
+    }
+  }
+
+  private narrowRuns<T>(to: usize, ends: Column, places: usize, count: u32): void {
+    const elements = this.rows.start
+    let at = to
+    for (let i: u32 = 0; i < count; i++) {
+      const row = u32At(places, i)
+      const end = elements + (<usize>endOf(ends, row) << 2)
+      for (let from = elements + (<usize>startOf(ends, row) << 2); from < end; from += 4) {
+        store<T>(at, <T>load<u32>(from))
+        at += sizeof<T>()
+      }
     }
   }
 }

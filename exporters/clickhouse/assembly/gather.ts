@@ -81,13 +81,14 @@ export function orderElements(elements: Bytes, ends: Column, order: Bytes): void
   }
 }
 
+/** Where the elements of a row as it came end. */
 @inline
-function endOf(ends: Column, row: u32): u64 {
+export function endOf(ends: Column, row: u32): u64 {
   return load<u64>(ends.start + ((<usize>row) << 3))
 }
 
 @inline
-function startOf(ends: Column, row: u32): u64 {
+export function startOf(ends: Column, row: u32): u64 {
   return row === 0 ? 0 : endOf(ends, row - 1)
 }
 

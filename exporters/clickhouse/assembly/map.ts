@@ -1,7 +1,7 @@
 import { Bytes } from '../../../proto/assembly/bytes'
 import { Dictionary } from './dictionary'
 import { doubleAt, doubleText } from './doubles'
-import { Column, gatherEnds, gatherRuns, orderElements } from './gather'
+import { Column, gatherEnds, gatherRuns } from './gather'
 import { keyBytes, valueText } from './host'
 import { ATTR_KEY, ATTR_LEN, ATTR_OFF, ATTR_TYPE, ATTR_WIDTH } from '../../../proto/otlp/assembly/table'
 import { Request, varint } from './request'
@@ -10,9 +10,6 @@ const STRING = 1
 const BOOL = 2
 const INT = 3
 const DOUBLE = 4
-
-/** Of the map that is being finished. */
-const elements = new Bytes()
 
 /** Map(LowCardinality(String), String): attributes, keys by their interned id, values as the collector's `Value.AsString`. */
 @unmanaged
@@ -66,8 +63,7 @@ export class MapColumn {
   finish(order: Bytes): void {
     gatherRuns(this.values, this.valueEnds, order)
     gatherEnds(this.offsets, order)
-    orderElements(elements, this.offsets, order)
-    this.keys.finish(elements)
+    this.keys.finishElements(this.offsets, order)
   }
 
   value(request: Request, ref: i32): void {
