@@ -79,10 +79,10 @@ export class WalWriter implements Consumer {
       const started = performance.now()
       this.#add(batch.meta.tenant, this.#membersOf(batch), (failure) => {
         if (failure !== undefined) return reject(failure)
+        resolve(ACCEPTED)
         this.#ackDuration.observe((performance.now() - started) / 1000, this.#labels)
         // Who gave up may be trying the same batch again.
         if (!signal.aborted) batch.release()
-        resolve(ACCEPTED)
       })
     })
   }
