@@ -90,7 +90,8 @@ export class Archive {
       const found = await this.place.find(key, signal)
       if (found !== undefined && isFresh(found.putMs, neededMs)) return this.#know(key, found.putMs, 'known')
     }
-    const body = this.#packed ? await this.#pack(name, artifact) : artifact.bytes
+    // Of its own: a store that answers early still reads it, and a batch's memory is used again.
+    const body = this.#packed ? await this.#pack(name, artifact) : Buffer.from(artifact.bytes)
     await this.place.put(key, body, artifact.mediaType, signal)
     return this.#know(key, neededMs, 'put')
   }
