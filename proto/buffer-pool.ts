@@ -23,8 +23,10 @@ export class BufferPool {
     return length < LEAST ? Buffer.allocUnsafe(length) : Buffer.from(this.take(length), 0, length)
   }
 
-  /** Chunks of `length` bytes together, one after another. */
+  /** Chunks of `length` bytes together, one after another; a single one as it is. */
   join(chunks: readonly Buffer[], length: number): Buffer {
+    const [only] = chunks
+    if (chunks.length === 1 && only !== undefined) return only
     const whole = this.bytes(length)
     let at = 0
     for (const chunk of chunks) at += chunk.copy(whole, at)

@@ -34,8 +34,7 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
         settle(() => reject(error))
       }
     }
-    const onEnd = () =>
-      settle(() => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : POOL.join(chunks, length)))
+    const onEnd = () => settle(() => resolve(POOL.join(chunks, length)))
     const onClose = () =>
       settle(() => reject(retry('CANCELLED', 'the sender went away before the body ended')))
     const onTimeout = () => settle(() => reject(tooSlow(limits.timeoutMs)))

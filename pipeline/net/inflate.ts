@@ -62,7 +62,7 @@ export async function inflate(
   } catch (error) {
     throw corrupt(error, encoding)
   }
-  return chunks.length === 1 && chunks[0] ? chunks[0] : POOL.join(chunks, length)
+  return POOL.join(chunks, length)
 }
 
 function inflateAtOnce(
