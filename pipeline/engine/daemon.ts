@@ -8,6 +8,7 @@ import type { Health, Host } from '../host.ts'
 import { within } from '../net/within.ts'
 import { StatusBoard } from '../status-board.ts'
 import type { RepriceRequest, RepriceResult } from '../reprice.ts'
+import type { StoreChild } from '../store/forked.ts'
 import { StoreProcess } from '../store/store-process.ts'
 import { setLevel } from '../telemetry/logger.ts'
 import type { Counter } from '../telemetry/meter.ts'
@@ -22,7 +23,7 @@ import { JobDesk } from '../jobs/desk.ts'
 import type { LetterDesk } from '../wal/letter-desk.ts'
 import type { ProcessServices } from './process-services.ts'
 import { refuseRestartOnly, warnOfLonelyState } from './restart-only.ts'
-import { isStorePipeline } from './services.ts'
+import { hasStore } from './services.ts'
 
 const STOP_MS = 10_000
 const EXTENSIONS_STOP_MS = 2000
@@ -32,6 +33,8 @@ export interface DaemonSetup {
   readonly version: string
   /** The module that the store process runs. */
   readonly storeModule: string
+  /** One that was forked before anything here was loaded. */
+  readonly storeAhead?: StoreChild | undefined
   /** Reads the configuration again; rejects with CONFIG_INVALID and every error in its message. */
   readonly load: () => Promise<Config>
 }
@@ -66,7 +69,7 @@ export class Daemon implements Host {
     this.version = setup.version
     this.#setup = setup
     this.#board = new StatusBoard(services.clock)
-    this.#store = new StoreProcess(setup.storeModule, services)
+    this.#store = new StoreProcess(setup.storeModule, { ...services, ahead: setup.storeAhead })
     this.#intake = new Intake(this.#board, () => this.#stopped !== undefined)
     this.#metrics = new MetricsEndpoints(services.listeners, () => this.metrics())
     this.#reloads = services.meter.counter('weir_config_reloads')
@@ -255,12 +258,6 @@ export class Daemon implements Host {
     await services.closeState()
     return troubles
   }
-}
-
-/** Jobs run there, too. */
-function hasStore(config: Config): boolean {
-  if (config.service.jobs.length > 0) return true
-  return [...config.service.pipelines.values()].some((pipeline) => isStorePipeline(config, pipeline))
 }
 
 function stopping() {

@@ -3,7 +3,8 @@ import { afterEach, expect, it } from 'vitest'
 import type { QueryRequest } from '../component.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { createMeter } from '../telemetry/prom-meter.ts'
-import { StoreProcess } from './store-process.ts'
+import { forkStore } from './forked.ts'
+import { StoreProcess, type StoreProcessOptions } from './store-process.ts'
 
 const child = fileURLToPath(new URL('../../test/support/store-child.mjs', import.meta.url))
 const lines: string[] = []
@@ -20,7 +21,7 @@ afterEach(async () => {
   for (const each of running.splice(0)) await each.stop(AbortSignal.timeout(2000), 2000)
 })
 
-function supervise(more: { watchMs?: number; hangMs?: number } = {}): StoreProcess {
+function supervise(more: Partial<StoreProcessOptions> = {}): StoreProcess {
   const store = new StoreProcess(child, { log, meter: createMeter(), ...more })
   running.push(store)
   return store
@@ -55,6 +56,23 @@ it('names why the first child could not start, and starts none after it', async 
   await expect(supervise().start({ refuse: 'the WAL is corrupt' })).rejects.toThrow('the WAL is corrupt')
   await expect(supervise().start({ start: 'exit' })).rejects.toThrow('ended (code 3) before it was ready')
   expect(lines).toEqual([])
+})
+
+it('begins with a child that was forked ahead, and forks the next one itself', async () => {
+  const ahead = forkStore(child)
+  const store = supervise({ ahead })
+  await store.start({})
+  expect(await pidNow(store)).toBe(ahead.process.pid)
+  await expect(ask(store, 'die')).rejects.toMatchObject({ verdict: { do: 'retry' } })
+  await expect.poll(() => pidNow(store), { timeout: 5000 }).toEqual(expect.any(Number))
+  expect(await pidNow(store)).not.toBe(ahead.process.pid)
+})
+
+it('ends a child that was forked ahead and never started, and names one that died before', async () => {
+  const unused = forkStore(child)
+  await supervise({ ahead: unused }).stop(AbortSignal.timeout(2000), 2000)
+  expect(await unused.ended).toContain('SIGKILL')
+  await expect(supervise({ ahead: unused }).start({})).rejects.toThrow('(SIGKILL) before it was ready')
 })
 
 it('reloads a child that runs, starts one where there was none, and ends one that is not wanted', async () => {

@@ -1,4 +1,4 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import type { QueryRequest, QueryResult } from '../component.ts'
 import { faultOf, messageOf, reject, retry } from '../fault.ts'
@@ -7,13 +7,15 @@ import type { RepriceRequest, RepriceResult } from '../reprice.ts'
 import type { MetricSnapshot } from '../telemetry/prom-meter.ts'
 import type { Counter, Meter } from '../telemetry/meter.ts'
 import type { Log } from '../telemetry/log.ts'
-import { downHealth, endOf, forkChannel } from './forked.ts'
+import { downHealth, forkStore, type StoreChild } from './forked.ts'
 import type { StoreHealth, StoreMethods } from './protocol.ts'
-import { Rpc } from './rpc.ts'
+import type { Rpc } from './rpc.ts'
 
 export interface StoreProcessOptions {
   readonly log: Log
   readonly meter: Meter
+  /** Forked already, for the first life. */
+  readonly ahead?: StoreChild | undefined
   /** How often the process is asked whether it lives, and how long it may take to say so. */
   readonly watchMs?: number
   readonly hangMs?: number
@@ -54,6 +56,7 @@ export class StoreProcess {
   #stopping = new AbortController()
   #nap = new AbortController()
   #raw: unknown
+  #ahead: StoreChild | undefined
   #child: ChildProcess | undefined
   #rpc: Rpc<StoreMethods> | undefined
   #trouble = 'the store process has not started yet'
@@ -62,6 +65,8 @@ export class StoreProcess {
   constructor(modulePath: string, options: StoreProcessOptions) {
     this.#modulePath = modulePath
     this.#options = options
+    this.#ahead = options.ahead
+    this.#child = options.ahead?.process
     this.#restarts = options.meter.counter('weir_store_process_restarts')
   }
 
@@ -139,17 +144,9 @@ export class StoreProcess {
 
   /** One life of a child; resolves when it is over, rejects when it could not begin. */
   async #live(raw: unknown, onReady: () => void): Promise<void> {
-    const child = fork(this.#modulePath, [], {
-      serialization: 'advanced',
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      // Batches live for one range: with V8's 16 MiB they are moved to the old space first (5 % of this process's CPU).
-      execArgv: ['--max-semi-space-size=64', ...process.execArgv],
-      // Statements of embedded ClickHouse each hold a thread of libuv's pool while they run: 4 would let queries block inserts.
-      env: { UV_THREADPOOL_SIZE: '8', ...process.env },
-    })
+    const { process: child, rpc, ended } = this.#ahead ?? forkStore(this.#modulePath)
+    this.#ahead = undefined
     this.#child = child
-    const ended = endOf(child)
-    const rpc = new Rpc<StoreMethods>(forkChannel(child), {})
     try {
       await rpc.call('start', { raw, holder: this.#holder }, START_TIMEOUT_MS)
     } catch (error) {
@@ -279,6 +276,7 @@ export class StoreProcess {
   /** Asks it to finish; past the deadline it is killed, which loses nothing: what is in flight stays frozen. */
   async stop(deadline: AbortSignal, leftMs: number): Promise<void> {
     this.#stopping.abort()
+    this.#ahead = undefined
     const child = this.#child
     const kill = (): void => void child?.kill('SIGKILL')
     if (deadline.aborted || this.#rpc === undefined) kill()
