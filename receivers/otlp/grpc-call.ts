@@ -13,7 +13,7 @@ import { GRPC, wireStatus } from '../../pipeline/status.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
 import type { Body } from './deliver.ts'
 import { GrpcHead } from './grpc-head.ts'
-import { GrpcMessage, type Room } from './grpc-message.ts'
+import { COMPRESSED, GrpcMessage, type Room } from './grpc-message.ts'
 import {
   DEADLINE_EXCEEDED,
   framed,
@@ -139,7 +139,7 @@ export class GrpcCall implements Expiring, Room {
   /** Throws ENCODING_UNSUPPORTED. */
   body(): Body {
     const bytes = this.#message.whole ?? EMPTY
-    const encoding = this.#message.compressed ? encodingOf(this.#encoding) : 'identity'
+    const encoding = this.#message.flags === COMPRESSED ? encodingOf(this.#encoding) : 'identity'
     if (encoding === undefined) {
       throw reject('ENCODING_UNSUPPORTED', `grpc-encoding "${this.#encoding}" is not supported; use gzip`)
     }
@@ -202,9 +202,11 @@ export class GrpcCall implements Expiring, Room {
     if (this.#isAnswered) return
     this.#senderDeadlineMs = Number.POSITIVE_INFINITY
     if (this.#deadlineMs === Number.POSITIVE_INFINITY) this.#unwatch()
-    const { whole, isFollowed, compressed } = this.#message
-    if (whole === undefined || isFollowed) this.refuse(NOT_ONE_MESSAGE)
-    else if (compressed && encodingOf(this.#encoding) === 'identity') this.refuse(NOT_ENCODED)
+    const { whole, isFollowed, flags } = this.#message
+    if (whole === undefined) this.refuse(this.#message.isBegun ? CUT_SHORT : NOT_ONE_MESSAGE)
+    else if (isFollowed) this.refuse(NOT_ONE_MESSAGE)
+    else if (flags > COMPRESSED) this.refuse(UNKNOWN_FLAGS)
+    else if (flags === COMPRESSED && encodingOf(this.#encoding) === 'identity') this.refuse(NOT_ENCODED)
     else {
       this.#isTaken = true
       this.#deps.onRequest(this)
@@ -236,10 +238,16 @@ export class GrpcCall implements Expiring, Room {
 const EMPTY = Buffer.alloc(0)
 const WITH_TRAILERS = { waitForTrailers: true, sendDate: false } as const
 const LAST = { endStream: true, sendDate: false } as const
-/** gRPC status codes, "Request cardinality violation". */
+/** gRPC status codes (doc/statuscodes.md), "Request cardinality violation"; grpc-go and grpc-java say INTERNAL. */
 const NOT_ONE_MESSAGE = {
   grpc: GRPC.UNIMPLEMENTED,
   message: 'this method takes exactly one message',
+} as const
+/** As grpc-go and grpc-java answer this and the next; the specification has no code for them. */
+const CUT_SHORT = { grpc: GRPC.INTERNAL, message: 'the stream ended within the message' } as const
+const UNKNOWN_FLAGS = {
+  grpc: GRPC.INTERNAL,
+  message: 'the message has flags other than the one for compression',
 } as const
 /** gRPC compression (doc/compression.md): the flag without an encoding. */
 const NOT_ENCODED = {

@@ -1,7 +1,9 @@
 import { POOL } from '../../proto/buffer-pool.ts'
 
-/** gRPC length-prefixed message: one byte of flags (1: compressed), four of length, big-endian. */
+/** gRPC length-prefixed message: one byte of flags, four of length, big-endian. */
 const PREFIX_BYTES = 5
+/** The only flag there is. */
+export const COMPRESSED = 1
 
 export interface Room {
   /** Hears of the message's length before its bytes are kept; on false all that follows is dropped. */
@@ -20,15 +22,21 @@ export class GrpcMessage {
   #bytes: Buffer | undefined
   #filled = 0
   #dropped = false
-  #compressed = false
+  #flags = 0
   #isFollowed = false
 
   constructor(room: Room) {
     this.#room = room
   }
 
-  get compressed(): boolean {
-    return this.#compressed
+  /** The prefix's first byte. */
+  get flags(): number {
+    return this.#flags
+  }
+
+  /** Something came, if not all. */
+  get isBegun(): boolean {
+    return this.#prefixBytes > 0 || this.#bytes !== undefined
   }
 
   /** Undefined: not whole yet. */
@@ -71,7 +79,7 @@ export class GrpcMessage {
 
   #begin(prefix: Buffer): void {
     const length = prefix.readUInt32BE(1)
-    this.#compressed = prefix[0] === 1
+    this.#flags = prefix.readUInt8(0)
     if (!this.#room.reserve(length)) this.drop()
     else this.#bytes = POOL.bytes(length)
   }

@@ -122,11 +122,21 @@ describe('an export call', () => {
     expect(entry.batches.map((batch) => batch.name(0))).toEqual(Array(6).fill('a span'))
   })
 
-  it('is UNIMPLEMENTED with no message, half a message, or two', async () => {
+  it('is UNIMPLEMENTED with no message, or with two', async () => {
     const { session, entry, intake } = await start()
     const whole = frame(request)
-    for (const chunks of [[], [whole.subarray(0, 3)], [whole.subarray(0, 20)], [whole, whole]]) {
+    for (const chunks of [[], [whole, whole], [whole, whole.subarray(0, 20)]]) {
       expect((await call(session, chunks)).fields['grpc-status']).toBe('12')
+    }
+    expect(entry.batches).toEqual([])
+    await expect.poll(() => intake.held).toBe(0)
+  })
+
+  it('is INTERNAL where its data ends within the message or its prefix', async () => {
+    const { session, entry, intake } = await start()
+    const whole = frame(request)
+    for (const length of [1, 3, 5, 20, whole.length - 1]) {
+      expect((await call(session, [whole.subarray(0, length)])).fields['grpc-status']).toBe('13')
     }
     expect(entry.batches).toEqual([])
     await expect.poll(() => intake.held).toBe(0)
@@ -165,6 +175,17 @@ describe('an export call', () => {
     flagged[0] = 1
     for (const headers of [{}, { 'grpc-encoding': 'identity' }])
       expect((await call(session, [flagged], { headers })).fields['grpc-status']).toBe('13')
+    expect(entry.batches).toEqual([])
+  })
+
+  it('is INTERNAL where a message has flags that there are not', async () => {
+    const { session, entry } = await start()
+    const flagged = frame(request)
+    for (const flags of [2, 3, 0x80]) {
+      flagged[0] = flags
+      const { fields } = await call(session, [flagged], { headers: { 'grpc-encoding': 'gzip' } })
+      expect(fields['grpc-status']).toBe('13')
+    }
     expect(entry.batches).toEqual([])
   })
 })
