@@ -171,6 +171,11 @@ export class GrpcCall implements Expiring, Room {
     if (this.#mayAnswer()) this.#stream.respond(statusHeaders(status), LAST)
   }
 
+  /** No answer can be made: the sender is told at least that. */
+  abandon(): void {
+    this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+  }
+
   /** Answers before the message was read, and tells the sender to stop sending it (RFC 9113 section 8.1). */
   #refuseEarly(status: StatusFacts): void {
     this.refuse(status)

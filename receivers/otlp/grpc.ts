@@ -160,7 +160,8 @@ export class GrpcProtocol implements Protocol {
     const refuse = (error: unknown): void => this.#reply(call, () => call.refuse(this.#statusOf(error)))
     const accept = (outcome: Outcome): void => {
       try {
-        this.#reply(call, () => call.answer(exportResponse(outcome, 'protobuf')))
+        const message = exportResponse(outcome, 'protobuf')
+        this.#reply(call, () => call.answer(message))
       } catch (error) {
         refuse(error)
       }
@@ -176,8 +177,18 @@ export class GrpcProtocol implements Protocol {
   #reply(call: GrpcCall, answer: () => void): void {
     call.settle()
     const heard = this.#sessions.heard(call.session)
-    if (heard === undefined) answer()
-    else void heard.then(answer)
+    if (heard === undefined) this.#write(call, answer)
+    else void heard.then(() => this.#write(call, answer))
+  }
+
+  /** An answer that cannot be written concerns its own stream, and nobody waits for it here. */
+  #write(call: GrpcCall, answer: () => void): void {
+    try {
+      answer()
+    } catch (error) {
+      this.#context.log.error({ err: error }, 'an answer could not be written')
+      call.abandon()
+    }
   }
 
   #statusOf(error: unknown): WireStatus {

@@ -2,7 +2,13 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, type IncomingMessage } from 'node:http'
-import { connect as connect2, constants } from 'node:http2'
+import {
+  connect as connect2,
+  constants,
+  createServer as createServer2,
+  type ClientHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import { request as requestTls } from 'node:https'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -12,10 +18,10 @@ import { OTLPTraceExporter as GrpcExporter } from '@opentelemetry/exporter-trace
 import { OTLPTraceExporter as HttpExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { OTLPTraceExporter as ProtoExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { BasicTracerProvider, SimpleSpanProcessor, type SpanExporter } from '@opentelemetry/sdk-trace-base'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Head } from '../../pipeline/admission.ts'
 import type { Batch } from '../../pipeline/batch/batch.ts'
-import { ACCEPTED } from '../../pipeline/consumer.ts'
+import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import { ListenerPool } from '../../pipeline/net/listener-pool.ts'
 import { ask, RawGrpcClient, tracesRequest } from '../../test/contract/otlp-clients.ts'
 import { receiverContext, TestEntry } from '../../test/contract/receiver.ts'
@@ -156,6 +162,37 @@ function load(grpcAddress: string, port: number) {
 const everyoneHas = (count: number, loaders: readonly { acknowledged: string[] }[]) =>
   Math.min(...loaders.map((each) => each.acknowledged.length)) >= count
 
+/** Headers and trailers of the answer, and the code that the stream ended with. */
+async function exportOn(session: ClientHttp2Session, body: Uint8Array): Promise<Record<string, unknown>> {
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
+    'content-type': 'application/grpc',
+  })
+  const fields: Record<string, unknown> = {}
+  stream.on('error', () => {})
+  stream.on('response', (headers) => Object.assign(fields, headers))
+  stream.on('trailers', (trailers) => Object.assign(fields, trailers))
+  stream.resume()
+  const prefix = Buffer.alloc(5)
+  prefix.writeUInt32BE(body.length, 1)
+  stream.end(Buffer.concat([prefix, body]))
+  await new Promise((resolve) => stream.on('close', resolve))
+  return { ...fields, rst: stream.rstCode }
+}
+
+/** What all server streams of node:http2 have in common, which it does not export. */
+async function serverStreams(): Promise<ServerHttp2Stream> {
+  const server = createServer2().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const session = connect2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  session.request().on('error', () => {})
+  const [stream] = (await once(server, 'stream')) as [ServerHttp2Stream]
+  session.destroy()
+  server.close()
+  return Object.getPrototypeOf(stream) as ServerHttp2Stream
+}
+
 describe('stop and reload', () => {
   it('loses nothing that was acknowledged when it stops under load', async () => {
     const { receiver, entry, grpc, httpPort } = await start(BOTH)
@@ -210,6 +247,31 @@ describe('stop and reload', () => {
       const failures = loaders.flatMap((each) => each.failures)
       expect(failures.filter((failure) => !failure.includes('ECONNREFUSED'))).toEqual([])
     }
+  })
+
+  it('answers, and goes on, where an answer cannot be made or written while it stops', async () => {
+    const entry = new Stored()
+    const finishes: ((outcome: Outcome) => void)[] = []
+    entry.consume = () => new Promise((resolve) => finishes.push(resolve))
+    const { receiver, grpc } = await start({ grpc: { endpoint: '127.0.0.1:0' } }, entry)
+    const session = connect2(`http://${grpc}`)
+    cleanups.push(() => session.destroy())
+    const goaway = once(session, 'goaway')
+    const [first, second, third] = [1, 2, 3].map(() => exportOn(session, tracesRequest('x')))
+    await expect.poll(() => finishes).toHaveLength(3)
+    const stopped = receiver.stop(AbortSignal.timeout(5000))
+    await goaway
+    finishes[0]?.({} as Outcome)
+    expect((await first)?.['grpc-status']).toBe('13')
+    const respond = vi.spyOn(await serverStreams(), 'respond').mockImplementationOnce(() => {
+      throw new Error('this stream takes no answer')
+    })
+    cleanups.push(() => respond.mockRestore())
+    finishes[1]?.(ACCEPTED)
+    expect((await second)?.['rst']).toBe(constants.NGHTTP2_INTERNAL_ERROR)
+    finishes[2]?.(ACCEPTED)
+    expect((await third)?.['grpc-status']).toBe('0')
+    await stopped
   })
 
   it('hands its sockets over during a reload: no connection refused, every answer given', async () => {
