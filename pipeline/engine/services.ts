@@ -76,13 +76,13 @@ export function factoryOf<F extends { readonly type: string }>(
   return factory
 }
 
-/** A pipeline that reads from a connector runs in the store process; the others run in the main process. */
 /** Whether a store process is needed: jobs run there, too. */
 export function hasStore(config: Config): boolean {
   if (config.service.jobs.length > 0) return true
   return [...config.service.pipelines.values()].some((pipeline) => isStorePipeline(config, pipeline))
 }
 
+/** A pipeline that reads from a connector runs in the store process; the others run in the main process. */
 export function isStorePipeline(config: Config, pipeline: PipelineConfig): boolean {
   return pipeline.receivers.some((id) => config.connectors.has(id))
 }
