@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { AuditEntry } from '../../pipeline/audit/audit.ts'
+import { reject } from '../../pipeline/fault.ts'
 import type { JobContext, Task } from '../../pipeline/jobs/job.ts'
 import type { RedactRequest } from '../../pipeline/redact.ts'
 import { dayKey, dayOf } from '../../pipeline/run-replay/cache-record.ts'
 import { EmbeddedState } from '../../pipeline/state/embedded.ts'
 import { stateKey } from '../../pipeline/state/state.ts'
+import { cursorKey, encodeCursor, newCursor } from '../../pipeline/wal/cursor-record.ts'
 import { config, params } from './config.ts'
 import { redactionSweep } from './factory.ts'
 
@@ -21,6 +23,12 @@ let state: EmbeddedState
 let asked: RedactRequest[]
 let audited: AuditEntry[]
 let rules: { id: string; rules: string }[]
+/** Exporters that do not run, and those that do not have the run that is asked for. */
+let down: string[]
+let lacking: string[]
+/** Ids, and with what checkpoint they were asked. */
+let began: (readonly [id: string, checkpoint: unknown])[]
+let head: number
 
 beforeEach(async () => {
   home = mkdtempSync(join(tmpdir(), 'weir-sweep-'))
@@ -29,6 +37,10 @@ beforeEach(async () => {
   asked = []
   audited = []
   rules = [{ id: 'sanitizer', rules: 'v1' }]
+  down = []
+  lacking = []
+  began = []
+  head = 0
 })
 afterEach(async () => {
   await state.close()
@@ -50,6 +62,8 @@ function job(options: object = {}, dies: () => boolean = () => false) {
             changed(tenant: string, trace: string): Promise<void>
           },
         ) {
+          began.push([id, work.checkpoint])
+          if (lacking.includes(id)) throw reject('NOT_FOUND', 'there is no such run')
           asked.push(request)
           if (!request.dryRun) await work.changed('acme', TRACE)
           if (id === 'b' && dies()) {
@@ -67,7 +81,15 @@ function job(options: object = {}, dies: () => boolean = () => false) {
     clock: () => NOW,
     audit: { append: (entry: AuditEntry) => Promise.resolve(audited.push(entry)) },
     stores: {
-      exporters: () => [store('b'), { id: 's3', pipelines: [], exporter: {} }, store('a')],
+      exporters: () =>
+        [store('b'), { id: 's3', pipelines: [], exporter: {} }, store('a')].filter(
+          ({ id }) => !down.includes(id),
+        ),
+      redactables: () => new Map(['a', 'b'].map((id) => [id, store(id).exporter.redactable])),
+      logs: () => [{ connector: 'wal', head: () => Promise.resolve(head) }],
+      route: (pipeline: string, id: string) => ({
+        feeders: [{ connector: 'wal', cursor: `${pipeline}/${id}` }],
+      }),
       redactors: () => rules.map((each) => ({ ...each, redact: () => Promise.resolve() })),
     },
   } as unknown as JobContext
@@ -187,4 +209,58 @@ it('takes along what is kept for replays of a run that it changes, and of no oth
   expect(await left()).toHaveLength(3)
   await run(job(), task())
   expect(await left()).toEqual([other])
+})
+
+it('does not end as done while an exporter that may hold spans does not run', async () => {
+  const sweep = job()
+  down = ['a']
+  await expect(run(sweep, task({ run: 'r1', tenant: 'acme' }))).rejects.toMatchObject({
+    code: 'EXPORT_UNAVAILABLE',
+    verdict: { do: 'retry' },
+  })
+  expect(began.map(([id]) => id)).toEqual(['b'])
+  down = []
+  const report = await run(sweep, task({ run: 'r1', tenant: 'acme' }, { checkpoint }))
+  expect(began.map(([id]) => id)).toEqual(['b', 'a'])
+  expect(report.counts).toEqual({ spans: 20, changed: 4 })
+})
+
+it('looks for a run in every store, and misses it only where none has it', async () => {
+  const sweep = job()
+  lacking = ['a']
+  const report = await run(sweep, task({ run: 'r1', tenant: 'acme' }))
+  expect(report.counts).toEqual({ spans: 10, changed: 2 })
+  lacking = ['a', 'b']
+  await expect(run(sweep, task({ run: 'r1', tenant: 'acme' }))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+})
+
+it('gives the checkpoint of one store to no other that has come up meanwhile', async () => {
+  let isDead = true
+  const sweep = job({}, () => isDead)
+  down = ['a']
+  await expect(run(sweep, task({ force: true }))).rejects.toThrow('killed')
+  isDead = false
+  down = []
+  await run(sweep, task({ force: true }, { checkpoint }))
+  expect(began[1]).toEqual(['a', undefined])
+})
+
+it('looks the second time when what was taken in under the old rules is stored', async () => {
+  const sweep = job()
+  const at = async (cursor: string, position: number) =>
+    state.put(cursorKey('wal', cursor), encodeCursor(newCursor(cursor, position, NOW)))
+  head = 7
+  await at('traces/store/a', 8)
+  await at('traces/store/b', 7)
+  await run(sweep, task())
+  head = 100
+  const report = await run(sweep, task())
+  expect(began.map(([id]) => id)).toEqual(['a', 'b', 'a'])
+  expect(report.notes).toEqual([
+    'b: waits for traces/store/b, which has yet to bring what was taken in under the old rules',
+  ])
+  await at('traces/store/b', 8)
+  await run(sweep, task())
+  await run(sweep, task())
+  expect(began.map(([id]) => id)).toEqual(['a', 'b', 'a', 'b'])
 })
