@@ -15,6 +15,7 @@ import type { Redactable, StoredRedactor } from '../../pipeline/redact.ts'
 import { DAY_MS, dayKey, dayOf } from '../../pipeline/run-replay/cache-record.ts'
 import { EmbeddedState } from '../../pipeline/state/embedded.ts'
 import { stateKey } from '../../pipeline/state/state.ts'
+import { cursorKey, encodeCursor, newCursor } from '../../pipeline/wal/cursor-record.ts'
 import { config as sanitizerConfig } from '../../processors/sanitizer/config.ts'
 import { sanitizer } from '../../processors/sanitizer/factory.ts'
 import { exporterContext, RECEIVED_AT_MS as BEGIN, testBatch } from '../../test/contract/exporter.ts'
@@ -37,6 +38,8 @@ let consents: Consents
 let nowMs: number
 let audited: AuditEntry[]
 let stores: Pick<Stores, 'redactors' | 'redactables'>
+/** How far the log is that feeds ClickHouse. */
+let head: number
 let checkpoint: unknown
 /** Each test has tenants of its own. */
 let tests = 0
@@ -60,6 +63,7 @@ beforeEach(async () => {
   nowMs = BEGIN
   audited = []
   checkpoint = undefined
+  head = 0
   acme = `acme${++tests}`
   globex = `globex${tests}`
   await state.forget(stateKey('identity'))
@@ -97,7 +101,19 @@ async function run(given: Partial<Task> = {}, more: Partial<JobContext> = {}): P
     append: (entry: AuditEntry) => Promise.resolve(audited.push(entry)),
     refused: () => undefined,
   }
-  const context = { ...exporterContext('consent_expiry'), state, audit, stores, ...more } as JobContext
+  const feeders = [{ connector: 'wal', cursor: 'traces/store/clickhouse' }]
+  const fed = {
+    exporters: () => [{ id: 'clickhouse', pipelines: ['traces/store'], exporter }],
+    logs: () => [{ connector: 'wal', head: () => Promise.resolve(head) }],
+    route: () => ({ feeders }),
+  }
+  const context = {
+    ...exporterContext('consent_expiry'),
+    state,
+    audit,
+    stores: { ...fed, ...stores },
+    ...more,
+  } as unknown as JobContext
   const task: Task = {
     job: 'consent_expiry',
     id: '1',
@@ -247,6 +263,30 @@ it('acts twice, `behind` apart, for what was on its way, each time with an audit
   nowMs += DAY_MS
   expect((await run()).counts).toEqual({})
   expect(audited).toHaveLength(6)
+})
+
+it('acts the second time when what was on its way is stored', async () => {
+  const at = async (position: number) =>
+    state.put(
+      cursorKey('wal', 'traces/store/clickhouse'),
+      encodeCursor(newCursor('traces/store/clickhouse', position, nowMs)),
+    )
+  await record(acme, 'one')
+  await grant(acme, RAW, 1)
+  nowMs += DAY_MS
+  head = 9
+  await at(3)
+  await run()
+  nowMs += DAY_MS
+  head = 50
+  const report = await run()
+  expect(report.counts).toEqual({})
+  expect(report.notes).toEqual([expect.stringMatching(/ waits for traces\/store\/clickhouse, /)])
+  await record(acme, 'two')
+  await at(10)
+  await run()
+  expect(await raw(acme)).toEqual({ one: 0, two: 0 })
+  expect(audited.map(({ details }) => details?.['pass'])).toEqual([1, 1, 2, 2])
 })
 
 it('fails where it could only pretend, does the rest, and does it once that is mended', async () => {

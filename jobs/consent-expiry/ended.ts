@@ -1,6 +1,7 @@
 import { everyConsent } from '../../pipeline/consent/consents.ts'
 import { consentStatus, type ConsentStatus } from '../../pipeline/consent/in-force.ts'
 import type { Consent, ConsentType } from '../../pipeline/consent/record.ts'
+import type { Heads } from '../../pipeline/jobs/feeders.ts'
 import { stateKey, type StateKey, type StateStore } from '../../pipeline/state/state.ts'
 
 /** A consent that is over, and of which not everything has been taken away yet. */
@@ -9,6 +10,8 @@ export interface Ended {
   readonly how: Exclude<ConsentStatus, 'active'>
   /** From 1. */
   readonly pass: number
+  /** How far the logs were after the first pass: what came before may be as the consent allowed it. */
+  readonly heads?: Heads | undefined
 }
 
 /** What state knows of it, JSON: `consent-ended.<tenant>.<consent>`. Stays as long as the consent's record, which is for ever. */
@@ -16,6 +19,7 @@ interface Acted {
   readonly v: 1
   readonly passes: number
   readonly atMs: number
+  readonly heads?: Heads
 }
 
 /** What was on its way when a consent ended, or under the old rules when it was first acted on, is found by a second pass. */
@@ -39,16 +43,23 @@ export async function endedConsents(
   )
   const due = (await everyConsent(state, tenant)).flatMap((consent) => {
     const how = consentStatus(consent, nowMs)
-    const { passes, atMs } = acted.get(keyOf(consent)) ?? { passes: 0, atMs: -Infinity }
+    const { passes, atMs, heads }: Omit<Acted, 'v'> = acted.get(keyOf(consent)) ?? NEVER
     if (how === 'active' || passes >= (PASSES[consent.type] ?? 1) || nowMs < atMs + gapMs) return []
-    return [{ consent, how, pass: passes + 1 }]
+    return [{ consent, how, pass: passes + 1, heads }]
   })
   return due.toSorted((a, b) => (orderOf(a.consent) < orderOf(b.consent) ? -1 : 1))
 }
 
+const NEVER = { passes: 0, atMs: -Infinity }
+
 /** Called by whoever holds the job's lease. */
-export async function noteActed(state: StateStore, { consent, pass }: Ended, nowMs: number): Promise<void> {
-  const acted: Acted = { v: 1, passes: pass, atMs: nowMs }
+export async function noteActed(
+  state: StateStore,
+  { consent, pass }: Ended,
+  nowMs: number,
+  heads: Heads,
+): Promise<void> {
+  const acted: Acted = { v: 1, passes: pass, atMs: nowMs, heads }
   await state.put(keyOf(consent), Buffer.from(JSON.stringify(acted)))
 }
 

@@ -2,6 +2,7 @@ import { everyConsent } from '../../pipeline/consent/consents.ts'
 import { stillAgreed } from '../../pipeline/consent/in-force.ts'
 import type { Consent } from '../../pipeline/consent/record.ts'
 import { faultOf, messageOf, reject, retry } from '../../pipeline/fault.ts'
+import { feedersOf, firstBehind, headsOf, type Feeders } from '../../pipeline/jobs/feeders.ts'
 import type { Job, JobContext, JobReport, Task } from '../../pipeline/jobs/job.ts'
 import { consentedPlaces, forgetConsented, forgetRun } from '../../pipeline/run-replay/cache.ts'
 import type { StateStore } from '../../pipeline/state/state.ts'
@@ -44,9 +45,16 @@ export class ConsentExpiry implements Job {
     const span = { nowMs: at.nowMs, gapMs: this.#config.behind, tenant }
     const due = await endedConsents(this.#context.state, span)
     const failures: string[] = []
+    const notes: string[] = []
     for (const [done, ended] of due.entries()) {
       task.progress(done, due.length, 'consents')
       if (signal.aborted) throw retry('CANCELLED', 'consent expiry was interrupted')
+      const behind = await this.#waitsFor(ended)
+      if (behind !== undefined) {
+        const { tenant: of, id } = ended.consent
+        notes.push(`consent ${id} of tenant ${of}: waits for ${behind}, which may yet bring raw traces`)
+        continue
+      }
       try {
         const counts = await this.#end(ended, at, task, signal)
         at = { nowMs: at.nowMs, counts: added(at.counts, { [ended.consent.type]: 1, ...counts }) }
@@ -61,7 +69,19 @@ export class ConsentExpiry implements Job {
       }
     }
     if (failures.length > 0) throw unfinished(failures)
-    return { counts: at.counts, notes: [] }
+    return { counts: at.counts, notes: notes.slice(0, MAX_NAMED) }
+  }
+
+  /** The cursor that has yet to bring what came before the first pass: the second one would not find it. */
+  async #waitsFor({ consent, heads = {} }: Ended): Promise<string | undefined> {
+    if (consent.type !== 'raw_trace_storage') return undefined
+    return await firstBehind(this.#context.state, this.#feeders(), heads)
+  }
+
+  #feeders(): Feeders {
+    const { stores } = this.#context
+    const redacted = stores.exporters().filter(({ exporter }) => exporter.redactable !== undefined)
+    return redacted.flatMap((store) => feedersOf(stores, store))
   }
 
   /** The log knows that it begins before anything is gone. */
@@ -77,7 +97,8 @@ export class ConsentExpiry implements Job {
       throw error
     }
     await this.#note(ended, task, 'ok', { begun, ...counts })
-    await noteActed(this.#context.state, ended, at.nowMs)
+    const heads = ended.heads ?? (await headsOf(this.#context.stores, this.#feeders()))
+    await noteActed(this.#context.state, ended, at.nowMs, heads)
     return counts
   }
 

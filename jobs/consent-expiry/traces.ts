@@ -19,7 +19,7 @@ import type { Ended } from './ended.ts'
 export interface TracesAt {
   /** `<run's place in the consent>/<exporter>` */
   readonly done: Readonly<Record<string, RedactCount>>
-  readonly inner?: unknown
+  readonly inner?: { readonly unit: string; readonly at: unknown }
 }
 
 export interface TracesWork {
@@ -67,8 +67,8 @@ export async function redactTraces(
       }
       const inner = {
         redact,
-        checkpoint: at.inner,
-        save: (checkpoint: unknown) => work.save({ done, inner: checkpoint }),
+        checkpoint: at.inner?.unit === unit ? at.inner.at : undefined,
+        save: (checkpoint: unknown) => work.save({ done, inner: { unit, at: checkpoint } }),
         changed: (of: string, trace: string) => work.changed(of, trace),
         progress: (some: number, total: number) => work.progress(some, total),
       }
