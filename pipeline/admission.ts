@@ -1,5 +1,6 @@
 import type { Batch } from './batch/batch.ts'
 import type { Consumer } from './consumer.ts'
+import type { Refused } from './net/refusal.ts'
 
 /** What is known of a request before its body is read. */
 export interface Head {
@@ -74,6 +75,11 @@ export interface Entry extends Consumer {
    * nothing is redacted here. Rejects with the Fault of a processor that could not check it.
    */
   readonly redact?: ((batch: Batch) => Promise<void>) | undefined
+  /**
+   * A receiver tells of each request that it answers with a refusal: those that it refuses itself are counted here, those that
+   * `admit` or `consume` has refused are counted already. Absent: nobody counts.
+   */
+  refused?(transport: Head['transport'], refused: Refused): void
 }
 
 /**

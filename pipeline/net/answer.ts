@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Entry } from '../admission.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Refusal } from './refusal.ts'
 
@@ -26,15 +27,17 @@ export interface RefusalAnswer {
   readonly type: string
 }
 
-/** Answers a request that failed with `error`, whose body may not have been read to its end. */
+/** Answers a request that failed with `error`, whose body may not have been read to its end, and tells `entry`. */
 export async function answerRefusal(
   request: IncomingMessage,
   response: ServerResponse,
   error: unknown,
   { status, retryAfterMs, body, type }: RefusalAnswer,
+  entry: Entry,
   log: Log,
 ): Promise<void> {
   if (response.headersSent || response.destroyed) return
+  entry.refused?.('http', { error })
   if (status === 500) log.error({ err: error }, 'request failed')
   if (error instanceof Refusal)
     for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value)

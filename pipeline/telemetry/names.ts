@@ -52,6 +52,11 @@ export const METRICS = {
     ...RECEIVER,
     'outcome',
   ]),
+  weir_receiver_refused_requests: counter(
+    'Requests that the receiver refused itself; those that the pipeline refused are in `otelcol_receiver_requests`.',
+    '{request}',
+    [...RECEIVER, 'reason'],
+  ),
   otelcol_processor_incoming_items: counter('Spans that entered the processor.', '{item}', PROCESSOR),
   otelcol_processor_outgoing_items: counter('Spans that left the processor.', '{item}', PROCESSOR),
   otelcol_processor_internal_duration: histogram('Time in the processor per batch.', 's', PROCESSOR, FAST_S),

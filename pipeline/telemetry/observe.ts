@@ -4,6 +4,7 @@ import type { Delivery, DeliveryOutcome, Exporter, Processor } from '../componen
 import { countOf, rejectedCount, type Outcome } from '../consumer.ts'
 import { faultOf } from '../fault.ts'
 import type { Counter, Labels, Meter } from './meter.ts'
+import { noteCounted, refusalCounter } from './refusals.ts'
 import { traced, type Tracing } from './traced.ts'
 
 /**
@@ -17,7 +18,7 @@ export interface ObserveOptions {
   readonly tracing?: Tracing | undefined
 }
 
-/** Counts what a receiver hands on: accepted, refused (the pipeline said no), failed (a bug of ours). */
+/** Counts what a receiver hands on: accepted, refused (the pipeline said no), failed (a bug of ours); and what it refuses itself. */
 export function observeReceiver(next: Entry, id: string, meter: Meter, options: ObserveOptions = {}): Entry {
   const accepted = meter.counter('otelcol_receiver_accepted_spans')
   const refused = meter.counter('otelcol_receiver_refused_spans')
@@ -36,6 +37,7 @@ export function observeReceiver(next: Entry, id: string, meter: Meter, options: 
     get redact() {
       return next.redact
     },
+    refused: refusalCounter(meter.counter('weir_receiver_refused_requests'), id),
     admit(head) {
       try {
         const admitted = next.admit(head)
@@ -60,6 +62,7 @@ export function observeReceiver(next: Entry, id: string, meter: Meter, options: 
         const counter = fault === undefined ? failed : refused
         counter.add(spans, labels.base)
         requests.add(1, fault === undefined ? labels.failure : labels.refused)
+        noteCounted(error)
         throw error
       }
       const consume = () => next.consume(batch, signal)
@@ -81,6 +84,7 @@ function begun<R>(work: () => Promise<R>): Promise<R> {
 function turnAwayCounter(requests: Counter, receiver: string) {
   return ({ transport }: Head, error: unknown): never => {
     requests.add(1, { receiver, transport, outcome: faultOf(error) === undefined ? 'failure' : 'refused' })
+    noteCounted(error)
     throw error
   }
 }

@@ -9,7 +9,7 @@ import { reject, retry } from '../../pipeline/fault.ts'
 import type { ByteGate } from '../../pipeline/intake.ts'
 import { encodingOf, tooLarge } from '../../pipeline/net/inflate.ts'
 import { Passage } from '../../pipeline/net/passage.ts'
-import { GRPC, wireStatus } from '../../pipeline/status.ts'
+import { GRPC } from '../../pipeline/status.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
 import type { Body } from './deliver.ts'
 import { GrpcHead } from './grpc-head.ts'
@@ -17,10 +17,11 @@ import { COMPRESSED, GrpcMessage, type Room } from './grpc-message.ts'
 import {
   DEADLINE_EXCEEDED,
   framed,
+  type GrpcRefusal,
   OK_TRAILERS,
+  refusalOf,
   RESPONSE_HEADERS,
   statusHeaders,
-  type StatusFacts,
   timeoutMs,
 } from './grpc-status.ts'
 
@@ -90,7 +91,7 @@ export class GrpcCall implements Expiring, Room {
       if (judged === undefined) this.#read()
       else void this.#readOnce(judged)
     } catch (error) {
-      this.#refuseEarly(wireStatus(error))
+      this.#refuseEarly(refusalOf(error))
     }
   }
 
@@ -98,7 +99,7 @@ export class GrpcCall implements Expiring, Room {
     try {
       await judged
     } catch (error) {
-      this.#refuseEarly(wireStatus(error))
+      this.#refuseEarly(refusalOf(error))
       return
     }
     this.#read()
@@ -133,7 +134,8 @@ export class GrpcCall implements Expiring, Room {
       return
     }
     const isLate = this.#deadlineMs <= this.#senderDeadlineMs
-    this.#refuseEarly(isLate ? DEADLINE_EXCEEDED : wireStatus(bodyTimeout()))
+    const refusal = isLate ? DEADLINE_EXCEEDED : refusalOf(bodyTimeout())
+    this.#refuseEarly(this.#isTaken ? refusal : { ...refusal, reason: 'timeout' })
   }
 
   /** Throws ENCODING_UNSUPPORTED. */
@@ -167,8 +169,10 @@ export class GrpcCall implements Expiring, Room {
     this.#watch()
   }
 
-  refuse(status: StatusFacts): void {
-    if (this.#mayAnswer()) this.#stream.respond(statusHeaders(status), LAST)
+  refuse(refusal: GrpcRefusal): void {
+    if (!this.#mayAnswer()) return
+    this.#deps.next.refused?.('grpc', refusal)
+    this.#stream.respond(statusHeaders(refusal), LAST)
   }
 
   /** No answer can be made: the sender is told at least that. */
@@ -177,8 +181,8 @@ export class GrpcCall implements Expiring, Room {
   }
 
   /** Answers before the message was read, and tells the sender to stop sending it (RFC 9113 section 8.1). */
-  #refuseEarly(status: StatusFacts): void {
-    this.refuse(status)
+  #refuseEarly(refusal: GrpcRefusal): void {
+    this.refuse(refusal)
     this.#stream.resume()
     this.#stream.close(constants.NGHTTP2_NO_ERROR)
   }
@@ -234,7 +238,7 @@ export class GrpcCall implements Expiring, Room {
       this.passage.take(length)
       return true
     } catch (error) {
-      this.#refuseEarly(wireStatus(error))
+      this.#refuseEarly(refusalOf(error))
       return false
     }
   }
@@ -247,19 +251,30 @@ const LAST = { endStream: true, sendDate: false } as const
 const NOT_ONE_MESSAGE = {
   grpc: GRPC.UNIMPLEMENTED,
   message: 'this method takes exactly one message',
+  reason: 'malformed',
 } as const
 /** As grpc-go and grpc-java answer this and the next; the specification has no code for them. */
-const CUT_SHORT = { grpc: GRPC.INTERNAL, message: 'the stream ended within the message' } as const
+const CUT_SHORT = {
+  grpc: GRPC.INTERNAL,
+  message: 'the stream ended within the message',
+  reason: 'malformed',
+} as const
 const UNKNOWN_FLAGS = {
   grpc: GRPC.INTERNAL,
   message: 'the message has flags other than the one for compression',
+  reason: 'malformed',
 } as const
 /** gRPC compression (doc/compression.md): the flag without an encoding. */
 const NOT_ENCODED = {
   grpc: GRPC.INTERNAL,
   message: 'the message is flagged as compressed, but grpc-encoding does not tell how',
+  reason: 'encoding',
 } as const
-const NO_TIMEOUT = { grpc: GRPC.INTERNAL, message: 'grpc-timeout is not up to 8 digits and a unit' } as const
+const NO_TIMEOUT = {
+  grpc: GRPC.INTERNAL,
+  message: 'grpc-timeout is not up to 8 digits and a unit',
+  reason: 'headers',
+} as const
 
 const CALL: unique symbol = Symbol('call')
 type Carrier = ServerHttp2Stream & { [CALL]: GrpcCall }

@@ -1,6 +1,7 @@
 import { status } from '@grpc/grpc-js'
 import type { OutgoingHttpHeaders } from 'node:http2'
-import type { WireStatus } from '../../pipeline/status.ts'
+import type { Refused } from '../../pipeline/net/refusal.ts'
+import { wireStatus, type WireStatus } from '../../pipeline/status.ts'
 import { richStatus } from './reply.ts'
 
 /** gRPC over HTTP/2, "Responses": headers, the message, trailers. */
@@ -29,6 +30,13 @@ export function statusHeaders({ grpc, message: whole, retryAfterMs }: StatusFact
 }
 
 export type StatusFacts = Pick<WireStatus, 'grpc' | 'message' | 'retryAfterMs'>
+
+/** What a call is refused with, and why. */
+export type GrpcRefusal = StatusFacts & Refused
+
+export function refusalOf(error: unknown): GrpcRefusal {
+  return { ...wireStatus(error), error }
+}
 
 /** A message as it stands in the data of a call: flags, length, bytes. */
 export function framed(message: Buffer): Buffer {

@@ -1,4 +1,5 @@
 import type { Server } from '@grpc/grpc-js'
+import type { RefusalReason } from '../../pipeline/net/refusal.ts'
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 
 /**
@@ -21,14 +22,21 @@ export type TakeStream = (
  * Gives the streams of one method to `take`. grpc-js keeps the connections (settings, keepalive, age, idleness, GOAWAY)
  * and all other streams. Its own machinery for a unary call, a base call, an interceptor, metadata and their listeners
  * over the same node:http2 stream, took more CPU than everything else together that weir does for a small request.
+ * `refused` hears of the others, none of which is taken.
  */
-export function takeStreams(server: Server, path: string, take: TakeStream): void {
+export function takeStreams(
+  server: Server,
+  path: string,
+  take: TakeStream,
+  refused: (reason: RefusalReason) => void,
+): void {
   const internals = server as unknown as ServerInternals
   for (const http2 of internals.http2Servers.keys()) {
     const others = http2.listeners('stream')
     http2.removeAllListeners('stream')
     http2.on('stream', (stream, headers, flags, raw?: readonly string[]) => {
       if (headers[':path'] !== path || !isGrpc(headers)) {
+        refused(isGrpc(headers) ? 'not_found' : 'content_type')
         for (const other of others) Reflect.apply(other, http2, [stream, headers, flags])
         return
       }

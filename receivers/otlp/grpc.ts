@@ -15,13 +15,14 @@ import type { Context } from '../../pipeline/factory.ts'
 import type { Listening } from '../../pipeline/net/listeners.ts'
 import { within } from '../../pipeline/net/within.ts'
 import { TlsFront } from '../../pipeline/net/tls.ts'
-import { GRPC, type WireStatus, wireStatus } from '../../pipeline/status.ts'
+import { GRPC } from '../../pipeline/status.ts'
 import type { GrpcConfig } from './config.ts'
 import { Delivery } from './deliver.ts'
 import { Deadlines } from './deadlines.ts'
 import { GrpcCall, type GrpcCallDeps } from './grpc-call.ts'
 import { PingPolicy } from './grpc-ping.ts'
 import { GRACE_MS, GrpcSessions } from './grpc-sessions.ts'
+import { type GrpcRefusal, refusalOf } from './grpc-status.ts'
 import { takeStreams, type TakeStream } from './grpc-streams.ts'
 import type { Protocol } from './otlp.ts'
 import { exportResponse } from './reply.ts'
@@ -70,7 +71,7 @@ export class GrpcProtocol implements Protocol {
     this.#server = server
     this.#refuseOthers(server)
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
-    takeStreams(server, TRACES, this.#taker())
+    takeStreams(server, TRACES, this.#taker(), (reason) => this.#next.refused?.('grpc', { reason }))
     const inject = (socket: Duplex) => injector.injectConnection(socket)
     if (this.#config.tls) {
       this.#tls = new TlsFront(this.#config.tls, ['h2'], this.#context.log)
@@ -157,7 +158,7 @@ export class GrpcProtocol implements Protocol {
 
   /** No async function: its state took as much memory as all of a call's own. */
   #answer(call: GrpcCall): void {
-    const refuse = (error: unknown): void => this.#reply(call, () => call.refuse(this.#statusOf(error)))
+    const refuse = (error: unknown): void => this.#reply(call, () => call.refuse(this.#refusalOf(error)))
     const accept = (outcome: Outcome): void => {
       try {
         const message = exportResponse(outcome, 'protobuf')
@@ -191,10 +192,10 @@ export class GrpcProtocol implements Protocol {
     }
   }
 
-  #statusOf(error: unknown): WireStatus {
-    const wire = wireStatus(error)
-    if (wire.grpc === GRPC.INTERNAL) this.#context.log.error({ err: error }, 'request failed')
-    return wire
+  #refusalOf(error: unknown): GrpcRefusal {
+    const refusal = refusalOf(error)
+    if (refusal.grpc === GRPC.INTERNAL) this.#context.log.error({ err: error }, 'request failed')
+    return refusal
   }
 
   readonly #refuse = (unary: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {

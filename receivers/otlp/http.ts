@@ -6,10 +6,10 @@ import { answer, answerRefusal } from '../../pipeline/net/answer.ts'
 import { Cors } from '../../pipeline/net/cors.ts'
 import { headOf, peerOf } from '../../pipeline/net/head.ts'
 import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
-import { encodingOf, ENCODINGS, type Encoding } from '../../pipeline/net/inflate.ts'
+import { encodingOf, type Encoding } from '../../pipeline/net/inflate.ts'
 import { Passage } from '../../pipeline/net/passage.ts'
 import { receive } from '../../pipeline/net/receive.ts'
-import { Refusal } from '../../pipeline/net/refusal.ts'
+import { EncodingRefusal, Refusal } from '../../pipeline/net/refusal.ts'
 import { servingOptions } from '../../pipeline/net/server-config.ts'
 import type { HttpConfig } from './config.ts'
 import { Delivery } from './deliver.ts'
@@ -44,7 +44,9 @@ export class HttpProtocol implements Protocol {
       void this.#handle(request, response)
     // What cannot be parsed has no content type; people and proxies read JSON.
     const options = servingOptions(this.#config, this.#context.log, (http, message) => {
-      const body = statusBody(refusalStatus(new Refusal(http, message)), 'json')
+      const refusal = new Refusal(http, message)
+      this.#next.refused?.('http', { error: refusal })
+      const body = statusBody(refusalStatus(refusal), 'json')
       return { type: MEDIA_TYPE.json, body: String(body) }
     })
     this.#serving = await serveHttp(this.#context.listeners, this.#config.endpoint, handler, options)
@@ -82,7 +84,7 @@ export class HttpProtocol implements Protocol {
     const encoding = encodingOf(request.headers['content-encoding'])
     if (encoding !== undefined) return encoding
     // 400 as the collector answers (notes/collector.md section 2, rule 1), not 415.
-    throw new Refusal(400, `Content-Encoding must be one of ${ENCODINGS}`, { 'accept-encoding': ENCODINGS })
+    throw new EncodingRefusal(400)
   }
 
   #noSuchRoute(request: IncomingMessage, path: string): Refusal {
@@ -114,7 +116,7 @@ export class HttpProtocol implements Protocol {
     const status = refusalStatus(error)
     const { http, retryAfterMs } = status
     const told = { status: http, retryAfterMs, body: statusBody(status, format), type: MEDIA_TYPE[format] }
-    return answerRefusal(request, response, error, told, this.#context.log)
+    return answerRefusal(request, response, error, told, this.#next, this.#context.log)
   }
 }
 

@@ -319,7 +319,12 @@ describe('the connections of grpc-js', () => {
     const [http2] = http2Servers.keys()
     const before = http2?.listeners('stream')
     expect(before).toHaveLength(1)
-    takeStreams(server, PATH, () => {})
+    takeStreams(
+      server,
+      PATH,
+      () => {},
+      () => {},
+    )
     expect(http2?.listeners('stream')).toHaveLength(1)
     expect(http2?.listeners('stream')).not.toEqual(before)
     server.forceShutdown()

@@ -7,10 +7,10 @@ import { answer, answerRefusal } from '../../pipeline/net/answer.ts'
 import { Cors } from '../../pipeline/net/cors.ts'
 import { headOf } from '../../pipeline/net/head.ts'
 import { serveHttp, type HttpServing } from '../../pipeline/net/http.ts'
-import { encodingOf, ENCODINGS, type Encoding } from '../../pipeline/net/inflate.ts'
+import { encodingOf, type Encoding } from '../../pipeline/net/inflate.ts'
 import { Passage } from '../../pipeline/net/passage.ts'
 import { receive } from '../../pipeline/net/receive.ts'
-import { Refusal } from '../../pipeline/net/refusal.ts'
+import { EncodingRefusal, Refusal } from '../../pipeline/net/refusal.ts'
 import { servingOptions } from '../../pipeline/net/server-config.ts'
 import { formatOf, type Format } from './body.ts'
 import type { ToonConfig } from './config.ts'
@@ -49,10 +49,10 @@ export class ToonHttp {
   async start(): Promise<string> {
     const handler = (request: IncomingMessage, response: ServerResponse) =>
       void this.#handle(request, response)
-    const options = servingOptions(this.#config, this.#context.log, (status, message) => ({
-      type: PROBLEM_JSON,
-      body: String(problemBody(plain(status, message))),
-    }))
+    const options = servingOptions(this.#config, this.#context.log, (status, message) => {
+      this.#next.refused?.('http', { error: new Refusal(status, message) })
+      return { type: PROBLEM_JSON, body: String(problemBody(plain(status, message))) }
+    })
     this.#serving = await serveHttp(this.#context.listeners, this.#config.endpoint, handler, options)
     return this.#serving.address
   }
@@ -122,14 +122,14 @@ export class ToonHttp {
     const problem = problemOf(error)
     const { status, retryAfterMs } = problem
     const told = { status, retryAfterMs, body: problemBody(problem), type: PROBLEM_JSON }
-    return answerRefusal(request, response, error, told, this.#context.log)
+    return answerRefusal(request, response, error, told, this.#next, this.#context.log)
   }
 }
 
 function encodingFor(request: IncomingMessage): Encoding {
   const encoding = encodingOf(request.headers['content-encoding'])
   if (encoding !== undefined) return encoding
-  throw new Refusal(415, `Content-Encoding must be one of ${ENCODINGS}`, { 'accept-encoding': ENCODINGS })
+  throw new EncodingRefusal(415)
 }
 
 /** Who sends no body, or does not say what it is, means JSON where a body is optional. */

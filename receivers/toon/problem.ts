@@ -21,7 +21,7 @@ export interface Problem {
 
 /** What to tell the sender of anything that was thrown. */
 export function problemOf(error: unknown): Problem {
-  if (error instanceof Invalid) return { ...plain(422, error.message), errors: error.errors }
+  if (error instanceof Invalid) return { ...plain(error.http, error.message), errors: error.errors }
   if (error instanceof Refusal) return plain(error.http, error.message)
   const { http, message, retryAfterMs } = wireStatus(error)
   const fault = faultOf(error)

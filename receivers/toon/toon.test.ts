@@ -1,9 +1,12 @@
 import { gzipSync } from 'node:zlib'
 import { encode } from '@toon-format/toon'
 import { describe, expect, it } from 'vitest'
+import { ACCEPTED } from '../../pipeline/consumer.ts'
 import { reject, retry } from '../../pipeline/fault.ts'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import { stateKey } from '../../pipeline/state/state.ts'
+import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
+import { parsePrometheus } from '../../test/support/parse-prometheus.ts'
 import { attribute, openState, reasoning, T, toonRig } from '../../test/support/toon-rig.ts'
 
 const KEY = (key: string) => ({ 'idempotency-key': key })
@@ -252,6 +255,36 @@ describe('what a request may be', () => {
     })
     expect(rig.batches).toEqual([])
     expect(await rig.ask('GET', '/v1/runs/r')).toMatchObject({ json: { events: 0 } })
+  })
+
+  it('is counted by reason where it is refused without the pipeline, and not where that refuses it', async () => {
+    const meter = createMeter()
+    let isFull = false
+    const consume = () => (isFull ? Promise.reject(retry('WAL_FULL', 'full')) : Promise.resolve(ACCEPTED))
+    const rig = await toonRig({ meter, consume })
+    await rig.ask('POST', '/v1/runs', { run_id: 'r', agent_id: 'a' })
+    await rig.ask('POST', '/v1/runs/r/events', reasoning('x', { seq: 1 }))
+    await rig.ask('POST', '/v1/runs/r/events', reasoning('y', { seq: 1 }))
+    await rig.ask('POST', '/v1/runs/none/events', reasoning('x'))
+    await rig.ask('POST', '/v1/runs/r/events', '{"a": ')
+    await rig.ask('POST', '/v1/runs/r/events', 'x', { 'content-type': 'text/csv' })
+    await rig.ask('POST', '/v1/runs/r/events', 'x', { 'content-encoding': 'br' })
+    await rig.ask('POST', '/v1/runs/r/events', [], KEY('k'))
+    await rig.ask('POST', '/v1/runs', {})
+    isFull = true
+    await rig.ask('POST', '/v1/runs/r/events', reasoning('z', { seq: 2 }))
+    const page = parsePrometheus(await meter.render())
+    const labels = 'receiver="toon",transport="http"'
+    expect(Object.fromEntries([...page].filter(([key]) => /_requests/.test(key)))).toEqual({
+      [`otelcol_receiver_requests{${labels},outcome="success"}`]: 1,
+      [`otelcol_receiver_requests{${labels},outcome="refused"}`]: 1,
+      [`weir_receiver_refused_requests{${labels},reason="conflict"}`]: 1,
+      [`weir_receiver_refused_requests{${labels},reason="not_found"}`]: 1,
+      [`weir_receiver_refused_requests{${labels},reason="malformed"}`]: 1,
+      [`weir_receiver_refused_requests{${labels},reason="content_type"}`]: 1,
+      [`weir_receiver_refused_requests{${labels},reason="encoding"}`]: 1,
+      [`weir_receiver_refused_requests{${labels},reason="invalid"}`]: 2,
+    })
   })
 
   it('takes all of a batch or nothing, and names index and field', async () => {

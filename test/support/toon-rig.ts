@@ -8,6 +8,8 @@ import { keyId } from '../../pipeline/batch/keys.ts'
 import { ACCEPTED, type Outcome } from '../../pipeline/consumer.ts'
 import { EmbeddedState } from '../../pipeline/state/embedded.ts'
 import type { StateStore } from '../../pipeline/state/state.ts'
+import { observeReceiver } from '../../pipeline/telemetry/observe.ts'
+import type { PromMeter } from '../../pipeline/telemetry/prom-meter.ts'
 import { toon } from '../../receivers/toon/factory.ts'
 import type { ToonReceiver } from '../../receivers/toon/toon.ts'
 import { receiverContext, TestEntry } from '../contract/receiver.ts'
@@ -47,6 +49,8 @@ export interface ToonRigOptions {
   readonly lookback?: Entry['lookback']
   readonly admitted?: Partial<Admitted>
   readonly clock?: () => number
+  /** Counts as the daemon does. */
+  readonly meter?: PromMeter
 }
 
 /** A started toon receiver over real HTTP and real state; the pipeline is the test's. */
@@ -67,7 +71,7 @@ export async function toonRig(options: ToonRigOptions = {}): Promise<ToonRig> {
   const receiver = toonMaker.create(
     config,
     { ...context, clock: options.clock ?? Date.now },
-    next,
+    options.meter === undefined ? next : observeReceiver(next, 'toon', options.meter),
   ) as ToonReceiver
   await receiver.start()
   let stopped: Promise<void> | undefined
