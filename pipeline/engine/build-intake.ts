@@ -1,4 +1,5 @@
 import type { Entry } from '../admission.ts'
+import type { Batch } from '../batch/batch.ts'
 import { chain, entry, fanOut } from '../chain.ts'
 import type { ArtifactShelf } from '../artifact.ts'
 import type { Component, Exporter, Processor } from '../component.ts'
@@ -209,15 +210,24 @@ class IntakeBuilder {
   }
 }
 
-/** One receiver in several pipelines: the first pipeline admits for all of them, every pipeline gets the batch. */
+/**
+ * One receiver in several pipelines: the first pipeline admits for all of them, every pipeline gets the batch, and what the
+ * receiver keeps is what all that redact leave of it.
+ */
 function joinEntries(entries: readonly Entry[]): Entry {
   const [first, ...others] = entries
   if (first === undefined) throw new Error('a receiver without a pipeline was built')
   if (others.length === 0) return first
   const all = fanOut(entries)
+  const redactions = entries.flatMap(({ redact }) => redact ?? [])
   return {
     authenticated: entries.every((each) => each.authenticated === true),
     admit: (head) => first.admit(head),
     consume: (batch, signal) => all.consume(batch, signal),
+    ...(redactions.length > 0 && {
+      async redact(batch: Batch) {
+        for (const redact of redactions) await redact(batch)
+      },
+    }),
   }
 }

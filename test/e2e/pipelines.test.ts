@@ -201,3 +201,28 @@ test.skipIf(!existsSync('/dev/full'))('without a WAL, a stdout on a full disk me
   expect(child.exitCode).toBeNull()
   expect(readFileSync(join(daemon.directory, 'weir.yaml'), 'utf8')).toBe(DIRECT)
 })
+
+test('what state keeps of runs is redacted, too, where a receiver stands in several pipelines', async () => {
+  const daemon = await started(`receivers:
+  toon: { endpoint: 127.0.0.1:0 }
+processors:
+  sanitizer: {}
+connectors:
+  wal: { driver: embedded }
+exporters:
+  stdout: ${STDOUT}
+${EXTENSIONS}service:
+  extensions: [state, health, api]
+  pipelines:
+    traces/plain: { receivers: [toon], exporters: [stdout] }
+    traces/clean: { receivers: [toon], processors: [sanitizer], exporters: [wal] }
+`)
+  const begun = await fetch(`${daemon.endpoints.toon}/v1/runs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ run_id: 'r', agent_id: 'ada@example.org' }),
+  })
+  expect(begun.status).toBe(201)
+  const kept = await fetch(`${daemon.endpoints.toon}/v1/runs/r`)
+  expect(await kept.json()).toMatchObject({ run_id: 'r', agent_id: '[REDACTED_EMAIL]' })
+})
