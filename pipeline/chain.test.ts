@@ -3,9 +3,11 @@ import type { Admission, Head } from './admission.ts'
 import type { Batch } from './batch/batch.ts'
 import { decodeBatch } from './batch/otlp-batch.ts'
 import type { Processor } from './component.ts'
-import { ACCEPTED, type Consumer } from './consumer.ts'
+import { ACCEPTED, rejectedCount, type Consumer } from './consumer.ts'
 import { chain, entry, fanOut } from './chain.ts'
 import { retry } from './fault.ts'
+import { observeReceiver } from './telemetry/observe.ts'
+import { createMeter } from './telemetry/prom-meter.ts'
 import { requestBatch } from '../test/contract/wal-spans.ts'
 
 const NEVER = new AbortController().signal
@@ -61,6 +63,23 @@ describe('fanOut', () => {
     const dropping = chain([rejecting(0)], first.consumer)
     await expect(fanOut([dropping, second.consumer]).consume(batchOf(2), NEVER)).rejects.toThrow('full')
     expect([first.lives, second.lives]).toEqual([[1], [2]])
+  })
+
+  it('tells of a span once that several of them reject', async () => {
+    const consumers = [rejecting(0), rejecting(0), rejecting(1)].map((one) => chain([one], sink().consumer))
+    const outcome = await fanOut(consumers).consume(batchOf(2), NEVER)
+    expect(rejectedCount(outcome)).toBe(2)
+    expect(outcome.rejected).toEqual([
+      { rows: [0], reason: 'row 0' },
+      { rows: [1], reason: 'row 1' },
+    ])
+  })
+
+  it('is a success where all reject all: who counts what was taken counts no less than nothing', async () => {
+    const consumers = [rejecting(0), rejecting(0)].map((one) => chain([one], sink().consumer))
+    const all = { admit: () => Promise.reject(new Error('not asked')), ...fanOut(consumers) }
+    const observed = observeReceiver(all, 'otlp', createMeter())
+    for (let at = 0; at < 2; at++) expect(rejectedCount(await observed.consume(batchOf(1), NEVER))).toBe(1)
   })
 })
 

@@ -60,14 +60,26 @@ export function fanOut(consumers: readonly Consumer[]): Consumer {
       const settled = await Promise.allSettled(
         consumers.map((consumer, index) => consumer.consume(copies[index] ?? batch, signal)),
       )
-      let outcome = ACCEPTED
-      for (const result of settled) {
+      const outcomes = settled.map((result) => {
         if (result.status === 'rejected') throw result.reason
-        outcome = merge(outcome, result.value)
-      }
-      return outcome
+        return result.value
+      })
+      return union(outcomes)
     },
   }
+}
+
+/** What several consumers rejected of one batch: a row counts once, for the reason that was given first. */
+function union(outcomes: readonly Outcome[]): Outcome {
+  const seen = new Set<number>()
+  const rejected = outcomes.flatMap((outcome) =>
+    outcome.rejected.flatMap((rejection) => {
+      const rows = rejection.rows.filter((row) => !seen.has(row))
+      for (const row of rows) seen.add(row)
+      return rows.length === 0 ? [] : [{ ...rejection, rows }]
+    }),
+  )
+  return rejected.length === 0 ? ACCEPTED : { rejected }
 }
 
 /** What stands around a pipeline's consumer. */
