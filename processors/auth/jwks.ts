@@ -40,13 +40,15 @@ export class Jwks {
     throw retry('AUTH_UNAVAILABLE', 'the keys to check this token with cannot be had now', RETRY_MS)
   }
 
-  /** For a key id that is not among them: true when there are other keys now. */
-  async renew(): Promise<boolean> {
-    const before = this.#fetchedMs
-    if (performance.now() - this.#renewedMs < COOL_MS) return false
-    this.#renewedMs = performance.now()
+  /** For a key id that is not among `known`: true when there are other keys now. Who comes during a fetch waits for it. */
+  async renew(known: LocalJWKSet): Promise<boolean> {
+    if (this.#keys !== known) return true
+    if (this.#fetching === undefined) {
+      if (performance.now() - this.#renewedMs < COOL_MS) return false
+      this.#renewedMs = performance.now()
+    }
     await this.#refresh(0)
-    return this.#fetchedMs !== before
+    return this.#keys !== known
   }
 
   /** One fetch at a time, and none within `coolMs` of the last. */

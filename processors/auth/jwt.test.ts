@@ -16,6 +16,7 @@ const identity = {
 }
 const MINUTE_S = 60
 const HOUR_S = 3600
+const GOOD = { tenant: 'acme', principal: 'jwt:me' }
 
 let issuer: Issuer
 beforeEach(async () => {
@@ -81,10 +82,9 @@ describe('tokens', () => {
     const method = issuer.method()
     const judge = async (iat: number | undefined, exp: number) =>
       method.judge(bearing(await issuer.token({ ...(iat !== undefined && { iat }), exp })), nowMs)
-    const good = { tenant: 'acme', principal: 'jwt:me' }
-    expect(await judge(now - MINUTE_S, now + MINUTE_S)).toMatchObject(good)
-    expect(await judge(now, now + HOUR_S)).toMatchObject(good)
-    expect(await judge(undefined, now + HOUR_S)).toMatchObject(good)
+    expect(await judge(now - MINUTE_S, now + MINUTE_S)).toMatchObject(GOOD)
+    expect(await judge(now, now + HOUR_S)).toMatchObject(GOOD)
+    expect(await judge(undefined, now + HOUR_S)).toMatchObject(GOOD)
     expect(await judge(undefined, now + 2 * HOUR_S)).toEqual({ denial: 'lifetime' })
     expect(await judge(now - 23 * HOUR_S, now + MINUTE_S)).toEqual({ denial: 'lifetime' })
   })
@@ -114,6 +114,18 @@ describe('the keys of an issuer', () => {
     await issuer.renew()
     vi.advanceTimersByTime(11 * MINUTE_S * 1000)
     expect(await method.judge(bearing(stolen), Date.now())).toMatchObject({ denial: 'wrong' })
+  })
+
+  it('that are new let all in who come while they are fetched, and right after', async () => {
+    const exp = Math.floor(Date.now() / 1000) + HOUR_S
+    const method = issuer.method()
+    expect(await method.judge(bearing(await issuer.token({ exp })), Date.now())).toMatchObject(GOOD)
+    await issuer.renew()
+    const token = await issuer.token({ exp })
+    const judged = await Promise.all(
+      Array.from({ length: 4 }, () => method.judge(bearing(token), Date.now())),
+    )
+    expect(judged).toMatchObject([GOOD, GOOD, GOOD, GOOD])
   })
 
   it('go on while it does not answer', async () => {

@@ -91,10 +91,11 @@ async function verified(token: string, { config, jwks }: Trusted, nowMs: number)
     currentDate: new Date(nowMs),
     requiredClaims: ['exp'],
   }
+  const keys = await jwks.keys()
   try {
-    return (await jwtVerify(token, await jwks.keys(), options)).payload
+    return (await jwtVerify(token, keys, options)).payload
   } catch (error) {
-    if (!(error instanceof errors.JWKSNoMatchingKey) || !(await jwks.renew())) throw error
+    if (!(error instanceof errors.JWKSNoMatchingKey) || !(await jwks.renew(keys))) throw error
     return (await jwtVerify(token, await jwks.keys(), options)).payload
   }
 }
