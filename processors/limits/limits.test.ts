@@ -47,6 +47,8 @@ const naming: Processor = {
 }
 
 interface Options {
+  /** Stands before the limits. */
+  readonly before?: Processor
   readonly consume?: (batch: Batch) => Promise<Outcome>
   readonly tenants?: readonly Tenant[]
   readonly intakeBytes?: number
@@ -81,7 +83,7 @@ async function start(settings: object, options: Options = {}) {
       for (let row = 0; row < batch.rows; row++) if (batch.isLive(row)) stored.push(batch.name(row))
       return ACCEPTED
     })
-  const processors = [naming, processor]
+  const processors = [naming, ...(options.before === undefined ? [] : [options.before]), processor]
   const target = entry(processors, chain(processors, { consume }), { authenticated: true })
   const protocols = { grpc: { endpoint: '127.0.0.1:0' }, http: { endpoint: '127.0.0.1:0' } }
   const receiver = otlpMaker.create(otlp.config.parse({ protocols }), context, target) as OtlpReceiver
@@ -403,6 +405,15 @@ it('rejects the spans over a limit, with the rule named, and takes the others', 
   expect(await rig.counted('weir_limit_rejected_spans')).toEqual([
     ['weir_limit_rejected_spans{limit="span.max_bytes"}', 1],
   ])
+  expect(rig.usage.of('default', NOON).spans).toBe(2)
+})
+
+it('charges what it takes where another has rejected some before it', async () => {
+  const before: Processor = { process: () => ({ rejected: [{ rows: [0], reason: 'not this one' }] }) }
+  const rig = await start({}, { before })
+  const told = await rig.send.grpc(tracesRequest('rejected', 'one', 'two'))
+  expect(told).toMatchObject({ code: 0, response: { partialSuccess: { rejectedSpans: 1 } } })
+  expect(rig.stored).toEqual(['one', 'two'])
   expect(rig.usage.of('default', NOON).spans).toBe(2)
 })
 

@@ -16,7 +16,7 @@ import { SpanRules } from './spans.ts'
 /** A request is held as it was sent, and inflated. */
 const FORMS = 2
 
-/** What a batch was charged, and how many spans of it were rejected here. */
+/** What a batch was charged, and how many spans of it were rejected before or here. */
 interface Charge {
   readonly amount: Amount
   readonly rejected: number
@@ -99,11 +99,12 @@ export class LimitsProcessor implements Processor {
     for (const account of accounts) {
       if (bytes > account.limits.request_bytes) throw this.#tooLarge(account, tenant)
     }
+    const before = batch.drops().get('rejected') ?? 0
     const rejected = this.#check(batch)
     const own = rejectedCount({ rejected })
     const amount = { spans: batch.live - own, bytes }
     for (const account of accounts) account.charge(amount)
-    this.#charged.set(batch, { amount, rejected: own })
+    this.#charged.set(batch, { amount, rejected: before + own })
     if (rejected.length > 0) return { rejected }
   }
 
