@@ -245,3 +245,25 @@ it('refuses modes for a tenant that cannot be', () => {
   })
   expect(config.safeParse({ tenants: { acme: { mode: 'hash' } } }).success).toBe(true)
 })
+
+it('hides on each resource of a request what that one asks for', async () => {
+  const of = (mark: string, spans: number) => ({
+    resource: {
+      attributes: Object.entries({ 'weir.redact': mark, 'host.owner': 'Ada', 'host.room': 'attic' }).map(
+        ([key, stringValue]) => ({ key, value: { stringValue } }),
+      ),
+    },
+    scopeSpans: [{ spans: Array.from({ length: spans }, () => ({ name: 'n' })) }],
+  })
+  const document = { resourceSpans: [of('host.owner', 2), of('host.room', 1), of('nothing', 1)] }
+  const batch = decodeJsonBatch(Buffer.from(JSON.stringify(document)), meta)
+  ;(await sanitizer()).process(batch)
+  const read = (row: number) =>
+    ['host.owner', 'host.room'].map((key) => batch.text(batch.resourceAttr(row, keyId(key))))
+  expect([0, 1, 2, 3].map(read)).toEqual([
+    ['[REDACTED]', 'attic'],
+    ['[REDACTED]', 'attic'],
+    ['Ada', '[REDACTED]'],
+    ['Ada', 'attic'],
+  ])
+})

@@ -15,7 +15,7 @@ import { openSalt } from './salt.ts'
 import { Scrubber } from './text/scrubber.ts'
 import { scrubFacts } from './walk/facts.ts'
 import { Editor, type Redaction } from './walk/editor.ts'
-import { hasResourceMark, Marks, marksOf } from './walk/mark.ts'
+import { hasResourceMark } from './walk/mark.ts'
 import { SuspectFinder, type Suspects } from './walk/suspects.ts'
 
 const MOST_POLICIES = 10_000
@@ -91,25 +91,11 @@ export class Sanitizer implements Processor {
     const suspects = this.#finder.find(view)
     if (suspects.rows.length === 0 && !suspects.around) return
     const rows = new Set(suspects.rows.map((row) => view.rows?.[row] ?? row))
-    const resourceMarks = this.#markedRows(batch, suspects, rows)
-    const editor = new Editor(batch, rows, policy, this.#scrubber, this.#keys, resourceMarks)
+    if (suspects.around) addMarked(batch, suspects, rows)
+    const editor = new Editor(batch, rows, policy, this.#scrubber, this.#keys)
     batch.rewriteTexts(editor)
     editor.finish()
     this.#record(batch.meta.tenant, editor.all)
-  }
-
-  /** Adds the rows of resources that ask for redaction; what they ask for. */
-  #markedRows(batch: Batch, suspects: Suspects, rows: Set<number>): Marks {
-    if (!suspects.around) return new Marks()
-    let marks: Marks | undefined
-    for (let row = 0; row < batch.rows; row++) {
-      if (!batch.isLive(row)) continue
-      if (suspects.hasUnlisted) rows.add(row)
-      if (!hasResourceMark(batch, row)) continue
-      rows.add(row)
-      marks ??= marksOf(batch, row)
-    }
-    return marks ?? new Marks()
   }
 
   #record(tenant: string, redactions: readonly Redaction[]): void {
@@ -143,5 +129,12 @@ export class Sanitizer implements Processor {
 
   #scrub(text: string, policy: Policy): string {
     return this.#scrubber.scrub(text, '', { policy, counts: new Map(), isWhole: false }) ?? text
+  }
+}
+
+/** Adds the rows of resources that ask for redaction. */
+function addMarked(batch: Batch, { hasUnlisted }: Suspects, rows: Set<number>): void {
+  for (let row = 0; row < batch.rows; row++) {
+    if (batch.isLive(row) && (hasUnlisted || hasResourceMark(batch, row))) rows.add(row)
   }
 }

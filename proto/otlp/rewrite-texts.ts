@@ -17,6 +17,8 @@ export interface TextPlace {
 
 /** What to write in place of texts. `undefined` always means: leave it as it is. */
 export interface TextEdits {
+  /** Called before the texts of a resource and of the spans below it; `row` is its first one, where it has any. */
+  entersResource(row: number): void
   /** False: the span is copied as it is. Called once per row, in order, before its texts. */
   enters(row: number): boolean
   /** Called when a span that was entered is done: attributes to add. */
@@ -83,6 +85,7 @@ class Walker {
   #child(field: Field, cursor: Cursor, place: TextPlace): void {
     const schema = field.message!()
     if (schema.name === 'Span') return this.#span(schema, field.number, cursor)
+    if (schema.name === 'ResourceSpans') this.#edits.entersResource(this.#row)
     const inner = cursor.message()
     const mark = this.#sink.open(field.number)
     if (schema === KEY_VALUE) this.#keyValue(inner, place)

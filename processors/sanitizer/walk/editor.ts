@@ -5,7 +5,7 @@ import { keyId } from '../../../pipeline/batch/keys.ts'
 import type { SensitiveKeys } from '../keys.ts'
 import type { Policy } from '../policy.ts'
 import type { Outcome, Scrubber } from '../text/scrubber.ts'
-import { Marks, marksOf } from './mark.ts'
+import { Marks, marksOf, resourceMarksOf } from './mark.ts'
 
 /** Attributes that say what was done to a span. */
 export const REDACTIONS = 'weir.redactions'
@@ -33,7 +33,7 @@ export class Editor implements TextEdits {
   readonly #policy: Policy
   readonly #scrubber: Scrubber
   readonly #keys: SensitiveKeys
-  readonly #resourceMarks: Marks
+  #resourceMarks = NO_MARKS
   #marks = NO_MARKS
   /** Of the span that is being walked. */
   #done: Redaction[] = []
@@ -47,14 +47,16 @@ export class Editor implements TextEdits {
     policy: Policy,
     scrubber: Scrubber,
     keys: SensitiveKeys,
-    resourceMarks: Marks,
   ) {
     this.#batch = batch
     this.#rows = rows
     this.#policy = policy
     this.#scrubber = scrubber
     this.#keys = keys
-    this.#resourceMarks = resourceMarks
+  }
+
+  entersResource(row: number): void {
+    this.#resourceMarks = row < this.#batch.rows ? resourceMarksOf(this.#batch, row) : NO_MARKS
   }
 
   enters(row: number): boolean {

@@ -33,10 +33,17 @@ export class Marks {
   }
 }
 
+/** For the texts of a span. */
 export function marksOf(batch: Batch, row: number): Marks {
   const resource = batch.resourceAttr(row, MARK_KEY)
   const span = batch.attr(row, MARK_KEY)
   return new Marks(resource < 0 ? '' : batch.text(resource), span < 0 ? '' : batch.text(span))
+}
+
+/** For the texts of the resource itself. */
+export function resourceMarksOf(batch: Batch, row: number): Marks {
+  const resource = batch.resourceAttr(row, MARK_KEY)
+  return new Marks(resource < 0 ? '' : batch.text(resource))
 }
 
 export function hasResourceMark(batch: Batch, row: number): boolean {
