@@ -37,6 +37,8 @@ interface Known {
   writing: Promise<void> | undefined
   /** Keys whose batch is in the WAL, not yet written down. */
   readonly answered: Set<string>
+  /** `createdMs` of the record that the keys below are of: a run that was forgotten may begin anew. */
+  bornMs: number | undefined
   /** Keys in pages `[read.first, read.end)`. */
   readonly older: Map<string, KeyEntry>
   read: { first: number; end: number }
@@ -123,6 +125,7 @@ export class RunStore {
       waiting: [],
       writing: undefined,
       answered: new Set(),
+      bornMs: undefined,
       older: new Map(),
       read: { first: 0, end: 0 },
       weight: 1,
@@ -169,8 +172,8 @@ export class RunStore {
     for (;;) {
       await this.#readPages(known, state)
       const applied = apply(known, steps)
-      // What an old record refuses a new one may allow.
-      if (applied.refused && !isFresh) {
+      // What an old record refuses, or has already, is not so with a new one, or with none any more.
+      if ((applied.refused || applied.record === undefined) && !isFresh) {
         await this.#read(known, state)
         isFresh = true
         continue
@@ -188,6 +191,10 @@ export class RunStore {
     const entry = await state.get(recordKey(known.run))
     known.record = entry && decodeRecord(entry.value)
     known.revision = entry?.revision ?? 0
+    if (known.record?.createdMs === known.bornMs) return
+    known.bornMs = known.record?.createdMs
+    known.older.clear()
+    known.read = { first: 0, end: 0 }
   }
 
   /** Brings the older keys up to what the record says. */
@@ -214,6 +221,7 @@ export class RunStore {
       known.revision === 0 ? await state.create(key, bytes) : await state.update(key, bytes, known.revision)
     if (revision === undefined) return false
     known.record = slim
+    known.bornMs = slim.createdMs
     known.revision = revision
     if (known.answered.size > 0) {
       const unanswered = new Set(

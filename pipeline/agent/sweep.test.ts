@@ -63,8 +63,8 @@ class World {
     return startRun(this.services, started)
   }
 
-  async send(count: number, id = 'r'): Promise<void> {
-    const appender = new Appender(this.services)
+  async send(count: number, id = 'r', key = id, services = this.services): Promise<void> {
+    const appender = new Appender(services)
     for (let n = 0; n < count; n++) {
       const event = {
         t: new Date(this.nowMs).toISOString(),
@@ -77,7 +77,7 @@ class World {
         sender,
         source: 'toon/http',
         groups,
-        key: `${id} ${n}`,
+        key: `${key} ${n}`,
         body: new Uint8Array(32),
       })
     }
@@ -161,6 +161,27 @@ describe('looking after runs', () => {
     for (const kind of ['run', 'run-info', 'run-keys', 'run-open', 'run-done'])
       expect([kind, await at.keys(kind)]).toEqual([kind, 0])
     expect(at.forgotten).toEqual([])
+  })
+
+  it('knows nothing of a forgotten run when one of its id begins anew, here and in another daemon', async () => {
+    const at = await world()
+    const other = { ...at.services, store: new RunStore({ state: () => at.state }) }
+    await at.begin()
+    await at.send(200)
+    await at.send(1, 'r', 'r', other)
+    await endRun(at.services, { run, status: 'completed' })
+    at.nowMs += 8 * DAY_MS
+    await at.sweep()
+    expect(await at.services.store.read(run)).toBeUndefined()
+    const { createdMs, status } = await at.begin()
+    expect([createdMs, status]).toEqual([at.nowMs, 'running'])
+    at.batches.length = 0
+    await at.send(200)
+    await at.send(200, 'r', 'more')
+    expect(at.batches).toHaveLength(400)
+    // What the other daemon remembers are pages of the old run, of the same numbers.
+    await at.send(100, 'r', 'more', other)
+    expect(at.batches).toHaveLength(400)
   })
 
   it('lets the oldest keys of a tenant leave first when it has too many, and counts them', async () => {
