@@ -4,13 +4,20 @@ import { parseTime } from './time.ts'
 /** A toon event (contract section 5): one step of an agent's run. What becomes of it: spans.ts. */
 
 export const MAX_RUN_ID = 200
+const NOT_WHOLE = 'must be Unicode text: it has half a surrogate pair'
 /** `Seq` is a UInt32 column. */
 export const MAX_SEQ = 0xffff_ffff
 
 const nullable = <S extends z.ZodType>(schema: S) => schema.nullish()
 const text = () => nullable(z.string())
 
-const runId = () => z.string().min(1).max(MAX_RUN_ID)
+/** Hashed as UTF-8, which has no form for half a character: ids that differ in such halves would be one run. */
+export const runId = () =>
+  z
+    .string()
+    .min(1)
+    .max(MAX_RUN_ID)
+    .refine((id) => id.isWellFormed(), NOT_WHOLE)
 export const agentId = () =>
   z
     .union([z.string().min(1).max(256), z.number().int().nonnegative()])

@@ -1,7 +1,7 @@
 import canonicalize from 'canonicalize'
 import { z } from 'zod'
 import { isDeeper } from '../../pipeline/agent/check.ts'
-import { agentId, MAX_RUN_ID } from '../../pipeline/agent/event.ts'
+import { agentId, runId } from '../../pipeline/agent/event.ts'
 import type { RunInfo } from '../../pipeline/agent/run-record.ts'
 import type { RunLabels } from '../../pipeline/agent/spans.ts'
 import { Invalid } from './invalid.ts'
@@ -11,10 +11,7 @@ const word = () => z.string().min(1).max(256)
 /** Body of a request that starts a run. Everything of no key of its own is metadata. */
 export const startBody = z
   .looseObject({
-    run_id: z
-      .string()
-      .min(1)
-      .max(MAX_RUN_ID)
+    run_id: runId()
       .optional()
       .describe('Unique within the tenant, best a UUID; absent: the server makes one.'),
     agent_id: agentId(),

@@ -153,6 +153,18 @@ describe('a run', () => {
     expect((await rig.ask('POST', '/v1/runs', { agent_id: 'a' })).text).not.toBe(byKey.text)
   })
 
+  it('has no id with half a character in it: no path could name it, nor tell it from another', async () => {
+    const rig = await toonRig()
+    const half = JSON.stringify({ run_id: 'r\ud800', agent_id: 'a' })
+    const refused = { status: 422, json: { errors: [{ field: 'run_id' }] } }
+    expect(await rig.ask('POST', '/v1/runs', half)).toMatchObject(refused)
+    const event = { ...reasoning('x'), meta: { run_id: 'r\ud801' } }
+    expect(await rig.ask('POST', '/v1/events', event)).toMatchObject({
+      status: 422,
+      json: { errors: [{ index: 0, field: 'meta.run_id' }] },
+    })
+  })
+
   it('answers on the older paths and aliases', async () => {
     const rig = await toonRig()
     expect(await rig.ask('POST', '/api/runs/', { run_id: 'old', agent_id: 1 })).toMatchObject({ status: 201 })
