@@ -77,7 +77,8 @@ export class JetStreamPublisher {
 
   /**
    * After a reconnect: whatever was not answered may be lost on the way, either way. From a copy: the answer to the first
-   * message may come, and its memory be used again, while the second is still being written.
+   * message may come, and its memory be used again, while the second is still being written. Until then the parts are whole:
+   * the writer gives memory back only when a message was answered, which then waits here no more.
    */
   resend(): void {
     for (const [token, pending] of this.#pending) {
