@@ -74,6 +74,8 @@ export interface Delivery {
   readonly batches: readonly Batch[]
   /** Live spans over all batches at the start of the delivery. */
   readonly spans: number
+  /** Of a replay: stable for this one, where `range.token` is that of every replay of the same. */
+  readonly replay?: string
 }
 
 /** Spans of a delivery that the destination will never take. Row numbers are per batch. */

@@ -103,10 +103,14 @@ export class FileExporter implements Exporter {
     return ACCEPTED
   }
 
-  async deliver({ cursor, range, batches }: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
+  /** Who asks for another replay of the same wants it here once more: what was written before may be gone. */
+  async deliver(
+    { cursor, range, batches, replay: token = range.token }: Delivery,
+    signal: AbortSignal,
+  ): Promise<DeliveryOutcome> {
     await this.#inTurn(signal, async () => {
-      if (await this.#file.has(cursor, range.token)) return
-      await this.#file.append(await this.#encode(batches), { cursor, token: range.token })
+      if (await this.#file.has(cursor, token)) return
+      await this.#file.append(await this.#encode(batches), { cursor, token })
     })
     return { rejected: [] }
   }

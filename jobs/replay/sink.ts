@@ -43,7 +43,7 @@ function outcomeOf({ spans, present, expired }: ReplayCount): Outcome {
 }
 
 async function deliver(
-  { exporter, chunk, cursor, name }: Given,
+  { exporter, chunk, cursor, token, name }: Given,
   batches: readonly Batch[],
   part: string,
   signal: AbortSignal,
@@ -55,7 +55,10 @@ async function deliver(
   } else {
     // Never a first try: whether an earlier one arrived is not known.
     const range = { from: chunk.from, to: chunk.to, token: `${name}${part}`, attempt: 1 }
-    const outcome = await exporter.deliver({ cursor, range, batches, spans }, signal)
+    const outcome = await exporter.deliver(
+      { cursor, range, batches, spans, replay: `${token}${part}` },
+      signal,
+    )
     for (const { rejection } of outcome.rejected) rejected += rejectedCount({ rejected: [rejection] })
   }
   const expired = spans - liveIn(batches)
