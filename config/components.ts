@@ -4,7 +4,16 @@ import { canonicalJson } from './canonical.ts'
 import { problemsOf, type Problem } from '../pipeline/input/issues.ts'
 import { inputSchema } from '../pipeline/input/json-schema.ts'
 import { counterpartOf, isReserved, noOpKeyReason, noOpReason } from './reserved.ts'
-import { aKind, findFactory, idProblem, otherKind, SECTIONS, typeOf, type SectionName } from './sections.ts'
+import {
+  aKind,
+  findFactory,
+  idProblem,
+  otherKind,
+  PARSED_ONCE,
+  SECTIONS,
+  typeOf,
+  type SectionName,
+} from './sections.ts'
 import { hint, quoted } from '../pipeline/input/suggest.ts'
 
 export interface Parsed {
@@ -82,7 +91,7 @@ function parseComponent(
   const badId = idProblem(id)
   if (badId !== undefined) parsed.problems.push({ path, at: 'key', message: badId })
   const used = withoutNoOps(section, id, input, parsed)
-  const result = factory.config.safeParse(used)
+  const result = factory.config.safeParse(used, PARSED_ONCE)
   if (result.success) {
     const key = canonicalJson(used)
     parsed.sections[section].set(id, { id, type: factory.type, value: result.data, key })

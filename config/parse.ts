@@ -5,7 +5,7 @@ import { parseComponents, type Parsed } from './components.ts'
 import { conflicts } from './conflicts.ts'
 import { problemsOf, type Problem } from '../pipeline/input/issues.ts'
 import { inputSchema } from '../pipeline/input/json-schema.ts'
-import { SECTIONS } from './sections.ts'
+import { PARSED_ONCE, SECTIONS } from './sections.ts'
 import { serviceSchema, toService, type ServiceInput } from './service.ts'
 import { hint, quoted } from '../pipeline/input/suggest.ts'
 import { checkWiring, graphOf } from './wiring.ts'
@@ -55,7 +55,7 @@ function sectionProblems(document: Readonly<Record<string, unknown>>): Problem[]
 }
 
 function parseService(value: unknown, problems: Problem[]): ServiceInput | undefined {
-  const result = serviceSchema.safeParse(value)
+  const result = serviceSchema.safeParse(value, PARSED_ONCE)
   if (result.success) return result.data
   problems.push(...problemsOf(result.error.issues, value, inputSchema(serviceSchema), ['service']))
   return undefined

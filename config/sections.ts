@@ -14,6 +14,9 @@ export const SECTIONS = [
 
 export type SectionName = (typeof SECTIONS)[number]['name']
 
+/** For zod: to compile a schema into code, as it does by itself, takes longer than the one config that it is for. */
+export const PARSED_ONCE = { jitless: true } as const
+
 /** What all factories have. */
 export interface FactoryInfo {
   readonly type: string
