@@ -63,7 +63,7 @@ async function startEngine(directory: string, options: EmbeddedOptions): Promise
   } catch (error) {
     throw reject(
       'START_FAILED',
-      `clickhouse: cannot open ${directory}: ${messageOf(error)}. One process may use it at a time, and a process has one directory`,
+      `clickhouse: cannot open ${directory}: ${messageOf(error)}. Give a directory that weir may create and write; one process may use it at a time, and a process has one directory`,
       { cause: error },
     )
   }

@@ -56,6 +56,17 @@ it('leaves a component that does not heed the deadline and says so; others are n
   expect(order).toEqual(['-wal'])
 })
 
+it('stops more components than an event target takes for a leak, and warns nobody', async () => {
+  const warnings: string[] = []
+  const note = ({ name }: Error): void => void warnings.push(name)
+  process.on('warning', note)
+  const nodes = Array.from({ length: 12 }, (_, i) => recording([], `n${i}`, RANK.processor))
+  await stopAll(nodes, AbortSignal.timeout(1000), board())
+  await new Promise(setImmediate)
+  process.off('warning', note)
+  expect(warnings).toEqual([])
+})
+
 it('forgets the status of what no longer runs, not of its namesake in another pipeline', () => {
   const status = board()
   status.set('processor:auth', 'pipeline:a', 'StatusOK')

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Component } from '../component.ts'
 import { reject, messageOf, faultOf, retry } from '../fault.ts'
 import { within } from '../net/within.ts'
@@ -49,6 +50,8 @@ export async function stopAll(
   deadline: AbortSignal,
   board: StatusBoard,
 ): Promise<readonly string[]> {
+  // One signal for all of them: ten listeners and more are no leak, and no warning to operators.
+  setMaxListeners(0, deadline)
   const troubles: string[] = []
   const ranks = [...new Set(nodes.map((node) => node.rank))].toSorted((a, b) => b - a)
   for (const rank of ranks) {
@@ -76,6 +79,7 @@ async function stopOne(node: Node, deadline: AbortSignal, board: StatusBoard): P
 }
 
 const NEVER = new AbortController().signal
+setMaxListeners(0, NEVER)
 
 /** What of `next` is new against `current`, and what of `current` is gone; the rest is the same component. */
 export function difference(
