@@ -13,7 +13,7 @@ export interface ReplaySink {
   add(batches: readonly Batch[], token: string, signal: AbortSignal): Promise<ReplayCount>
   /**
    * Resolves once it holds every live span of these batches as they are here and not as it held them before: at no
-   * moment both. A crash in the middle leaves some of them out until the call is repeated.
+   * moment both. What a crash in the middle leaves out is put back by the repeat, or by the store when it starts again.
    */
   replace(batches: readonly Batch[], token: string, signal: AbortSignal): Promise<ReplayCount>
   /** Resolves once nothing of all this is under way in the store any more: what was replaced is gone from its disk. */

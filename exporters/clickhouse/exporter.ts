@@ -183,7 +183,13 @@ export class ClickHouseExporter implements Exporter {
   #reprice(request: RepriceRequest, price: Reprice, signal: AbortSignal): Promise<RepriceResult> {
     const work = (turn: AbortSignal): Promise<RepriceResult> =>
       repriceTable({ ...this.#place(), log: this.#context.log }, request, price, turn)
-    return request.dryRun ? work(signal) : this.#rewrite('a reprice', signal, work, REPRICE_WAIT_MS)
+    if (request.dryRun) return work(signal)
+    // What is out of the table would come back with the prices of before.
+    const whole = async (turn: AbortSignal): Promise<RepriceResult> => {
+      await putBackAbandoned({ ...this.#place(), ending: this.#stopping.signal }, () => Promise.resolve())
+      return await work(turn)
+    }
+    return this.#rewrite('a reprice', signal, whole, REPRICE_WAIT_MS)
   }
 
   /** What it leaves undone is done by the next, or when the exporter starts again. */
@@ -193,18 +199,18 @@ export class ClickHouseExporter implements Exporter {
     return request.dryRun ? work(signal) : this.#rewrite('a redaction', signal, work)
   }
 
-  /** Rows that an interrupted redaction has taken out and not put back. */
+  /** Rows that an interrupted redaction or replay has taken out and not put back. */
   async #putBack(): Promise<void> {
     const ending = this.#stopping.signal
     try {
       if (!(await hasAbandoned({ ...this.#place(), ending }))) return
-      await this.#rewrite('what an interrupted redaction left', ending, () =>
+      await this.#rewrite('what an interrupted rewrite left', ending, () =>
         putBackAbandoned({ ...this.#place(), ending }, () => Promise.resolve()),
       )
     } catch (error) {
       if (ending.aborted) return
       const fields = { error: messageOf(error) }
-      this.#context.log.warn(fields, 'clickhouse: what an interrupted redaction left waits for the next one')
+      this.#context.log.warn(fields, 'clickhouse: what an interrupted rewrite left waits for the next one')
     }
   }
 

@@ -4,8 +4,8 @@ import { messageOf, retry } from '../../pipeline/fault.ts'
 import type { Answer, Connection } from './connection.ts'
 import { settingsClause } from './connection.ts'
 import { forEachRow, placeOf, seqOf, walRowOf, type Chunk } from './feed.ts'
-import { quoteName, quoteText } from '../../proto/clickhouse/native.ts'
-import { movingTables } from './redact/abandoned.ts'
+import { quoteText } from '../../proto/clickhouse/native.ts'
+import { areMoving } from './redact/abandoned.ts'
 import type { Page } from './stage.ts'
 import type { StoreKind } from './store-kind.ts'
 import type { Target } from './target.ts'
@@ -80,15 +80,10 @@ export class Holdings {
     return { missing, isSure: caughtUp === undefined || caughtUp === server }
   }
 
-  /** A redaction has taken such rows out of the table, and puts new ones in their place. */
+  /** A redaction or a replay has taken such rows out of the table, and puts new ones in their place. */
   async isRewriting({ where }: Expected, signal: AbortSignal): Promise<boolean> {
     const place = { connection: this.#connection, target: this.#target, ending: signal }
-    for (const name of await asked(movingTables(place, 0))) {
-      const table = `${quoteName(this.#target.database)}.${quoteName(name)}`
-      const { data } = await this.#select(`SELECT 1 FROM ${table} WHERE ${where} LIMIT 1`, signal)
-      if (data.length > 0) return true
-    }
-    return false
+    return await asked(areMoving(place, where))
   }
 
   /**

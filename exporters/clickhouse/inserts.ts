@@ -149,12 +149,8 @@ export class Inserts {
     let added = 0
     const until = performance.now() + this.#replicaWaitMs
     for (let round: number = firstRound; ;) {
-      const { missing, isSure } = await this.#holdings.missing(batches, chunk, expected, signal)
+      const { missing, isSure } = await this.#missing(batches, chunk, expected, signal)
       if (missing.size === 0) break
-      // Inserted now they would be there twice, and as they were before.
-      if (await this.#holdings.isRewriting(expected, signal)) {
-        throw retry('EXPORT_UNAVAILABLE', `clickhouse: rows of ${this.#target.traces} are being redacted`)
-      }
       if (round > 0 && !isSure) {
         if (performance.now() > until) throw this.#behind(missing.size, chunk.rows)
         await delay(REPLICA_PAUSE_MS, undefined, { signal }).catch(() => undefined)
@@ -173,6 +169,17 @@ export class Inserts {
     }
     await this.#completeLookup(expected)
     return added
+  }
+
+  /** What a redaction or a replay has taken out is not missing: inserted now it would be there twice, and as it was before. */
+  async #missing(batches: readonly Batch[], chunk: Chunk, expected: Expected, signal: AbortSignal) {
+    const first = await this.#holdings.missing(batches, chunk, expected, signal)
+    if (first.missing.size === 0) return first
+    if (await this.#holdings.isRewriting(expected, signal)) {
+      throw retry('EXPORT_UNAVAILABLE', `clickhouse: rows of ${this.#target.traces} are being rewritten`)
+    }
+    // Asked again: who ended between the two questions has put its rows back.
+    return await this.#holdings.missing(batches, chunk, expected, signal)
   }
 
   #behind(missing: number, rows: number) {

@@ -147,3 +147,30 @@ test.for([
     await expectExact(directory)
   },
 )
+
+/** Of range 1: what its spans say, rows and different rows. */
+const TEXTS = 'SELECT StatusMessage, count(), uniqExact(WalRow) FROM otel_traces GROUP BY StatusMessage'
+
+// The cursor of the delivery had not advanced: it is repeated, before and after the replay is.
+test.for([
+  ['are made', 'LEFT JOIN', 'done'],
+  ['are marked as moving', 'RENAME TABLE', 'done'],
+  ['are to replace the old ones', ' DELETE ', 'done'],
+  ['are to be put in, and the old ones are gone', 'INSERT INTO', 'EXPORT_UNAVAILABLE'],
+  ['are in the table, still marked as moving', 'DROP TABLE', 'done'],
+] as const)(
+  'killed as the new rows of a replay %s, the repeats have all rows there once',
+  { timeout: 60_000 },
+  async ([, at, delivered]) => {
+    const directory = newDirectory()
+    const first = await child(directory)
+    expect(await first.ask({ seq: 1, attempt: 0, rows: ROWS })).toBe('done')
+    expect(await first.ask({ replace: 1, rows: ROWS, at })).toBeUndefined()
+    const second = await child(directory)
+    expect(await second.ask({ seq: 1, attempt: 1, rows: ROWS })).toMatch(delivered)
+    expect(await second.ask({ replace: 1, rows: ROWS, at: 'nothing' })).toBe('done')
+    expect(await second.ask({ seq: 1, attempt: 2, rows: ROWS })).toBe('done')
+    expect(await second.ask({ sql: TEXTS })).toBe(JSON.stringify([['as it is now', `${ROWS}`, `${ROWS}`]]))
+    await second.end()
+  },
+)

@@ -1,9 +1,10 @@
+import { quoteName } from '../../../proto/clickhouse/native.ts'
 import { drop, MOVING, prefixOf, Replacement, type RedactPlace } from './replacement.ts'
 
 /** On a server another daemon, with another state store, may be using its own. */
 const ABANDONED_SECONDS = 3600
 
-/** Whether a redaction that was interrupted has taken out rows, and not put in the new ones. */
+/** Whether a redaction or a replay that was interrupted has taken out rows, and not put in the new ones. */
 export async function hasAbandoned(place: RedactPlace): Promise<boolean> {
   return (await moving(place)).length > 0
 }
@@ -16,9 +17,7 @@ export async function putBackAbandoned(
 ): Promise<void> {
   for (const name of await moving(place)) {
     if (kept !== undefined && name.startsWith(kept)) continue
-    const replacement = new Replacement(place, name.slice(0, -MOVING.length))
-    await replacement.apply(fence)
-    await replacement.remove()
+    await recover(place, name.slice(0, -MOVING.length), fence)
   }
 }
 
@@ -37,12 +36,29 @@ export async function tidyAbandoned(
   }
 }
 
+/** After a kill, what was begun under this name: puts in what is out of the table, and forgets what was only made ready. */
+export async function recover(place: RedactPlace, name: string, fence: () => Promise<void>): Promise<void> {
+  const replacement = new Replacement(place, name)
+  if ((await movingTables(place, 0)).includes(`${name}${MOVING}`)) await replacement.apply(fence)
+  await replacement.remove()
+}
+
+/** Whether such rows are out of the table: who took them out puts new ones in their place, so they are not missing. */
+export async function areMoving(place: Searched, where: string): Promise<boolean> {
+  for (const name of await movingTables(place, 0)) {
+    const table = `${quoteName(place.target.database)}.${quoteName(name)}`
+    const sql = `SELECT 1 FROM ${table} WHERE ${where} LIMIT 1`
+    if ((await place.connection.rows(sql, {}, place.ending)).data.length > 0) return true
+  }
+  return false
+}
+
 function moving(place: RedactPlace): Promise<readonly string[]> {
   return movingTables(place, place.isShared ? ABANDONED_SECONDS : 0)
 }
 
 /** Whose rows may be nowhere else, and that nobody has changed for so many seconds. */
-export async function movingTables(place: Searched, age: number): Promise<readonly string[]> {
+async function movingTables(place: Searched, age: number): Promise<readonly string[]> {
   return (await tablesOf(place, age)).filter((name) => name.endsWith(MOVING))
 }
 

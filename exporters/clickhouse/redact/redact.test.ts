@@ -72,7 +72,7 @@ const broken = (): Connection => ({
   rows: (sql, params, signal) => connection.rows(sql, params, signal),
   insert: (insert, signal) => connection.insert(insert, signal),
   command: (sql) =>
-    sql.startsWith(`INSERT INTO ${target.traces} SELECT`)
+    sql.startsWith(`INSERT INTO ${target.traces} (`)
       ? Promise.reject(new Error('killed'))
       : connection.command(sql),
 })

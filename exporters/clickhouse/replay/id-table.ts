@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { nativeBlock, nativeStructure, quoteName, quoteText } from '../../../proto/clickhouse/native.ts'
 import type { Connection } from '../connection.ts'
 import { settleMutations } from '../mutations.ts'
+import { areMoving } from '../redact/abandoned.ts'
 import type { Target } from '../target.ts'
 import type { SpanIds } from './span-ids.ts'
 
@@ -22,12 +23,13 @@ interface Place {
 export class IdTable {
   readonly #place: Place
   readonly name: string
-  readonly #where: string
+  /** Selects the rows of these ids. */
+  readonly where: string
 
   private constructor(place: Place, name: string, where: string) {
     this.#place = place
     this.name = name
-    this.#where = where
+    this.where = where
   }
 
   static async make(place: Place, ids: SpanIds, signal: AbortSignal): Promise<IdTable> {
@@ -46,15 +48,20 @@ export class IdTable {
   /** How many of the ids the table of spans holds. */
   async count(signal: AbortSignal): Promise<number> {
     const { connection, target } = this.#place
-    const sql = `SELECT uniqExact(EventId) FROM ${target.traces} WHERE ${this.#where}`
+    const sql = `SELECT uniqExact(EventId) FROM ${target.traces} WHERE ${this.where}`
     const { data } = await connection.rows(sql, {}, signal)
     return Number(data[0]?.[0])
+  }
+
+  /** Some of them are out of the table, to be put back by whoever comes back to it. */
+  async areMoving(ending: AbortSignal): Promise<boolean> {
+    return await areMoving({ ...this.#place, ending }, this.where)
   }
 
   /** Which: 16 bytes as latin-1. */
   async held(signal: AbortSignal): Promise<Set<string>> {
     const { connection, target } = this.#place
-    const sql = `SELECT DISTINCT hex(EventId) FROM ${target.traces} WHERE ${this.#where}`
+    const sql = `SELECT DISTINCT hex(EventId) FROM ${target.traces} WHERE ${this.where}`
     const { data } = await connection.rows(sql, {}, signal)
     return new Set(data.map(([hex]) => Buffer.from(String(hex), 'hex').toString('latin1')))
   }
@@ -65,12 +72,12 @@ export class IdTable {
    */
   async deleteSpans(signal: AbortSignal): Promise<void> {
     const { connection, target } = this.#place
-    const sql = `SELECT DISTINCT _partition_id FROM ${target.traces} WHERE ${this.#where}`
+    const sql = `SELECT DISTINCT _partition_id FROM ${target.traces} WHERE ${this.where}`
     const { data } = await connection.rows(sql, {}, signal)
     const partitions = data.map(([partition]) => String(partition))
     for (const partition of partitions) {
       await connection.command(
-        `ALTER TABLE ${target.traces} DELETE IN PARTITION ID ${quoteText(partition)} WHERE ${this.#where} SETTINGS mutations_sync = 0`,
+        `ALTER TABLE ${target.traces} DELETE IN PARTITION ID ${quoteText(partition)} WHERE ${this.where} SETTINGS mutations_sync = 0`,
       )
     }
     await settleMutations(this.#place, this.name, signal, partitions)

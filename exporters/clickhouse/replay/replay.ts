@@ -1,7 +1,11 @@
 import type { Batch } from '../../../pipeline/batch/batch.ts'
+import { digestOf } from '../../../pipeline/digest.ts'
 import { faultOf, messageOf, retry } from '../../../pipeline/fault.ts'
 import type { ReplayCount, ReplaySink } from '../../../pipeline/replay.ts'
 import type { Connection } from '../connection.ts'
+import { insertFault } from '../faults.ts'
+import { putBackAbandoned, recover } from '../redact/abandoned.ts'
+import { prefixOf, Replacement } from '../redact/replacement.ts'
 import type { Target } from '../target.ts'
 import { cleanUp, IdTable, removeUsed } from './id-table.ts'
 import { SpanIds, without } from './span-ids.ts'
@@ -53,15 +57,44 @@ export class ClickHouseReplay implements ReplaySink {
     })
   }
 
-  replace(batches: readonly Batch[], token: string, given: AbortSignal): Promise<ReplayCount> {
-    return this.#inTurn(batches, given, async (table, ids, fresh, signal) => {
-      const present = await table.count(signal)
+  async replace(batches: readonly Batch[], token: string, given: AbortSignal): Promise<ReplayCount> {
+    // The same for who repeats it: on a server nobody else puts it back within an hour.
+    const name = `${prefixOf(this.#open().target)}${digestOf('replay', token).toString('hex')}`
+    const begun = (): Promise<void> => recover(this.#open(), name, UNFENCED)
+    return await this.#inTurn(
+      batches,
+      given,
+      async (table, ids, fresh, signal) => {
+        const present = await table.count(signal)
+        if (present === 0) await this.#insert(fresh, table, ids, token, signal)
+        else await this.#exchange(new Replacement(this.#open(), name), table, fresh, signal)
+        return present
+      },
+      begun,
+    )
+  }
+
+  /** Nothing but a kill keeps from putting the new rows in, once the old ones are being deleted. */
+  async #exchange(
+    replacement: Replacement,
+    table: IdTable,
+    fresh: readonly Batch[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { ending } = this.#open()
+    try {
+      await replacement.add(without(fresh, new Set()), signal)
+      await replacement.completeWhole(table.where)
       signal.throwIfAborted()
-      const { ending } = this.#open()
-      if (present > 0) await table.deleteSpans(ending)
-      await this.#insert(fresh, table, ids, token, ending)
-      return present
-    })
+    } catch (error) {
+      await replacement.remove().catch(() => undefined)
+      throw insertFault(error)
+    }
+    if (!(await replacement.begin()))
+      throw retry('EXPORT_UNAVAILABLE', 'clickhouse: replay: new rows are gone')
+    await table.deleteSpans(ending)
+    await replacement.putIn()
+    await replacement.remove()
   }
 
   async settle(signal: AbortSignal): Promise<void> {
@@ -86,14 +119,28 @@ export class ClickHouseReplay implements ReplaySink {
     throw retry('EXPORT_UNAVAILABLE', 'clickhouse: replay: rows that were inserted did not appear')
   }
 
-  /** Nobody else is at the table: what a redaction has taken out for a moment is not missing. */
+  /** Nobody else is at the table, and what somebody has taken out of it for a moment is not missing. */
   #inTurn(
     batches: readonly Batch[],
     signal: AbortSignal,
     work: (table: IdTable, ids: SpanIds, fresh: readonly Batch[], turn: AbortSignal) => Promise<number>,
+    begun?: () => Promise<void>,
   ): Promise<ReplayCount> {
     return this.#open().inTurn(signal, (turn) =>
-      this.#with(batches, turn, (table, ids, fresh) => work(table, ids, fresh, turn)),
+      this.#with(
+        batches,
+        turn,
+        async (table, ids, fresh) => {
+          if (await table.areMoving(turn)) {
+            throw retry('EXPORT_UNAVAILABLE', 'clickhouse: replay: rows are out of the table, to be put back')
+          }
+          return await work(table, ids, fresh, turn)
+        },
+        async () => {
+          await begun?.()
+          await putBackAbandoned(this.#open(), UNFENCED)
+        },
+      ),
     )
   }
 
@@ -102,9 +149,11 @@ export class ClickHouseReplay implements ReplaySink {
     batches: readonly Batch[],
     signal: AbortSignal,
     work: (table: IdTable, ids: SpanIds, fresh: readonly Batch[]) => Promise<number>,
+    before?: () => Promise<void>,
   ): Promise<ReplayCount> {
     try {
       const place = this.#open()
+      await before?.()
       const fresh = batches.map((batch) => notBefore(batch, place.oldestMs))
       const expired = liveIn(batches) - liveIn(fresh)
       const ids = new SpanIds(fresh)
@@ -125,6 +174,9 @@ export class ClickHouseReplay implements ReplaySink {
     }
   }
 }
+
+/** Turns keep others from the table. */
+const UNFENCED = (): Promise<void> => Promise.resolve()
 
 /** The batch itself, or a copy without what started earlier. */
 function notBefore(batch: Batch, oldestMs: number): Batch {
