@@ -1,4 +1,4 @@
-import { Bytes, same, u32At } from '../../../proto/assembly/bytes'
+import { Bytes, copy, same, u32At } from '../../../proto/assembly/bytes'
 import { Column, endOf, startOf } from './gather'
 
 const FEW_SLOTS: u32 = 256
@@ -178,16 +178,26 @@ export class Dictionary {
     }
   }
 
+  /** Rows side by side that have the same elements (those of a resource) are narrowed once. */
   private narrowRuns<T>(to: usize, ends: Column, places: usize, count: u32): void {
     const elements = this.rows.start
     let at = to
+    let before = to
     for (let i: u32 = 0; i < count; i++) {
       const row = u32At(places, i)
-      const end = elements + (<usize>endOf(ends, row) << 2)
-      for (let from = elements + (<usize>startOf(ends, row) << 2); from < end; from += 4) {
-        store<T>(at, <T>load<u32>(from))
-        at += sizeof<T>()
+      const start = at
+      if (i > 0 && row === u32At(places, i - 1)) {
+        const size = <u32>(at - before)
+        copy(at, before, size)
+        at += size
+      } else {
+        const end = elements + (<usize>endOf(ends, row) << 2)
+        for (let from = elements + (<usize>startOf(ends, row) << 2); from < end; from += 4) {
+          store<T>(at, <T>load<u32>(from))
+          at += sizeof<T>()
+        }
       }
+      before = start
     }
   }
 }

@@ -28,16 +28,21 @@ export function gatherRuns(column: Column, ends: Bytes, order: Bytes): void {
   const from = column.start
   const places = order.start
   const count = order.length >> 2
-  const body = column.body
-  emptied(body, column.length)
+  let size: usize = 0
+  for (let i: u32 = 0; i < count; i++) size += sizeOf(ends, u32At(places, i))
+  let at = emptied(column.body, size)
   for (let i: u32 = 0; i < count; i++) {
     const run = u32At(places, i)
-    const start: u32 = run === 0 ? 0 : u32At(ends.start, run - 1)
-    const size = u32At(ends.start, run) - start
-    const at = body.reserve(size)
-    copy(at, from + start, size)
-    body.end = at + size
+    const length = sizeOf(ends, run)
+    copy(at, from + u32At(ends.start, run) - length, length)
+    at += length
   }
+  column.body.end = at
+}
+
+@inline
+function sizeOf(ends: Bytes, run: u32): u32 {
+  return u32At(ends.start, run) - (run === 0 ? 0 : u32At(ends.start, run - 1))
 }
 
 const stringEnds = new Bytes()
