@@ -55,3 +55,23 @@ it.each([4096, 8192])(
     }
   },
 )
+
+it('refuses what it cannot make room for, retryably, when the file is damaged, and goes on', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'weir-wal-'))
+  const wal = new EmbeddedWal({ directory, maxBytes: 1024 ** 2, durability: 'process', clock: Date.now })
+  try {
+    await wal.open()
+    const file = open({ path: directory, noSubdir: false, overlappingSync: false })
+    const heads = file.openDB({ name: 'heads', encoding: 'binary', useVersions: true })
+    const tail = heads.get('tail') as Buffer
+    await heads.remove('tail')
+    const refused = { code: 'WAL_UNAVAILABLE', message: 'the WAL has lost its tail record' }
+    for (let at = 0; at < 2; at++) await expect(wal.append(message(`${at}`))).rejects.toMatchObject(refused)
+    await heads.put('tail', tail, 1)
+    // Reads see what another has put right from the next snapshot on.
+    await expect.poll(() => wal.append(message('again')).catch(() => undefined)).toBe(1)
+  } finally {
+    await wal.close()
+    await rm(directory, { recursive: true, force: true })
+  }
+})

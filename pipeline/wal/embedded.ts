@@ -120,10 +120,11 @@ export class EmbeddedWal implements WalDriver {
   }
 
   async #commit(group: readonly Pending[]): Promise<void> {
-    const log = this.#opened()
-    const fitting = this.#refuseOverflow(log, group)
-    if (fitting.length === 0) return
+    let waiting = group
     try {
+      const log = this.#opened()
+      const fitting = (waiting = this.#refuseOverflow(log, group))
+      if (fitting.length === 0) return
       if (this.#used !== undefined) await log.reserve(await this.#used())
       this.#used = undefined
       const first = await log.append(this.#layOut(fitting, log.pageBytes))
@@ -131,7 +132,7 @@ export class EmbeddedWal implements WalDriver {
       this.#wakeups.notify()
     } catch (error) {
       const fault = await this.#fault(error)
-      for (const pending of fitting) pending.reject(fault)
+      for (const pending of waiting) pending.reject(fault)
     }
   }
 
