@@ -162,8 +162,8 @@ export interface Connector extends Component {
   register(cursors: readonly string[], followers?: readonly Follower[]): Promise<void>
   /** Called in the store process when the main process has appended (a hint; polling covers its loss). */
   poke?(): void
-  /** What an acknowledgement of `intake` survives. */
-  durability?(): Durability
+  /** Of the intake's side, once it is started: what an acknowledgement survives. */
+  readonly durability?: Durability | undefined
   /** Why this connector is not as it should be (an exporter that lags); empty when all is well. */
   degraded?(): readonly string[]
 }

@@ -22,6 +22,7 @@ export class IntakeSide implements Connector {
   readonly lookback: Lookback
   readonly letterDesk: LetterDesk
   readonly cursorDesk: CursorDesk
+  durability: Durability | undefined
   readonly #driver: WalDriver
   readonly #gauges: LogGauges
   readonly #backlog: Backlog
@@ -60,7 +61,8 @@ export class IntakeSide implements Connector {
     const { state, id } = this.#context
     this.#driver.guard(() => highestPassed(state, id))
     await this.#driver.open()
-    const { mode } = this.#driver.durability()
+    this.durability = this.#driver.durability()
+    const { mode } = this.durability
     this.#context.meter.gauge('weir_durability_mode').set(1, { connector: this.#context.id, mode })
     this.#gauges.start()
     this.#backlog.start()
@@ -79,10 +81,6 @@ export class IntakeSide implements Connector {
     if (failure !== undefined && failure.code !== 'SPAN_TOO_LARGE') throw failure
     const { bytes, maxBytes } = await this.#driver.info()
     if (bytes >= maxBytes) throw retry('WAL_FULL', `the write-ahead log holds its ${maxBytes} bytes`)
-  }
-
-  durability(): Durability {
-    return this.#driver.durability()
   }
 
   attach(): void {

@@ -9,7 +9,7 @@ import { cursorKey } from '../../pipeline/wal/cursor-record.ts'
 import { CursorSightings } from '../../pipeline/wal/cursor-seen.ts'
 import { highestPassed, registerCursor } from '../../pipeline/wal/cursor-store.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
-import type { Durability, WalDriver } from '../../pipeline/wal/driver.ts'
+import type { WalDriver } from '../../pipeline/wal/driver.ts'
 import { ChainReader, type Acquire, type ReaderOptions } from '../../pipeline/wal/reader.ts'
 import { LogFollower } from '../../pipeline/wal/follower.ts'
 import { LetterRetention, LogRetention } from '../../pipeline/wal/retention.ts'
@@ -159,10 +159,6 @@ export class StoreSide implements Connector {
 
   poke(): void {
     this.#driver.poke()
-  }
-
-  durability(): Durability {
-    return this.#driver.durability()
   }
 
   degraded(): readonly string[] {

@@ -191,7 +191,7 @@ describe('wal connector', () => {
     }
     expect([...codes]).toEqual(['WAL_FULL'])
     await expect(intake.probe?.(never)).rejects.toMatchObject({ code: 'WAL_FULL' })
-    expect(intake.durability?.().mode).toMatch(/process|strict/)
+    expect(intake.durability?.mode).toMatch(/process|strict/)
   })
 
   it('skips the oldest of an exporter that may lose data when the WAL is full; the others get all', async () => {

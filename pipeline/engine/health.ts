@@ -49,12 +49,9 @@ export async function healthOf(
       ...inEveryPipeline(components, config, false),
       ...inEveryPipeline(store?.components ?? [], config, true),
     ],
-    durability: [...graph.connectors].flatMap(([id, connector]) => {
-      const durability = connector.durability?.()
-      return durability === undefined
-        ? []
-        : [{ connector: id, mode: durability.mode, proof: durability.proof }]
-    }),
+    durability: [...graph.connectors].flatMap(([id, { durability }]) =>
+      durability === undefined ? [] : [{ connector: id, mode: durability.mode, proof: durability.proof }],
+    ),
     configDigest: config?.digest ?? '',
   }
 }

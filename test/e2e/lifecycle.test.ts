@@ -303,6 +303,20 @@ it('ends with 1 and a clear line when it cannot start', async () => {
   })
 })
 
+it('tells its health while it waits for a NATS that does not speak', async () => {
+  const mute = createServer()
+  await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve))
+  const { port } = mute.address() as AddressInfo
+  const wal = `driver: jetstream, servers: ["nats://127.0.0.1:${port}"]`
+  const daemon = await start(configOf({ wal }))
+  await expect
+    .poll(() => readiness(daemon).catch(() => undefined))
+    .toMatchObject({ code: 503, text: expect.stringContaining('the WAL is not open') })
+  expect(daemon.log()).not.toContain('could not be read')
+  await daemon.kill()
+  mute.close()
+})
+
 it('refuses what it cannot write to a full disk, loses nothing that it acknowledged, and recovers', async (context) => {
   const own = await directoryOf()
   const disk = join(own, 'disk')
