@@ -2,6 +2,7 @@ import { resolve, sep } from 'node:path'
 import type { Archive, ArchivedRange } from '../../pipeline/archive/archive.ts'
 import { filesAt } from '../../pipeline/archive/files.ts'
 import { reject } from '../../pipeline/fault.ts'
+import { headsOf, type Heads } from '../../pipeline/jobs/feeders.ts'
 import type { ReplayRoute, Stores } from '../../pipeline/jobs/job.ts'
 import type { Params } from './params.ts'
 
@@ -14,8 +15,8 @@ export interface Plan {
   readonly log?: { readonly from: number; readonly to: number }
   /** As `archiveOf` takes it. */
   readonly archive?: ArchivePart
-  /** How far the logs were when it began: what comes later is not the replay's. Connector → sequence. */
-  readonly heads: Readonly<Record<string, number>>
+  /** How far the logs were when it began: what comes later is not the replay's. */
+  readonly heads: Heads
   readonly notes: readonly string[]
 }
 
@@ -32,11 +33,7 @@ export async function planOf(
   directories: readonly string[],
   signal: AbortSignal,
 ): Promise<Plan> {
-  const heads: Record<string, number> = {}
-  for (const { connector } of route.feeders) {
-    const log = stores.logs().find((one) => one.connector === connector)
-    if (log !== undefined) heads[connector] = await log.head()
-  }
+  const heads = await headsOf(stores, route.feeders)
   const { source } = params
   if (source !== 'auto' && source !== 'wal') {
     archiveOf(source, stores, directories)

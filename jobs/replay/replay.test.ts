@@ -23,6 +23,7 @@ import { file } from '../../exporters/file/factory.ts'
 import { config as s3Config } from '../../exporters/s3/config.ts'
 import { s3 } from '../../exporters/s3/factory.ts'
 import { S3Server } from '../../test/support/s3-server.ts'
+import { until } from '../../test/support/until.ts'
 import { config } from './config.ts'
 import { params } from './params.ts'
 import { ReplayJob } from './replay.ts'
@@ -444,6 +445,26 @@ test('waits until the cursor of the store has passed the range', async () => {
   await state.put(key, encodeCursor(newCursor('traces/store/set', 2, 0)))
   await running
   expect(sink.names).toEqual(upTo(10))
+})
+
+test('waits for what the log took while the archive was read, which may hold it already', async () => {
+  const body = JSON.stringify({ resourceSpans: [{ scopeSpans: [{ spans: spans(10) }] }] })
+  await writeFile(join(folder, 'growing.json'), body)
+  const key = cursorKey('wal', 'traces/store/set')
+  await state.put(key, encodeCursor(newCursor('traces/store/set', 1, 0)))
+  let taken: Promise<unknown> | undefined
+  const progress = { save: async () => void (await (taken ??= stored().append(testBatch(spans(10)), NEVER))) }
+  let done = false
+  const running = run({ source: join(folder, 'growing.json'), tenant: 'default' }, progress).then(
+    () => (done = true),
+  )
+  await until(() => taken !== undefined)
+  await taken
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
+  expect([done, sink.calls]).toEqual([false, 0])
+  await state.put(key, encodeCursor(newCursor('traces/store/set', 2, 0)))
+  await running
+  expect(sink.calls).toBe(1)
 })
 
 test('a rate is kept', async () => {

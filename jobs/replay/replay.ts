@@ -5,6 +5,7 @@ import type { Processor } from '../../pipeline/component.ts'
 import { digestOf } from '../../pipeline/digest.ts'
 import { readTombstones } from '../../pipeline/erasure.ts'
 import { messageOf, reject, retry } from '../../pipeline/fault.ts'
+import { headsOf, type Heads } from '../../pipeline/jobs/feeders.ts'
 import type { Job, JobContext, JobReport, ReplayRoute, Task } from '../../pipeline/jobs/job.ts'
 import type { StoredRedactor } from '../../pipeline/redact.ts'
 import { sleep } from '../../pipeline/sleep.ts'
@@ -208,7 +209,7 @@ class Run {
     let outcome = { present: 0, added: 0, expired: 0, rejected: 0 }
     if (selected > 0 && dryRun) outcome = await look(given, signal)
     else if (selected > 0) {
-      const upTo = chunk.to > 0 ? { [log.connector]: chunk.to } : this.#plan.heads
+      const upTo = chunk.to > 0 ? { [log.connector]: chunk.to } : await this.#archivedUpTo()
       if (exporter.replay !== undefined) await passed(this.#context.state, feeders, upTo, signal)
       outcome = await give(given, this.#params.replace, signal)
     }
@@ -218,6 +219,12 @@ class Run {
     if (!dryRun) this.#count(outcome)
     this.#tell(chunk)
     await this.#pace(selected, signal)
+  }
+
+  /** An archive that still grows may hold what the log took only now. */
+  async #archivedUpTo(): Promise<Heads> {
+    if (this.#plan.archive?.part !== undefined) return this.#plan.heads
+    return await headsOf(this.#context.stores, this.#route.feeders)
   }
 
   #count({ present, ...outcome }: Outcome): void {
