@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { MODEL } from '../extensions/api/named-queries.ts'
 import { safeJson } from '../pipeline/telemetry/safe-text.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP, type QueryAnswer } from './client.ts'
 import { cellOf, table, type Column } from './table.ts'
@@ -6,7 +7,7 @@ import { UsageError, type Io, type Verb } from './verb.ts'
 
 /** What cost can be divided by: a word → an expression over `llm_calls`. */
 const BY: Readonly<Record<string, string>> = {
-  model: "multiIf(PriceModel != '', PriceModel, ResponseModel != '', ResponseModel, RequestModel)",
+  model: MODEL,
   provider: 'Provider',
   tenant: 'TenantId',
   project: 'ProjectId',

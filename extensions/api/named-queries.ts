@@ -11,6 +11,8 @@ export interface NamedQuery {
 }
 
 const LLM = 'ModelCall = 1'
+/** As it stands in the prices; one without a price as who answered calls it, else as who asked does. */
+export const MODEL = "multiIf(PriceModel != '', PriceModel, ResponseModel != '', ResponseModel, RequestModel)"
 const SINCE = 'Timestamp >= now() - toIntervalDay({days:UInt32})'
 const MS = 'Duration / 1e6'
 const CALLS = 'toUInt64(round(sum(SampleRate)))'
@@ -42,10 +44,10 @@ export const NAMED_QUERIES: readonly NamedQuery[] = [
   named(
     '01-spend-by-model-and-day',
     'What does each model cost per day?',
-    `SELECT toDate(Timestamp) AS Day, Provider, PriceModel, ${USD} AS Usd, ${CALLS} AS Calls,
+    `SELECT toDate(Timestamp) AS Day, Provider, ${MODEL} AS Model, ${USD} AS Usd, ${CALLS} AS Calls,
   ${sum(READ)} AS TokensIn, ${sum(WRITTEN)} AS TokensOut
 FROM otel_traces WHERE ${LLM} AND ${SINCE}
-GROUP BY Day, Provider, PriceModel ORDER BY Day, Usd DESC`,
+GROUP BY Day, Provider, Model ORDER BY Day, Usd DESC`,
     30,
   ),
   named(
@@ -58,26 +60,26 @@ FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY UserId ORDER BY Usd DESC LIM
   named(
     '03-cache-hits',
     'How much input comes from the cache?',
-    `SELECT PriceModel, ${sum('CacheReadTokens')} AS Cached, ${sum(READ)} AS Input,
+    `SELECT ${MODEL} AS Model, ${sum('CacheReadTokens')} AS Cached, ${sum(READ)} AS Input,
   round(Cached / nullIf(Input, 0), 3) AS HitRatio, ${weighted('CostCacheReadUsd')} AS CacheReadUsd
-FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY PriceModel ORDER BY Cached DESC`,
+FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY Model ORDER BY Cached DESC`,
     30,
   ),
   named(
     '04-latency-by-model-and-hour',
     'How slow is each model, hour by hour?',
-    `SELECT toStartOfHour(Timestamp) AS Hour, PriceModel, ${CALLS} AS Calls,
+    `SELECT toStartOfHour(Timestamp) AS Hour, ${MODEL} AS Model, ${CALLS} AS Calls,
   arrayMap(x -> round(x), quantilesTDigestWeighted(0.5, 0.95, 0.99)(${MS}, ${WEIGHT})) AS P50P95P99Ms
-FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY Hour, PriceModel ORDER BY Hour, PriceModel`,
+FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY Hour, Model ORDER BY Hour, Model`,
     1,
   ),
   named(
     '05-first-token-and-speed',
     'Time to first token and tokens per second, streaming calls only',
-    `SELECT PriceModel, ${CALLS} AS Calls, round(quantileTDigestWeighted(0.95)(TimeToFirstTokenMs, ${WEIGHT})) AS FirstTokenP95Ms,
+    `SELECT ${MODEL} AS Model, ${CALLS} AS Calls, round(quantileTDigestWeighted(0.95)(TimeToFirstTokenMs, ${WEIGHT})) AS FirstTokenP95Ms,
   round(quantileTDigestWeighted(0.5)((${WRITTEN}) / ((${MS} - TimeToFirstTokenMs) / 1000), ${WEIGHT}), 1) AS TokensPerSecond
 FROM otel_traces WHERE TimeToFirstTokenMs > 0 AND ${MS} > TimeToFirstTokenMs AND ${SINCE}
-GROUP BY PriceModel ORDER BY Calls DESC`,
+GROUP BY Model ORDER BY Calls DESC`,
     1,
   ),
   named(
@@ -102,11 +104,11 @@ FROM otel_traces WHERE ${SINCE} GROUP BY TenantId, TraceId ORDER BY Usd DESC LIM
   named(
     '08-money-on-failures',
     'What was paid for calls that failed or were cut off?',
-    `SELECT PriceModel, if(StatusCode = 'Error', concat('error ', SpanAttributes['error.type']), FinishReason) AS Why,
+    `SELECT ${MODEL} AS Model, if(StatusCode = 'Error', concat('error ', SpanAttributes['error.type']), FinishReason) AS Why,
   ${CALLS} AS Calls, ${USD} AS Usd
 FROM otel_traces
 WHERE ${LLM} AND (StatusCode = 'Error' OR FinishReason IN ('length', 'max_tokens', 'content_filter')) AND ${SINCE}
-GROUP BY PriceModel, Why ORDER BY Usd DESC`,
+GROUP BY Model, Why ORDER BY Usd DESC`,
     7,
   ),
   named(
@@ -130,16 +132,16 @@ HAVING Unpriced > 0 OR Differ > 0 ORDER BY Calls DESC`,
   named(
     '11-week-over-week',
     'Why did spend change since last week: volume, tokens per call, or price?',
-    `WITH w AS (SELECT PriceModel, toMonday(Timestamp) AS Week, ${CALLS} AS Calls,
+    `WITH w AS (SELECT ${MODEL} AS Model, toMonday(Timestamp) AS Week, ${CALLS} AS Calls,
     ${sum(`${READ} + ${WRITTEN}`)} / Calls AS PerCall,
     toFloat64(${USD}) / nullIf(${sum(`${READ} + ${WRITTEN}`)}, 0) AS PerToken
-  FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY PriceModel, Week)
-SELECT a.PriceModel AS PriceModel, a.Week AS Week,
+  FROM otel_traces WHERE ${LLM} AND ${SINCE} GROUP BY Model, Week)
+SELECT a.Model AS Model, a.Week AS Week,
   round(a.Calls * a.PerCall * a.PerToken - b.Calls * b.PerCall * b.PerToken, 4) AS ChangeUsd,
   round((a.Calls - b.Calls) * b.PerCall * b.PerToken, 4) AS ByVolume,
   round(a.Calls * (a.PerCall - b.PerCall) * b.PerToken, 4) AS ByTokensPerCall,
   round(a.Calls * a.PerCall * (a.PerToken - b.PerToken), 4) AS ByPrice
-FROM w AS a JOIN w AS b ON a.PriceModel = b.PriceModel AND a.Week = b.Week + toIntervalDay(7)
+FROM w AS a JOIN w AS b ON a.Model = b.Model AND a.Week = b.Week + toIntervalDay(7)
 ORDER BY abs(ChangeUsd) DESC`,
     15,
   ),
