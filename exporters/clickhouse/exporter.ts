@@ -28,7 +28,7 @@ import { dropExpired, hasExpired } from './expired.ts'
 import { Failover } from './failover.ts'
 import { Inserts } from './inserts.ts'
 import { userQuery } from './query.ts'
-import { hasAbandoned, putBackAbandoned } from './redact/abandoned.ts'
+import { hasAbandoned, putBackAbandoned, UNFENCED } from './redact/abandoned.ts'
 import { redactTable } from './redact/redact.ts'
 import { repriceTable } from './reprice/reprice.ts'
 import { prepare } from './schema.ts'
@@ -186,7 +186,7 @@ export class ClickHouseExporter implements Exporter {
     if (request.dryRun) return work(signal)
     // What is out of the table would come back with the prices of before.
     const whole = async (turn: AbortSignal): Promise<RepriceResult> => {
-      await putBackAbandoned({ ...this.#place(), ending: this.#stopping.signal }, () => Promise.resolve())
+      await putBackAbandoned({ ...this.#place(), ending: this.#stopping.signal }, UNFENCED)
       return await work(turn)
     }
     return this.#rewrite('a reprice', signal, whole, REPRICE_WAIT_MS)
@@ -205,7 +205,7 @@ export class ClickHouseExporter implements Exporter {
     try {
       if (!(await hasAbandoned({ ...this.#place(), ending }))) return
       await this.#rewrite('what an interrupted rewrite left', ending, () =>
-        putBackAbandoned({ ...this.#place(), ending }, () => Promise.resolve()),
+        putBackAbandoned({ ...this.#place(), ending }, UNFENCED),
       )
     } catch (error) {
       if (ending.aborted) return

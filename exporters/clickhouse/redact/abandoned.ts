@@ -1,6 +1,9 @@
 import { quoteName } from '../../../proto/clickhouse/native.ts'
 import { drop, MOVING, prefixOf, Replacement, type RedactPlace } from './replacement.ts'
 
+/** The fence of who has a turn at the table, which keeps others from it. */
+export const UNFENCED = (): Promise<void> => Promise.resolve()
+
 /** On a server another daemon, with another state store, may be using its own. */
 const ABANDONED_SECONDS = 3600
 

@@ -12,9 +12,9 @@ import {
   testDelivery,
   type TestSpan,
 } from '../../../test/contract/exporter.ts'
+import { cancelledAt } from '../../../test/support/cancelled-at.ts'
 import { config } from '../config.ts'
 import { openEmbedded } from '../embedded.ts'
-import type { Connection } from '../connection.ts'
 import { clickhouse } from '../factory.ts'
 import { targetOf } from '../target.ts'
 import { ClickHouseReplay } from './replay.ts'
@@ -128,16 +128,7 @@ test('a cancel between delete and insert waits until the spans are back', async 
   const batches = [archived(spans(20))]
   await exporter.replay?.add(batches, 'first', NEVER)
   const { connection, close } = await direct()
-  const cancel = new AbortController()
-  const cancelling: Connection = {
-    ...connection,
-    rows: (sql, params, signal) => connection.rows(sql, params, signal),
-    insert: (insert, signal) => connection.insert(insert, signal),
-    command: async (sql) => {
-      await connection.command(sql)
-      if (sql.includes(' DELETE ')) cancel.abort(new Error('cancelled'))
-    },
-  }
+  const { cancelling, signal: cancel } = cancelledAt(connection, ' DELETE ')
   const sink = new ClickHouseReplay(() => ({
     connection: cancelling,
     target: targetOf(config.parse({ directory, database })),
@@ -150,8 +141,8 @@ test('a cancel between delete and insert waits until the spans are back', async 
       for (const batch of some) await exporter.consume(batch, signal)
     },
   }))
-  await sink.replace(batches, 'second', cancel.signal).catch(() => undefined)
-  expect(cancel.signal.aborted).toBe(true)
+  await sink.replace(batches, 'second', cancel).catch(() => undefined)
+  expect(cancel.aborted).toBe(true)
   await sink.settle(NEVER)
   expect(await figures('count(), uniqExact(EventId)')).toEqual([20, 20])
   await close()

@@ -4,7 +4,7 @@ import { faultOf, messageOf, retry } from '../../../pipeline/fault.ts'
 import type { ReplayCount, ReplaySink } from '../../../pipeline/replay.ts'
 import type { Connection } from '../connection.ts'
 import { insertFault } from '../faults.ts'
-import { putBackAbandoned, recover } from '../redact/abandoned.ts'
+import { putBackAbandoned, recover, UNFENCED } from '../redact/abandoned.ts'
 import { prefixOf, Replacement } from '../redact/replacement.ts'
 import type { Target } from '../target.ts'
 import { cleanUp, IdTable, removeUsed } from './id-table.ts'
@@ -174,9 +174,6 @@ export class ClickHouseReplay implements ReplaySink {
     }
   }
 }
-
-/** Turns keep others from the table. */
-const UNFENCED = (): Promise<void> => Promise.resolve()
 
 /** The batch itself, or a copy without what started earlier. */
 function notBefore(batch: Batch, oldestMs: number): Batch {

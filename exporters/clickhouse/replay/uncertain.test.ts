@@ -6,6 +6,7 @@ import type { Batch } from '../../../pipeline/batch/batch.ts'
 import type { Exporter } from '../../../pipeline/component.ts'
 import { keyId } from '../../../pipeline/batch/keys.ts'
 import { exporterContext, RECEIVED_AT_MS, testBatch, testDelivery } from '../../../test/contract/exporter.ts'
+import { cancelledAt } from '../../../test/support/cancelled-at.ts'
 import { until } from '../../../test/support/until.ts'
 import { config } from '../config.ts'
 import type { Connection } from '../connection.ts'
@@ -192,18 +193,9 @@ test('a reprice puts back first what would come with the prices of before', asyn
 
 test('a cancel before anything is deleted leaves all as it was, and no table', async () => {
   await deliver(9, 0)
-  const cancel = new AbortController()
-  const cancelling: Connection = {
-    ...connection,
-    rows: (sql, params, signal) => connection.rows(sql, params, signal),
-    insert: (insert, signal) => connection.insert(insert, signal),
-    command: async (sql) => {
-      await connection.command(sql)
-      if (sql.includes('LEFT JOIN')) cancel.abort(new Error('cancelled'))
-    },
-  }
+  const { cancelling, signal } = cancelledAt(connection, 'LEFT JOIN')
   const replay = replayBy(cancelling, false, () => Promise.resolve())
-  await expect(replay.replace([batchOf('new')], `${tenant}a`, cancel.signal)).rejects.toThrow('cancelled')
+  await expect(replay.replace([batchOf('new')], `${tenant}a`, signal)).rejects.toThrow('cancelled')
   await replay.settle(NEVER)
   expect(await stored()).toBe(`old,${SPANS},${SPANS}`)
   expect(await leftovers()).toBe(0)
