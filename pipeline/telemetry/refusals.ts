@@ -1,6 +1,6 @@
-import type { Entry, Head } from '../admission.ts'
-import { refusalReason, type RefusalReason } from '../net/refusal.ts'
-import type { Counter, Labels } from './meter.ts'
+import type { Entry } from '../admission.ts'
+import { refusalReason } from '../net/refusal.ts'
+import type { Counter } from './meter.ts'
 
 const COUNTED: unique symbol = Symbol('counted')
 type Marked = Error & { [COUNTED]?: true }
@@ -12,17 +12,9 @@ export function noteCounted(error: unknown): void {
 
 /** Counts the requests that a receiver refuses itself, and no others. */
 export function refusalCounter(requests: Counter, receiver: string): NonNullable<Entry['refused']> {
-  const known: Record<Head['transport'], Map<RefusalReason, Labels>> = {
-    grpc: new Map(),
-    http: new Map(),
-    file: new Map(),
-  }
-  return (transport, { error, reason: given }) => {
-    if (isCounted(error) || (error === undefined && given === undefined)) return
-    const reason = given ?? refusalReason(error)
-    let labels = known[transport].get(reason)
-    if (labels === undefined) known[transport].set(reason, (labels = { receiver, transport, reason }))
-    requests.add(1, labels)
+  return (transport, { error, reason }) => {
+    if (isCounted(error) || (error === undefined && reason === undefined)) return
+    requests.add(1, { receiver, transport, reason: reason ?? refusalReason(error) })
   }
 }
 

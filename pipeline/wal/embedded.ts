@@ -123,12 +123,12 @@ export class EmbeddedWal implements WalDriver {
     let waiting = group
     try {
       const log = this.#opened()
-      const fitting = (waiting = this.#refuseOverflow(log, group))
-      if (fitting.length === 0) return
+      waiting = this.#refuseOverflow(log, group)
+      if (waiting.length === 0) return
       if (this.#used !== undefined) await log.reserve(await this.#used())
       this.#used = undefined
-      const first = await log.append(this.#layOut(fitting, log.pageBytes))
-      for (const [at, pending] of fitting.entries()) pending.resolve(first + at)
+      const first = await log.append(this.#layOut(waiting, log.pageBytes))
+      for (const [at, pending] of waiting.entries()) pending.resolve(first + at)
       this.#wakeups.notify()
     } catch (error) {
       const fault = await this.#fault(error)

@@ -35,15 +35,18 @@ export class Marks {
 
 /** For the texts of a span. */
 export function marksOf(batch: Batch, row: number): Marks {
-  const resource = batch.resourceAttr(row, MARK_KEY)
   const span = batch.attr(row, MARK_KEY)
-  return new Marks(resource < 0 ? '' : batch.text(resource), span < 0 ? '' : batch.text(span))
+  return new Marks(resourceMark(batch, row), span < 0 ? '' : batch.text(span))
 }
 
 /** For the texts of the resource itself. */
 export function resourceMarksOf(batch: Batch, row: number): Marks {
-  const resource = batch.resourceAttr(row, MARK_KEY)
-  return new Marks(resource < 0 ? '' : batch.text(resource))
+  return new Marks(resourceMark(batch, row))
+}
+
+function resourceMark(batch: Batch, row: number): string {
+  const mark = batch.resourceAttr(row, MARK_KEY)
+  return mark < 0 ? '' : batch.text(mark)
 }
 
 export function hasResourceMark(batch: Batch, row: number): boolean {
