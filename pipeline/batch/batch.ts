@@ -47,6 +47,8 @@ export interface Batch {
   /** The span's attribute with that key; NONE when absent. Allocates nothing. */
   attr(row: number, key: KeyId): AttrRef
   resourceAttr(row: number, key: KeyId): AttrRef
+  /** The same of a resource by its place among the request's, which may have no spans. */
+  attrOfResource(resource: number, key: KeyId): AttrRef
   scopeAttr(row: number, key: KeyId): AttrRef
   /**
    * All attributes of a place, as a contiguous range of refs: `for (let r = first; r < end; r++)`. Overlay additions by

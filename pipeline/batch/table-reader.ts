@@ -109,9 +109,11 @@ export class TableReader {
   }
 
   resourceAttr(row: number, key: KeyId): AttrRef {
-    const base = this.#resource(row)
-    const { resources } = this.table
-    return this.find(resources[base + RESOURCE.firstAttr]!, resources[base + RESOURCE.endAttr]!, key)
+    return this.#attrOfResource(this.#resource(row), key)
+  }
+
+  attrOfResource(resource: number, key: KeyId): AttrRef {
+    return this.#attrOfResource(resource * RESOURCE.width, key)
   }
 
   scopeAttr(row: number, key: KeyId): AttrRef {
@@ -251,6 +253,11 @@ export class TableReader {
 
   #resource(row: number): number {
     return this.table.scopes[this.#scope(row) + SCOPE.resource]! * RESOURCE.width
+  }
+
+  #attrOfResource(base: number, key: KeyId): AttrRef {
+    const { resources } = this.table
+    return this.find(resources[base + RESOURCE.firstAttr]!, resources[base + RESOURCE.endAttr]!, key)
   }
 
   #attr(ref: number, field: number): number {

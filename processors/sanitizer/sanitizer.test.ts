@@ -267,3 +267,34 @@ it('hides on each resource of a request what that one asks for', async () => {
     ['Ada', 'attic'],
   ])
 })
+
+describe('a resource without spans', () => {
+  const of = (mark: string, owner: string, scopeSpans: unknown[]) => ({
+    resource: {
+      attributes: Object.entries({ 'weir.redact': mark, 'host.owner': owner, 'host.room': 'attic' }).map(
+        ([key, stringValue]) => ({ key, value: { stringValue } }),
+      ),
+    },
+    scopeSpans,
+  })
+  const spans = [{ spans: [{ name: 'n' }] }]
+  const attributes = [{ key: 'author', value: { stringValue: 'ada@example.org' } }]
+  const emptyScope = [
+    { scope: { name: 'by ada@example.org', attributes }, schemaUrl: '//a:pw1@b.example.org' },
+  ]
+
+  it.each([
+    ['before one with spans', [of('host.owner', 'Ada', []), of('host.room', 'Bob', spans)]],
+    ['behind one with spans', [of('host.room', 'Bob', spans), of('host.owner', 'Ada', [])]],
+    ['with a scope', [of('host.owner', 'Ada', emptyScope), of('host.room', 'Bob', spans)]],
+    ['between others', [of('host.room', 'Bob', []), of('host.owner', 'Ada', []), of('none', 'Eve', spans)]],
+  ])('is judged by its own marks %s', async (_, resourceSpans) => {
+    const batch = decodeJsonBatch(Buffer.from(JSON.stringify({ resourceSpans })), meta)
+    ;(await sanitizer()).process(batch)
+    const wire = Buffer.from(batch.encode()).toString('latin1')
+    expect(wire).not.toMatch(/Ada|ada@|pw1/)
+    // Who marked the room keeps the owner.
+    expect(wire.match(/Bob/g)).toHaveLength(1)
+    expect(wire.match(/attic/g)).toHaveLength(resourceSpans.length - 1)
+  })
+})

@@ -17,8 +17,8 @@ export interface TextPlace {
 
 /** What to write in place of texts. `undefined` always means: leave it as it is. */
 export interface TextEdits {
-  /** Called before the texts of a resource and of the spans below it; `row` is its first one, where it has any. */
-  entersResource(row: number): void
+  /** Called before the texts of a resource and of the spans below it, with its place among the request's resources. */
+  entersResource(resource: number): void
   /** False: the span is copied as it is. Called once per row, in order, before its texts. */
   enters(row: number): boolean
   /** Called when a span that was entered is done: attributes to add. */
@@ -65,6 +65,7 @@ function fieldOf(message: Message, number: number): Field | undefined {
 class Walker {
   readonly #sink: Sink
   readonly #edits: TextEdits
+  #resource = 0
   #row = 0
 
   constructor(sink: Sink, edits: TextEdits) {
@@ -85,7 +86,7 @@ class Walker {
   #child(field: Field, cursor: Cursor, place: TextPlace): void {
     const schema = field.message!()
     if (schema.name === 'Span') return this.#span(schema, field.number, cursor)
-    if (schema.name === 'ResourceSpans') this.#edits.entersResource(this.#row)
+    if (schema.name === 'ResourceSpans') this.#edits.entersResource(this.#resource++)
     const inner = cursor.message()
     const mark = this.#sink.open(field.number)
     if (schema === KEY_VALUE) this.#keyValue(inner, place)

@@ -55,8 +55,8 @@ export class Editor implements TextEdits {
     this.#keys = keys
   }
 
-  entersResource(row: number): void {
-    this.#resourceMarks = row < this.#batch.rows ? resourceMarksOf(this.#batch, row) : NO_MARKS
+  entersResource(resource: number): void {
+    this.#resourceMarks = resourceMarksOf(this.#batch, resource)
   }
 
   enters(row: number): boolean {

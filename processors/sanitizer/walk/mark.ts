@@ -1,4 +1,4 @@
-import type { Batch } from '../../../pipeline/batch/batch.ts'
+import { type AttrRef, type Batch, NONE } from '../../../pipeline/batch/batch.ts'
 import { keyId } from '../../../pipeline/batch/keys.ts'
 
 /**
@@ -35,18 +35,17 @@ export class Marks {
 
 /** For the texts of a span. */
 export function marksOf(batch: Batch, row: number): Marks {
-  const span = batch.attr(row, MARK_KEY)
-  return new Marks(resourceMark(batch, row), span < 0 ? '' : batch.text(span))
+  const marks = [batch.resourceAttr(row, MARK_KEY), batch.attr(row, MARK_KEY)]
+  return new Marks(...marks.map((mark) => namesAt(batch, mark)))
 }
 
-/** For the texts of the resource itself. */
-export function resourceMarksOf(batch: Batch, row: number): Marks {
-  return new Marks(resourceMark(batch, row))
+/** For the texts of the resource itself, by its place in the request: it may have no spans. */
+export function resourceMarksOf(batch: Batch, resource: number): Marks {
+  return new Marks(namesAt(batch, batch.attrOfResource(resource, MARK_KEY)))
 }
 
-function resourceMark(batch: Batch, row: number): string {
-  const mark = batch.resourceAttr(row, MARK_KEY)
-  return mark < 0 ? '' : batch.text(mark)
+function namesAt(batch: Batch, mark: AttrRef): string {
+  return mark === NONE ? '' : batch.text(mark)
 }
 
 export function hasResourceMark(batch: Batch, row: number): boolean {
