@@ -6,6 +6,7 @@ import { lookbackOf } from '../../pipeline/wal/lookback.ts'
 import { highestPassed } from '../../pipeline/wal/cursor-store.ts'
 import { CursorSightings } from '../../pipeline/wal/cursor-seen.ts'
 import { CursorDesk } from '../../pipeline/wal/cursor-desk.ts'
+import { claimLog } from '../../pipeline/wal/log-owner.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
 import { LetterDesk } from '../../pipeline/wal/letter-desk.ts'
 import { WalWriter } from '../../pipeline/wal/writer.ts'
@@ -61,6 +62,7 @@ export class IntakeSide implements Connector {
     const { state, id } = this.#context
     this.#driver.guard(() => highestPassed(state, id))
     await this.#driver.open()
+    await claimLog(this.#driver, state)
     this.durability = this.#driver.durability()
     const { mode } = this.durability
     this.#context.meter.gauge('weir_durability_mode').set(1, { connector: this.#context.id, mode })

@@ -8,6 +8,7 @@ import { acquireLease } from '../../pipeline/state/lease.ts'
 import { cursorKey } from '../../pipeline/wal/cursor-record.ts'
 import { CursorSightings } from '../../pipeline/wal/cursor-seen.ts'
 import { highestPassed, registerCursor } from '../../pipeline/wal/cursor-store.ts'
+import { claimLog } from '../../pipeline/wal/log-owner.ts'
 import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
 import type { WalDriver } from '../../pipeline/wal/driver.ts'
 import { ChainReader, type Acquire, type ReaderOptions } from '../../pipeline/wal/reader.ts'
@@ -92,6 +93,7 @@ export class StoreSide implements Connector {
     const { state, id } = this.#context
     this.#driver.guard(() => highestPassed(state, id))
     await this.#driver.open()
+    await claimLog(this.#driver, state)
     this.#gauges.start()
   }
 

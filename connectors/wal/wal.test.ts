@@ -35,13 +35,18 @@ interface Place {
 
 async function place(): Promise<Place> {
   const directory = await mkdtemp(join(tmpdir(), 'weir-connector-'))
-  const state = new EmbeddedState(join(directory, 'state'))
+  ends.push(() => rm(directory, { recursive: true, force: true }))
+  return {
+    state: await stateIn(join(directory, 'state')),
+    settings: { driver: 'embedded', directory: join(directory, 'wal') },
+  }
+}
+
+async function stateIn(directory: string): Promise<EmbeddedState> {
+  const state = new EmbeddedState(directory)
   await state.open()
-  ends.push(async () => {
-    await state.close()
-    await rm(directory, { recursive: true, force: true })
-  })
-  return { state, settings: { driver: 'embedded', directory: join(directory, 'wal') } }
+  ends.push(() => state.close())
+  return state
 }
 
 /** One side of the connector, as a process of the daemon makes it. */
@@ -109,6 +114,24 @@ describe('wal connector', () => {
     await until(() => model.rows.length === 2)
     expect(model.rows.map(spanOf)).toEqual(['default/ok_between', 'default/ok_after'])
   })
+
+  it.each(['intake', 'store'] as const)(
+    'does not start its %s side on a log that is read with another state store',
+    async (role) => {
+      const here = await place()
+      const directory = await mkdtemp(join(tmpdir(), 'weir-other-state-'))
+      ends.push(() => rm(directory, { recursive: true, force: true }))
+      await side('intake', here)
+      const there = { ...here, state: await stateIn(directory) }
+      const error: unknown = await side(role, there).catch((cause: unknown) => cause)
+      expect(faultOf(error)).toMatchObject({ code: 'START_FAILED', verdict: { do: 'reject' } })
+      const { message } = faultOf(error)!
+      for (const part of [here.state.place, directory, 'weir cursor adopt']) expect(message).toContain(part)
+      // Both processes of the daemon whose log it is, again and again.
+      await side('store', here)
+      await side('intake', here)
+    },
+  )
 
   it('starts a new exporter at the oldest message where the config says so', async () => {
     const here = await place()

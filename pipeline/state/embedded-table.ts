@@ -48,7 +48,7 @@ export class EmbeddedTable {
       directory,
       mapBytes: MAP_BYTES,
       remedy:
-        'Stop weir, restore the directory from a copy or move it aside (exporters then start anew), and start again.',
+        'Stop weir, restore the directory from a copy or move it aside (then run `weir cursor adopt` for the WAL), and start again.',
     })
     this.#entries = this.#env.openDB<Buffer, string>({
       name: 'entries',

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { retry } from '../fault.ts'
 import { Changes } from './changes.ts'
 import { within } from './deadline.ts'
@@ -25,6 +26,7 @@ interface Operation {
  * makes them be judged again.
  */
 export class EmbeddedState implements StateStore {
+  readonly place: string
   readonly #directory: string
   readonly #changes: Changes
   readonly #queue: Operation[] = []
@@ -33,6 +35,7 @@ export class EmbeddedState implements StateStore {
 
   constructor(directory: string) {
     this.#directory = directory
+    this.place = resolve(directory)
     this.#changes = new Changes(POLL_MS, () => this.#table)
   }
 

@@ -29,6 +29,7 @@ interface Opened {
 
 /** State in a JetStream key-value bucket: a revision is the bucket's stream sequence, so none is ever used again. */
 export class JetStreamState implements StateStore {
+  readonly place: string
   readonly #options: JetStreamStateOptions
   readonly #closing = new Set<AbortController>()
   readonly #watchers = new Set<OrderedReader>()
@@ -36,6 +37,7 @@ export class JetStreamState implements StateStore {
 
   constructor(options: JetStreamStateOptions) {
     this.#options = options
+    this.place = `the bucket ${options.bucket} of NATS`
   }
 
   async open(): Promise<void> {

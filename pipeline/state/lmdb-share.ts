@@ -34,6 +34,8 @@ interface Opening {
 
 /** This process' part in an environment that it has opened. */
 export interface Share {
+  /** How many others had it open when this one did. */
+  readonly others: number
   /** Runs `commit`, but not while another process opens the environment. */
   write<T>(commit: () => Promise<T>): Promise<T>
   /** Runs `closing` while nobody opens it, and leaves. */
@@ -68,6 +70,7 @@ async function openQuietly<T>(opening: Opening, open: (share: Share) => T): Prom
     const holder = await Holder.start(opening.place, gate)
     try {
       return open({
+        others: others.length,
         write: (commit) => gate.pass(commit),
         close: (closing) => leave(opening, holder, closing),
       })

@@ -4,6 +4,8 @@
  * All methods reject with Fault STATE_UNAVAILABLE (retry) when the store does not answer in time.
  */
 export interface StateStore {
+  /** Where it is, for messages. */
+  readonly place: string
   open(): Promise<void>
   close(): Promise<void>
   get(key: StateKey): Promise<StateEntry | undefined>

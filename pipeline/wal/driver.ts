@@ -1,3 +1,5 @@
+import type { LogOwner } from './log-owner.ts'
+
 /**
  * Where the WAL rests. A driver stores opaque messages in one totally ordered log with sequence numbers that only
  * grow; it knows nothing of envelopes, cursors or spans. Two drivers, one contract kit: `embedded` (LMDB) and
@@ -25,6 +27,11 @@ export interface WalDriver {
    * another message then: it is asked before the first append, and by `jetstream` after each loss of the connection.
    */
   guard(used: () => Promise<number>): void
+  /**
+   * Records whose log it is, where that is not known yet; START_FAILED where it is another's. With `anyway` it becomes that owner's,
+   * whose it was before: CONFLICT while another process has it open. `jetstream` has no place for such a record.
+   */
+  claim?(owner: LogOwner, anyway?: boolean): Promise<void>
   /** Deletes every message with sequence ≤ `upTo`. Idempotent. */
   trim(upTo: number): Promise<void>
   /** Deletes the messages of one tenant with sequence ≤ `upTo`. */

@@ -3,6 +3,7 @@ import { retry, reject } from '../fault.ts'
 import { openEnv, type Env, type Table } from '../state/lmdb.ts'
 import { openShared, type Share } from '../state/lmdb-share.ts'
 import type { WalInfo, WalMessage } from './driver.ts'
+import type { LogOwner } from './log-owner.ts'
 import { PAGE_BYTES, readIndex, readRecord, writeIndex, type IndexEntry } from './embedded-record.ts'
 
 /**
@@ -10,7 +11,8 @@ import { PAGE_BYTES, readIndex, readRecord, writeIndex, type IndexEntry } from '
  *   messages  sequence → record
  *   index     sequence → bytes, time and tenant, so that trimming and purging never touch message pages
  *   heads     'tail' (written by appends) and 'head' (written by trims), each with a version that conditions the write:
- *             several processes append and trim at once without a lock of ours. 'format' is the layout's version.
+ *             several processes append and trim at once without a lock of ours. 'format' is the layout's version,
+ *             'owner' the state store whose cursors stand here, as JSON (absent in logs of before).
  * A head is two f64: tail = next sequence, bytes ever appended; head = messages, bytes ever removed.
  * (Counting both ways keeps appends and trims from conflicting.) tail also counts messages: third f64.
  */
@@ -91,6 +93,25 @@ export class EmbeddedLog {
 
   async close(): Promise<void> {
     await this.#share.close(() => this.#env.close())
+  }
+
+  /** Processes, this one left out, that had the log open when it was opened here. */
+  get others(): number {
+    return this.#share.others
+  }
+
+  /** Whose the log is then: another's only without `anyway`. */
+  claim(owner: LogOwner, anyway: boolean): Promise<LogOwner> {
+    return this.#share.write(async () =>
+      this.#env.transactionSync(() => {
+        const present = ownerIn(this.#heads.get('owner'))
+        if (present !== undefined && present.id !== owner.id && !anyway) return present
+        if (present?.id !== owner.id || present.place !== owner.place) {
+          this.#heads.putSync('owner', Buffer.from(JSON.stringify(owner)), 1)
+        }
+        return owner
+      }),
+    )
   }
 
   get lastSeq(): number {
@@ -306,6 +327,10 @@ export class CorruptRecord extends Error {
     super(`WAL message ${seq} is corrupt`, { cause })
     this.seq = seq
   }
+}
+
+function ownerIn(value: Buffer | undefined): LogOwner | undefined {
+  return value && (JSON.parse(value.toString()) as LogOwner)
 }
 
 function floats(...values: number[]): Buffer {

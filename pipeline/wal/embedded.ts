@@ -4,6 +4,7 @@ import type { Durability, OutgoingMessage, WalDriver, WalInfo, WalPort } from '.
 import { EmbeddedLog, type LogEntry } from './embedded-log.ts'
 import { EmbeddedPort } from './embedded-port.ts'
 import { recordBytes, storedBytes, writeRecord } from './embedded-record.ts'
+import type { LogOwner } from './log-owner.ts'
 import { RecentIds } from './embedded-ids.ts'
 import { within } from '../state/deadline.ts'
 import { Wakeups } from './embedded-wakeups.ts'
@@ -177,6 +178,21 @@ export class EmbeddedWal implements WalDriver {
     this.#used = used
   }
 
+  async claim(owner: LogOwner, anyway = false): Promise<void> {
+    const log = this.#opened()
+    const { directory } = this.#options
+    if (anyway && log.others > 0) {
+      throw reject('CONFLICT', `another process has the WAL in ${directory} open: stop every weir on it`)
+    }
+    let present: LogOwner
+    try {
+      present = await log.claim(owner, anyway)
+    } catch (error) {
+      throw await this.#fault(error)
+    }
+    if (present.id !== owner.id) throw ownedByOther(directory, present, owner)
+  }
+
   trim(upTo: number): Promise<void> {
     return this.#remove(upTo)
   }
@@ -215,6 +231,17 @@ export class EmbeddedWal implements WalDriver {
     if (this.#log === undefined) throw retry('WAL_UNAVAILABLE', 'the WAL is not open')
     return this.#log
   }
+}
+
+function ownedByOther(directory: string, { place }: LogOwner, owner: LogOwner): Fault {
+  const where =
+    place === owner.place ? `${place}, but another one is there now` : `${place}, and this is ${owner.place}`
+  return reject(
+    'START_FAILED',
+    `the WAL in ${directory} is read with the state store in ${where}: two of them deliver everything twice. Configure the state store ` +
+      'of this WAL (`directory` or `bucket` of the extension `state`), or a `directory` of its own for this WAL; if that store is lost, ' +
+      'stop every weir on the WAL and run `weir cursor adopt`',
+  )
 }
 
 function walFull(options: EmbeddedWalOptions): Fault {

@@ -139,6 +139,7 @@ class MemoryPort implements WalPort {
 }
 
 export class MemoryState implements StateStore {
+  readonly place = 'memory'
   readonly #entries = new Map<StateKey, StateEntry>()
   #revision = 0
 
@@ -223,6 +224,7 @@ export class MemoryLeases {
 
 /** One daemon's view of the state: told before and after every write, so that it can die at either. */
 export class SteppedState implements StateStore {
+  readonly place = 'memory'
   readonly #inner: StateStore
   readonly #step: () => Promise<void>
 
