@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { freePorts } from '../pipeline/net/free-ports.ts'
 import { NatsServer } from './nats.ts'
+import { testPorts } from './support/ports.ts'
 
 const NAME = 'weir-test'
 /** The log and the state. */
@@ -36,7 +36,7 @@ export class NatsCluster {
 
   /** Resolves once the three have a leader. */
   static async start(): Promise<NatsCluster> {
-    const ports = await freePorts(3)
+    const ports = await testPorts(3)
     const routes = ports.map((port) => `nats://127.0.0.1:${port}`).join(', ')
     const settings = (port: number, at: number): string =>
       `server_name: n${at}\ncluster { name: ${NAME}, listen: "127.0.0.1:${port}", routes: [${routes}] }`

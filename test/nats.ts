@@ -1,12 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { testPorts } from './support/ports.ts'
 
-/** A real nats-server with JetStream in a temporary directory. Keeps its port over restarts. */
+/**
+ * A real nats-server with JetStream in a temporary directory. Keeps its ports over restarts, so it is told them: for `-1` it
+ * would choose others.
+ */
 export class NatsServer {
   readonly port: number
   readonly monitorPort: number
@@ -24,7 +27,8 @@ export class NatsServer {
   /** `extra` is appended to the server's configuration file. */
   static async start(extra = ''): Promise<NatsServer> {
     const directory = await mkdtemp(join(tmpdir(), 'weir-nats-'))
-    const server = new NatsServer(await freePort(), await freePort(), directory, extra)
+    const [port = 0, monitorPort = 0] = await testPorts(2)
+    const server = new NatsServer(port, monitorPort, directory, extra)
     await server.start()
     return server
   }
@@ -89,16 +93,4 @@ export class NatsServer {
     await this.kill('SIGKILL')
     await rm(this.directory, { recursive: true, force: true })
   }
-}
-
-/** nats-server cannot report the port it picked for `-1` before it listens, and a restart must find the same one. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }

@@ -15,7 +15,8 @@ import { connect, type NatsConnection } from '@nats-io/transport-node'
 import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { message, take } from '../../test/contract/wal-driver.ts'
-import { freePort, NatsServer } from '../../test/nats.ts'
+import { NatsServer } from '../../test/nats.ts'
+import { testPorts } from '../../test/support/ports.ts'
 import { Secret } from '../secret.ts'
 import { JetStreamWal, type JetStreamWalOptions } from './jetstream.ts'
 
@@ -152,7 +153,7 @@ describe('the stream', () => {
 
 describe('the connection', () => {
   it('names the servers it cannot reach', async () => {
-    const nowhere = `nats://127.0.0.1:${await freePort()}`
+    const nowhere = `nats://127.0.0.1:${(await testPorts(1))[0]}`
     expect(await opening(options({ nats: { servers: [nowhere] } }))).toMatchObject(
       refused(nowhere, 'nats-server'),
     )
@@ -247,7 +248,7 @@ describe('strict durability', () => {
       refused('does not show jetstream.config.sync_always'),
     )
     expect(
-      await opening(options({ ...strict, monitorUrl: `http://127.0.0.1:${await freePort()}` })),
+      await opening(options({ ...strict, monitorUrl: `http://127.0.0.1:${(await testPorts(1))[0]}` })),
     ).toMatchObject(refused('cannot be proved', 'sync_interval'))
   })
 

@@ -4,11 +4,11 @@ import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'no
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { freePorts } from '../../pipeline/net/free-ports.ts'
 import { startClickHouse } from '../clickhouse-http.ts'
 import { ask, readStatus, tracesRequest } from '../contract/otlp-clients.ts'
 import { storedCount } from '../golden/read-back.ts'
 import { dist, startDaemon, type Daemon } from '../support/daemon.ts'
+import { testPorts } from '../support/ports.ts'
 import { until } from '../support/until.ts'
 
 /** Pipelines of other shapes than the examples': several exporters behind one WAL, and none before them. */
@@ -124,7 +124,7 @@ test('a dead and a silent exporter hold nobody up, and catch up from their own c
     return answer.text() === '"one"\n"two"\n"three"\n'
   })
   expect(printed(daemon)).toEqual(names)
-}, 60_000)
+})
 
 test('an exporter that a reload adds starts at the latest; the others go on where they were', async () => {
   const daemon = await started(stores({ clickhouse: EMBEDDED }))
@@ -169,7 +169,7 @@ test.skipIf(!existsSync('/dev/full'))('without a WAL, a stdout on a full disk me
   const daemon = await startDaemon({ config: DIRECT })
   undo.push(() => daemon.stop())
   await daemon.kill()
-  const [http = 0, metrics = 0] = await freePorts(2)
+  const [http = 0, metrics = 0] = await testPorts(2)
   const full = openSync('/dev/full', 'w')
   const sets = [
     `receivers.otlp.protocols.http.endpoint=127.0.0.1:${http}`,

@@ -3,11 +3,11 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { LatencyHistogram } from '../../bench/load/histogram.ts'
-import { freePorts } from '../../pipeline/net/free-ports.ts'
 import { ask, PROTOBUF, RawGrpcClient, tracesRequest } from '../contract/otlp-clients.ts'
 import { startDaemon, type Daemon } from '../support/daemon.ts'
+import { testPorts } from '../support/ports.ts'
 import {
   END_HEADERS,
   END_STREAM,
@@ -51,7 +51,7 @@ let daemon: Daemon
 let grpc: RawGrpcClient
 let toonPort = 0
 beforeAll(async () => {
-  ;[toonPort = 0] = await freePorts(1)
+  ;[toonPort = 0] = await testPorts(1)
   daemon = await startDaemon({ config: CONFIG, sets: [`receivers.toon.endpoint=127.0.0.1:${toonPort}`] })
   await daemon.ready()
   grpc = new RawGrpcClient(daemon.endpoints.grpc)
@@ -79,7 +79,7 @@ async function isWell(): Promise<void> {
   const http = portOf(daemon.endpoints.http)
   expect((await ask(http, { body: tracesRequest(`http-${sent++}`) })).status).toBe(200)
   expect((await fetch(`${daemon.endpoints.health}/readyz`)).status).toBe(200)
-  await vi.waitFor(async () => expect((await daemon.metrics()).sum('weir_intake_bytes')).toBe(0))
+  await expect.poll(async () => (await daemon.metrics()).sum('weir_intake_bytes')).toBe(0)
 }
 
 /** A probe of one request after the other, until `work` is done: p99 in ms. */
@@ -131,8 +131,8 @@ describe('slow senders', () => {
     // Headers 10 s, bodies here 5 s and 10 s more for a refusal to be read; looked at every 5 s.
     expect(Math.max(...closed)).toBeLessThan(40_000)
     await isWell()
-    await vi.waitFor(() => expect(descriptors()).toBeLessThan(before + 20), { timeout: 10_000 })
-  }, 120_000)
+    await expect.poll(descriptors).toBeLessThan(before + 20)
+  })
 })
 
 describe('HTTP/2', () => {

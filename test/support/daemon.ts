@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
 import { Page } from '../../bench/scrape.ts'
-import { freePorts } from '../../pipeline/net/free-ports.ts'
+import { testPorts } from './ports.ts'
 
 /** The built daemon that end-to-end tests run; `WEIR_TEST_DIST` names another build. */
 export const dist =
@@ -71,7 +71,7 @@ const STOP_MS = 30_000
 /** Starts it and does not wait for it: see `ready`. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const directory = await mkdtemp(join(tmpdir(), 'weir-daemon-'))
-  const [grpc, http, api, health, metrics, toon] = await freePorts(6)
+  const [grpc, http, api, health, metrics, toon] = await testPorts(6)
   const endpoints: Endpoints = {
     grpc: `127.0.0.1:${grpc}`,
     http: `http://127.0.0.1:${http}`,
