@@ -31,8 +31,10 @@ export const verb: Verb = {
   run: demo,
 }
 
-const READY_MS = 40_000
-const STORED_MS = 20_000
+/** These only end what hangs: a first start on a busy machine may take a minute. */
+const READY_MS = 180_000
+const STORED_MS = 120_000
+const STOP_MS = 60_000
 
 const LATENCY = `SELECT Operation, if(ToolName != '', ToolName, ResponseModel) AS Name, count() AS Calls,
   round(quantile(0.5)(Duration) / 1e6) AS P50Ms, round(quantile(0.95)(Duration) / 1e6) AS P95Ms,
@@ -50,7 +52,8 @@ async function demo(argv: readonly string[], io: Io): Promise<number> {
     return 0
   } finally {
     await stopDaemon(daemon)
-    await rm(directory, { recursive: true, force: true })
+    // A store process that outlives its daemon by a moment may still write.
+    await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
   }
 }
 
@@ -168,7 +171,7 @@ async function stopDaemon(daemon: DemoDaemon): Promise<void> {
   if (daemon.process.exitCode !== null) return
   const ended = new Promise<void>((resolve) => daemon.process.once('exit', () => resolve()))
   daemon.process.kill('SIGTERM')
-  const timer = setTimeout(() => daemon.process.kill('SIGKILL'), 15_000)
+  const timer = setTimeout(() => daemon.process.kill('SIGKILL'), STOP_MS)
   await ended
   clearTimeout(timer)
 }

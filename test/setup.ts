@@ -7,12 +7,15 @@ export function setup(): void {
   if (build.status !== 0) throw new Error('the build failed; see the compiler output above')
   if (hasNats()) return
   const installer = process.platform === 'darwin' ? ['brew', 'install', 'nats-server'] : undefined
-  const apt = process.getuid?.() === 0 ? [] : ['sudo', '-n']
+  // Another program may install meanwhile, and a mirror be away for a moment.
+  const patience = ['-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3']
+  const asRoot = process.getuid?.() === 0 ? [] : ['sudo', '-n']
+  const apt = [...asRoot, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...patience]
   const commands = installer
     ? [installer]
     : [
-        [...apt, 'apt-get', 'update'],
-        [...apt, 'apt-get', 'install', '-y', 'nats-server'],
+        [...apt, 'update'],
+        [...apt, 'install', '-y', 'nats-server'],
       ]
   for (const [command = '', ...args] of commands) spawnSync(command, args, { stdio: 'ignore' })
   if (!hasNats()) {
