@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
 import { afterEach, describe, expect, it } from 'vitest'
-import { untilWithin } from '../../test/contract/until.ts'
+import { until } from '../../test/contract/until.ts'
 import { requestBatch } from '../../test/contract/wal-spans.ts'
 import { modelChain, ModelStore, spanOf } from '../../test/contract/wal-world.ts'
 import { faultOf } from '../../pipeline/fault.ts'
@@ -74,8 +74,6 @@ async function side(role: 'intake' | 'store', { state, settings }: Place, more: 
   ends.push(async () => connector.stop?.(AbortSignal.timeout(5000)))
   return { connector, meter, clock, pressure: context.pressure }
 }
-
-const until = untilWithin(20_000)
 
 async function recordOf({ state }: Place, cursor: string) {
   const key = cursorKey('wal', cursor)

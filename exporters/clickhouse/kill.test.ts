@@ -117,7 +117,7 @@ test.for([
   ['the block is in its file', 'ftruncate', 1],
 ] as const)(
   'killed as %s, the repeat completes the range',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async ([, calls, nth], ctx) => {
     if (spawnSync('strace', ['-V']).status !== 0) ctx.skip('strace is missing: this kill was not tried')
     const directory = newDirectory()
@@ -160,7 +160,7 @@ test.for([
   ['are in the table, still marked as moving', 'DROP TABLE', 'done'],
 ] as const)(
   'killed as the new rows of a replay %s, the repeats have all rows there once',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async ([, at, delivered]) => {
     const directory = newDirectory()
     const first = await child(directory)

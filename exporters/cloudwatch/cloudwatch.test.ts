@@ -159,7 +159,7 @@ test('model calls become metrics, by the sets of dimensions that they have', asy
 
 test(
   'whatever the sizes and times, requests are within the limits and nothing is missing',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const spans = fc.array(
       fc.record({
@@ -193,7 +193,7 @@ test(
   },
 )
 
-test('many of the smallest spans', { timeout: 30_000 }, async () => {
+test('many of the smallest spans', { timeout: 180_000 }, async () => {
   const aws = await server()
   const exporter = await exporterTo(aws)
   const smallest = Array.from({ length: 10_001 }, () => ({ name: '', kind: 0, endTimeUnixNano: '0' }))

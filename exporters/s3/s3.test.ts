@@ -202,7 +202,7 @@ describe('what is asked of S3', () => {
     expect(batchesIn(key, bytes)[0]?.toJson()).toBe(batch.toJson())
     const [manifest] = await manifests()
     expect(manifest?.objects[0]?.bytes).toBe(bytes.length)
-  }, 60_000)
+  })
 
   test('a part that fails is tried again with the delivery, and its upload is aborted', async () => {
     const to = await exporter({ compression: 'none' }, { timeout: '20s' })
@@ -220,7 +220,7 @@ describe('what is asked of S3', () => {
     server.rule = () => 'take'
     await deliver(to, batches(), 'parts')
     expect(await idsIn(await server.objects())).toHaveLength(1)
-  }, 60_000)
+  })
 })
 
 describe('refusals', () => {

@@ -82,7 +82,7 @@ beforeAll(async () => {
   for (const each of Object.values(stores)) await each.start?.()
   letters = new DeadLetters({ connector: 'wal', state, meter, clock: () => nowMs, maxBytes: 1 << 30 })
   await fill()
-}, 120_000)
+})
 
 afterAll(async () => {
   for (const each of Object.values(stores)) await each.stop?.(NEVER)

@@ -48,7 +48,7 @@ it('has what another process has written before it was killed, and tells its wat
   }
   end.abort()
   await watching
-}, 60_000)
+})
 
 it('refuses a layout of a newer version, and a damaged file', async () => {
   await store.close()

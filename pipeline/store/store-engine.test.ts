@@ -127,7 +127,7 @@ it('registers every cursor before an exporter that cannot start, and attaches it
   await expect.poll(() => world.cursors).toEqual(['traces/a/sink'])
   expect(world.engine.health().degraded).toEqual(['exporter:sink/two: the npm package is missing'])
   world.down.clear()
-  await expect.poll(() => world.cursors, { timeout: 4000 }).toEqual(['traces/a/sink', 'traces/a/sink/two'])
+  await expect.poll(() => world.cursors).toEqual(['traces/a/sink', 'traces/a/sink/two'])
   expect(world.engine.health().degraded).toEqual([])
 })
 

@@ -38,7 +38,7 @@ it('restarts a child that died, and says that it is down meanwhile', async () =>
   const first = await pidNow(store)
   await expect(ask(store, 'die')).rejects.toMatchObject({ verdict: { do: 'retry' } })
   await expect.poll(async () => (await store.health()).degraded).toEqual([expect.stringContaining('SIGKILL')])
-  await expect.poll(() => pidNow(store), { timeout: 5000 }).toEqual(expect.any(Number))
+  await expect.poll(() => pidNow(store)).toEqual(expect.any(Number))
   expect(await pidNow(store)).not.toBe(first)
 })
 
@@ -47,7 +47,7 @@ it('kills a child that does not answer', async () => {
   await store.start({})
   const first = await pidNow(store)
   await expect(ask(store, 'hang')).rejects.toThrow('the store process')
-  await expect.poll(() => pidNow(store), { timeout: 8000 }).toEqual(expect.any(Number))
+  await expect.poll(() => pidNow(store)).toEqual(expect.any(Number))
   expect(await pidNow(store)).not.toBe(first)
   expect(lines.join()).toContain('does not answer and is killed')
 })
@@ -64,7 +64,7 @@ it('begins with a child that was forked ahead, and forks the next one itself', a
   await store.start({})
   expect(await pidNow(store)).toBe(ahead.process.pid)
   await expect(ask(store, 'die')).rejects.toMatchObject({ verdict: { do: 'retry' } })
-  await expect.poll(() => pidNow(store), { timeout: 5000 }).toEqual(expect.any(Number))
+  await expect.poll(() => pidNow(store)).toEqual(expect.any(Number))
   expect(await pidNow(store)).not.toBe(ahead.process.pid)
 })
 
@@ -90,7 +90,7 @@ it('takes a new config while the child is down, and keeps the old one when that 
   await expect(ask(store, 'die')).rejects.toThrow('not running')
   await expect.poll(async () => (await store.health()).degraded.length).toBe(1)
   await expect(store.reload({ refuse: 'bad' })).rejects.toThrow('bad')
-  await expect.poll(() => pidNow(store), { timeout: 8000 }).toEqual(expect.any(Number))
+  await expect.poll(() => pidNow(store)).toEqual(expect.any(Number))
 })
 
 it('stops while a child starts', async () => {

@@ -70,7 +70,7 @@ it('has all that was acknowledged, once, after kill -9 of the writer, ten times'
   expect(acked.length).toBeGreaterThan(1000)
   for (const { id, seq } of acked) expect(found.get(id)).toBe(seq)
   expect(seqAfter).toBe(found.size)
-}, 60_000)
+})
 
 it('is read by another process as it is written', async () => {
   const reader = child<{ seq: number } | 'ready'>('read')
@@ -102,4 +102,4 @@ it('keeps its file bounded when trimmed as fast as it is filled, although a read
   const before = await round()
   for (let at = 0; at < 12; at++) await round()
   expect(await round()).toBeLessThanOrEqual(before + 10_000_000)
-}, 60_000)
+})

@@ -133,4 +133,4 @@ it('refuses retryably on a full disk, loses nothing, and goes on when there is r
   } finally {
     spawnSync('umount', [mount])
   }
-}, 60_000)
+})

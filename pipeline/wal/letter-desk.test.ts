@@ -1,6 +1,6 @@
 import pino from 'pino'
 import { afterEach, describe, expect, it } from 'vitest'
-import { untilWithin } from '../../test/contract/until.ts'
+import { until } from '../../test/contract/until.ts'
 import {
   MemoryDriver,
   MemoryLeases,
@@ -25,8 +25,6 @@ const stops: (() => Promise<void>)[] = []
 afterEach(async () => {
   for (const stop of stops.splice(0)) await stop()
 })
-
-const until = untilWithin(10_000)
 
 /** Two exporters on one log; `model` rejects what is named `bad…` while it is picky. */
 async function setup() {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { member, setup, until } from '../../test/contract/reader-world.ts'
+import { member, setup } from '../../test/contract/reader-world.ts'
+import { until } from '../../test/contract/until.ts'
 import type { ChainOptions } from '../../test/contract/wal-world.ts'
 import { POOL } from '../../proto/buffer-pool.ts'
 import type { Batch } from '../batch/batch.ts'

@@ -1,6 +1,7 @@
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
-import { CURSOR, member, setup, stops, until } from '../../test/contract/reader-world.ts'
+import { CURSOR, member, setup, stops } from '../../test/contract/reader-world.ts'
+import { until } from '../../test/contract/until.ts'
 import { MemoryDriver, MemoryLeases } from '../../test/contract/wal-memory.ts'
 import { modelChain, spanOf } from '../../test/contract/wal-world.ts'
 import { reject, retry } from '../fault.ts'

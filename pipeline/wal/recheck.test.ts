@@ -1,7 +1,7 @@
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
 import { member, recordOf, stops } from '../../test/contract/reader-world.ts'
-import { untilWithin } from '../../test/contract/until.ts'
+import { until } from '../../test/contract/until.ts'
 import { MemoryDriver, MemoryLeases, MemoryLog, MemoryState } from '../../test/contract/wal-memory.ts'
 import { rowsOf } from '../../test/contract/wal-world.ts'
 import type { Claim, Delivery, Exporter } from '../component.ts'
@@ -16,7 +16,6 @@ import { Trimmer } from './trimmer.ts'
 
 const CURSOR = 'traces/store/lossy'
 const AFTER_MS = 300
-const until = untilWithin(20_000)
 
 /** The first 64 bits of a row's name. */
 const idOf = (row: string) => BigInt(`0x${Buffer.from(row.padEnd(8, '.')).subarray(-8).toString('hex')}`)

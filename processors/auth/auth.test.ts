@@ -217,7 +217,7 @@ describe('nonces and revocation over one JetStream', () => {
       ),
     )
     await server.start()
-  }, 60_000)
+  })
 })
 
 describe('what else is judged', () => {

@@ -63,7 +63,7 @@ const STOP_MS = 5000
  */
 export function deliveryContract(contract: DeliveryContract): void {
   const total = Number(process.env['WEIR_CONTRACT_SPANS'] ?? contract.spans ?? 4000)
-  const timeout = 120_000 * Math.max(1, total / 20_000)
+  const timeout = 300_000 * Math.max(1, total / 20_000)
   for (const weather of contract.weathers) {
     test(`${contract.name}: ${weather}: every span is stored or a dead letter`, { timeout }, ({ signal }) =>
       runWeather(contract, weather, total, signal),

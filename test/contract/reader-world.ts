@@ -7,7 +7,6 @@ import { DeadLetters } from '../../pipeline/wal/dead-letter.ts'
 import { encodeEnvelope, type Member } from '../../pipeline/wal/envelope.ts'
 import { ChainReader } from '../../pipeline/wal/reader.ts'
 import { createMeter } from '../../pipeline/telemetry/prom-meter.ts'
-import { untilWithin } from './until.ts'
 import { MemoryDriver, MemoryLeases, MemoryLog, MemoryState } from './wal-memory.ts'
 import { requestBatch, spansRequest } from './wal-spans.ts'
 import { modelChain, ModelStore, type ChainOptions } from './wal-world.ts'
@@ -74,5 +73,3 @@ export async function setup(position = 1) {
   const record = () => recordOf(state, CURSOR)
   return { log, state, meter, store, letters, append, start, record }
 }
-
-export const until = untilWithin(10_000)

@@ -58,7 +58,7 @@ export function message(body: string | Uint8Array, tenant = 'default', id?: stri
 const bodies = (messages: readonly WalMessage[]): string[] =>
   messages.map((message) => Buffer.from(message.bytes).toString())
 
-const soon = (): AbortSignal => AbortSignal.timeout(10_000)
+const soon = (): AbortSignal => AbortSignal.timeout(60_000)
 
 /** Reads `count` messages, copying them. */
 export async function take(port: WalPort, count: number, maxBytes = 8 * MIB): Promise<WalMessage[]> {

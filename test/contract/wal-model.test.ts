@@ -209,7 +209,7 @@ class World {
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  const end = performance.now() + 10_000
+  const end = performance.now() + 60_000
   while (!(await condition())) {
     if (performance.now() > end) throw new Error('the world did not come to rest')
     await new Promise((resolve) => setTimeout(resolve, 1))
@@ -308,7 +308,7 @@ const PURGED_AND_REPEATED: Op[] = [
   { do: 'publish', tenant: 'a', kinds: ['ok'], answers: [] },
 ]
 
-it('accounts for every accepted span exactly once, whatever dies', { timeout: 120_000 }, async () => {
+it('accounts for every accepted span exactly once, whatever dies', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(op, { minLength: 3, maxLength: 30 }), async (ops) => {
       const world = new World(false)
@@ -319,7 +319,7 @@ it('accounts for every accepted span exactly once, whatever dies', { timeout: 12
   )
 })
 
-it('loses nothing with an exporter that takes batch by batch', { timeout: 120_000 }, async () => {
+it('loses nothing with an exporter that takes batch by batch', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(op, { minLength: 3, maxLength: 30 }), async (ops) => {
       const world = new World(true)

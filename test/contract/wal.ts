@@ -12,7 +12,7 @@ import { EMPTY_LEDGER, imbalance } from '../../pipeline/wal/ledger.ts'
 import { ChainReader, type Acquire, type ReaderOptions } from '../../pipeline/wal/reader.ts'
 import { Trimmer } from '../../pipeline/wal/trimmer.ts'
 import { WalWriter } from '../../pipeline/wal/writer.ts'
-import { untilWithin } from './until.ts'
+import { until } from './until.ts'
 import { SteppedState } from './wal-memory.ts'
 import { requestBatch } from './wal-spans.ts'
 import { modelChain, ModelStore, spanOf, type ChainOptions } from './wal-world.ts'
@@ -31,7 +31,7 @@ const BATCHING = { maxSpans: 100, maxBytes: 1 << 20, maxWaitMs: 5 }
 /** Small, so that splitting needs no large requests. */
 const SMALL_BYTES = 64 * 1024
 /** Short, so that hand-overs are; the default is 6 s. */
-const LEASE_MS = 800
+const LEASE_MS = 2000
 
 /** One daemon's reader, and how to end it: `stop` in peace, `kill` as kill -9 does. */
 interface Daemon {
@@ -173,8 +173,6 @@ function withSmallMessages(driver: WalDriver): WalDriver {
   }
 }
 
-const until = untilWithin(15_000)
-
 function names(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, n) => `${prefix}${n}`)
 }
@@ -292,7 +290,7 @@ export function walContract(title: string, open: () => Promise<WalPlace>): void 
       const w = await fresh()
       w.store.plan.push('retry', 'retry', 'retry-after-store', 'retry', 'hang')
       await w.send(names('ok', 5))
-      await w.start({}, { deliverTimeoutMs: 50 })
+      await w.start({}, { deliverTimeoutMs: 300 })
       const { ledger } = await w.caughtUp()
       expect(w.store.deliveries.map(({ attempt }) => attempt)).toEqual([0, 1, 2, 3, 4, 5])
       expect(new Set(w.store.deliveries.map(({ token }) => token)).size).toBe(1)

@@ -109,7 +109,7 @@ test('agents: redacted, large values beside their spans, jobs that say what they
   }
   expect(jobs.map(({ job }) => job)).toEqual(['retention', 'redaction_sweep', 'consent_expiry', 'replay'])
   expect(await weir(daemon, 'job', 'run', 'retention', '--dry-run')).toContain('clickhouse rows overdue')
-}, 60_000)
+})
 
 test('sidecar: OK while its ClickHouse server is away, stored when that is back', async () => {
   const clickhouse = await startClickHouse()
@@ -147,4 +147,4 @@ test('gateway: what one daemon acknowledged, another with the same config stores
   const second = await started({ config, env })
   expect(await storedCount(second, 2)).toBe(2)
   expect(await names(second)).toEqual(['by HTTP', 'by gRPC'])
-}, 60_000)
+})

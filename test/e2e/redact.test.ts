@@ -38,7 +38,7 @@ let daemon: Daemon
 beforeAll(async () => {
   daemon = await startDaemon({ config: configOf('none') })
   await daemon.ready()
-}, 120_000)
+})
 afterAll(() => daemon.stop(), 60_000)
 
 async function post(url: string, body: unknown, headers: Record<string, string> = {}): Promise<number> {
@@ -109,7 +109,7 @@ test('what a consent allowed is redacted once it is over, and not before the rul
   expect(await rowsWith('raw')).toBe('3,0,2')
   await writeFile(join(daemon.directory, 'weir.yaml'), configOf('none'))
   expect(await post(`${daemon.endpoints.api}/-/reload`, undefined)).toBe(200)
-}, 120_000)
+})
 
 test('redact run, and the sweep, apply the rules of now to what is stored', async () => {
   await record('one')
@@ -132,4 +132,4 @@ test('redact run, and the sweep, apply the rules of now to what is stored', asyn
   expect(sweep.code).toBe(0)
   expect(sweep.out).toContain('"counts":{"spans":9,"changed":2}')
   expect(await rowsWith('two')).toBe('3,0,2')
-}, 120_000)
+})

@@ -60,7 +60,7 @@ beforeAll(async () => {
   await daemon.ready()
   await post('api', '/v1/tenants/default/consents', { type: 'llm_response_caching', granted_by: 'Ada' })
   await record()
-}, 120_000)
+})
 
 afterAll(async () => {
   await daemon?.stop()
@@ -160,7 +160,7 @@ async function settled(): Promise<ReplayReport> {
   }
 }
 
-describe('weir replay run', { timeout: 120_000 }, () => {
+describe('weir replay run', () => {
   it('answers every call from the cache: score 1, twice the same bytes', async () => {
     const report = await settled()
     expect(report).toMatchObject({

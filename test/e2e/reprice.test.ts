@@ -56,7 +56,7 @@ async function totals(of: Daemon): Promise<{ rows: number; pico: bigint }> {
   return { rows: Number(row?.[0]), pico: scaled(String(row?.[1]), USD_DIGITS) ?? -1n }
 }
 
-it('finishes what a kill -9 interrupted, and then has nothing left to do', { timeout: 180_000 }, async () => {
+it('finishes what a kill -9 interrupted, and then has nothing left to do', async () => {
   daemon = await startDaemon({ config: configOf(1) })
   await daemon.ready()
   for (let seed = 0; seed < REQUESTS; seed++) {

@@ -53,7 +53,7 @@ beforeAll(async () => {
       reader: await identity.key({ tenant, roles: ['read'] }),
     })
   }
-}, 90_000)
+})
 afterAll(() => daemon.stop())
 
 /** One request: the same few bodies and idempotency keys for everybody, and a claim to be somebody. */

@@ -85,7 +85,7 @@ async function killOne(daemon: Daemon, random: () => number): Promise<void> {
 
 test.concurrent.for(['embedded', 'jetstream'])(
   'kill -9 of the daemon and its store process, %s',
-  { timeout: 120_000 + ROUNDS * 20_000 },
+  { timeout: 300_000 + ROUNDS * 60_000 },
   async (driver, { onTestFinished }) => {
     const random = randomOf(SEED)
     const nats = driver === 'jetstream' ? await NatsServer.start() : undefined
@@ -112,8 +112,8 @@ test.concurrent.for(['embedded', 'jetstream'])(
     }
     await daemon.ready()
     await sender.finish()
-    await until(() => missing(inFiles(place), sender) === 0, 60_000)
-    await until(() => missing(atServer(good), sender) === 0, 60_000)
+    await until(() => missing(inFiles(place), sender) === 0, 120_000)
+    await until(() => missing(atServer(good), sender) === 0, 120_000)
     const spans = sender.acked.size * sender.spansPerRequest
     const doubled = (copies: Copies) => Array.from(copies.values()).reduce((sum, count) => sum + count - 1, 0)
     say(

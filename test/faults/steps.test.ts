@@ -158,7 +158,7 @@ interface Tracer {
   gone(): Promise<void>
 }
 
-const SAID_MS = 30_000
+const SAID_MS = 60_000
 
 /** Resolves once strace is attached. */
 async function trace(pid: number, args: readonly string[]): Promise<Tracer> {

@@ -10,7 +10,7 @@ const SEED = seedOf(process.env)
 
 test.concurrent.for(['embedded', 'jetstream'])(
   'SIGTERM under load, %s: exit code 0 in time, and what was acknowledged is stored after the restart',
-  { timeout: 60_000 + TIMES * 30_000 },
+  { timeout: 240_000 + TIMES * 60_000 },
   async (driver, context) => {
     const random = randomOf(SEED)
     const plan = { senders: 6, spansPerRequest: 10, paceMs: 5 }

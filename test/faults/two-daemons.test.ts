@@ -45,7 +45,7 @@ test('two daemons on one JetStream: nothing is stored twice, and cursors pass on
   for (const ms of handOverMs) expect(ms).toBeLessThan(HAND_OVER_MS)
   await expectBalance(holder)
   await expectLedger(stateOf(holder, nats.url), reckoning.rows)
-}, 120_000)
+})
 
 /** It drives the cursor, as its own metrics say. */
 async function holds(daemon: Daemon): Promise<boolean> {
@@ -59,7 +59,7 @@ async function holderOf([one, two]: readonly [Daemon, Daemon] | Daemon[]): Promi
   return (await holds(one)) ? [one, two] : [two, one]
 }
 
-async function until(is: () => Promise<boolean>, timeoutMs = 40_000): Promise<void> {
+async function until(is: () => Promise<boolean>, timeoutMs = 120_000): Promise<void> {
   const endMs = performance.now() + timeoutMs
   while (!(await is())) {
     if (performance.now() > endMs) throw new Error('no daemon drives the cursor')

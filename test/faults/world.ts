@@ -93,7 +93,7 @@ async function sentSpans(daemon: Daemon): Promise<number> {
 }
 
 /** Waits until spans reach ClickHouse that had not before. */
-export async function untilDelivering(daemon: Daemon, timeoutMs = 30_000): Promise<void> {
+export async function untilDelivering(daemon: Daemon, timeoutMs = 120_000): Promise<void> {
   const first = await sentSpans(daemon)
   const endMs = performance.now() + timeoutMs
   while ((await sentSpans(daemon)) <= first) {

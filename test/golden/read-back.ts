@@ -45,7 +45,7 @@ export async function storedCount(
   daemon: Daemon,
   wanted: number,
   where = '1',
-  timeoutMs = 30_000,
+  timeoutMs = 60_000,
 ): Promise<number> {
   const endMs = performance.now() + timeoutMs
   for (;;) {

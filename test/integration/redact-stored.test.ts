@@ -188,4 +188,4 @@ test('killed at any save, before or after it was written: who goes on comes to t
     expect(await state(tenant)).toEqual({ ...before, hits: 0 })
     if (isOver) break
   }
-}, 120_000)
+})

@@ -118,7 +118,7 @@ export function startSender(plan: LedgerPlan): LedgerSender {
     acked,
     spansPerRequest,
     figures,
-    async progress(more, timeoutMs = 30_000) {
+    async progress(more, timeoutMs = 60_000) {
       const wanted = acked.size + more
       const endMs = performance.now() + timeoutMs
       while (acked.size < wanted) {
@@ -127,7 +127,7 @@ export function startSender(plan: LedgerPlan): LedgerSender {
         await delay(5)
       }
     },
-    async finish(timeoutMs = 60_000) {
+    async finish(timeoutMs = 120_000) {
       finishing.abort()
       const timer = setTimeout(() => {
         refusal ??= new Error(`after ${timeoutMs} ms some requests were not acknowledged, ${acked.size} were`)

@@ -240,7 +240,7 @@ describe('asking outside', () => {
   })
 
   it('calls tools by HTTP and by commands, within bounds', async () => {
-    const node = (code: string, timeout = 5000) => ({ command: [process.execPath, '-e', code], timeout })
+    const node = (code: string, timeout = 60_000) => ({ command: [process.execPath, '-e', code], timeout })
     const echo =
       "let t='';process.stdin.on('data',(c)=>t+=c).on('end',()=>console.log(JSON.stringify({result:JSON.parse(t)})))"
     process.env['WEIR_TEST_SECRET'] = 'hidden'
