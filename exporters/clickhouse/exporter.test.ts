@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Session } from 'chdb'
-import { afterAll, expect, test, vi } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import {
   exporterContext,
   exporterContract,
@@ -143,7 +143,7 @@ test('a merge waits for some forty new parts', async () => {
       )
     }
     // One row each: the rows of a merged part tell how many parts it was.
-    await vi.waitFor(async () => expect(await merged()).not.toEqual([]), 20_000)
+    await expect.poll(merged).not.toEqual([])
     const [[rows] = []] = await merged()
     expect(Number(rows)).toBeGreaterThanOrEqual(40)
   } finally {

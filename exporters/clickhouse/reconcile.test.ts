@@ -81,14 +81,14 @@ test('synced tables, reconcile: 0 and embedded ClickHouse give no receipts', asy
 
 test(
   'what a server lost after its answer is stored again out of the WAL, each span once',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const daemon = await startDaemon({
       config: `
 receivers: { otlp: { protocols: { http: {} } } }
 connectors: { wal: { driver: embedded } }
 exporters:
-  clickhouse: { endpoint: '${server.url}', database: restored, reconcile: 3s, batch: { max_wait: 20ms } }
+  clickhouse: { endpoint: '${server.url}', database: restored, reconcile: 15s, batch: { max_wait: 20ms } }
 extensions: { state: {}, health: {}, api: {} }
 service:
   extensions: [state, health, api]

@@ -71,8 +71,8 @@ describe('what a server says', () => {
   })
 
   test('Retry-After may be a date', async () => {
-    const retryAfter = new Date(Date.now() + 20_000).toUTCString()
-    const { address } = await server('http', () => ({ code: 503, retryAfter }))
+    const inMs = (ms: number) => new Date(Date.now() + ms).toUTCString()
+    const { address } = await server('http', () => ({ code: 503, retryAfter: inMs(20_000) }))
     const exporter = await exporterTo(address, {}, 'otlp_http')
     const error = await exporter.consume(spans(1), NEVER).catch((thrown: unknown) => thrown)
     const { afterMs = 0 } = (error as { verdict: { afterMs?: number } }).verdict

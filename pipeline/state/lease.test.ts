@@ -9,7 +9,8 @@ import { stateKey } from './state.ts'
 
 const NAME = 'traces/store/clickhouse'
 const KEY = stateKey('lease', NAME)
-const SHORT = { ttlMs: 400 }
+/** Short for a test, and longer than a process waits for a busy processor or disk. */
+const SHORT = { ttlMs: 1500 }
 
 let directory: string
 let one: EmbeddedState

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { EmbeddedState } from '../state/embedded.ts'
 import { UsageBook } from './book.ts'
 import { encodeUsage, usageKey, usagePrefix } from './record.ts'
@@ -40,7 +40,7 @@ it('adds up what several processes use, each seeing the others', async () => {
     if (i % 10 === 0) await new Promise((resolve) => setImmediate(resolve))
   }
   for (const { usage } of books) {
-    await vi.waitFor(() => expect(usage.of('acme', NOON)).toEqual({ spans: 180, picoUsd: 90n }))
+    await expect.poll(() => usage.of('acme', NOON)).toEqual({ spans: 180, picoUsd: 90n })
     expect(usage.of('other', NOON)).toEqual({ spans: 0, picoUsd: 0n })
     expect(usage.of('acme', nextDayMs(NOON))).toEqual({ spans: 0, picoUsd: 0n })
   }
@@ -62,7 +62,7 @@ it('counts a damaged record as nothing, and the others as before', async () => {
   const [damaged, whole] = [usageKey(dayOf(NOON), 'bmce', 0), usageKey(dayOf(NOON), 'acme', 0)]
   await state.put(damaged, Buffer.from('{'))
   await state.put(whole, encodeUsage({ spans: 5, picoUsd: 0n }))
-  await vi.waitFor(() => expect(usage.of('acme', NOON).spans).toBe(5))
+  await expect.poll(() => usage.of('acme', NOON).spans).toBe(5)
   const { usage: later } = await book()
   await later.follow()
   expect([later.of('acme', NOON).spans, later.of('bmce', NOON).spans]).toEqual([5, 0])

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import pino from 'pino'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import type { Batch } from '../../pipeline/batch/batch.ts'
 import { chain, entry } from '../../pipeline/chain.ts'
 import type { Processor } from '../../pipeline/component.ts'
@@ -219,15 +219,13 @@ describe.each(['grpc', 'http'] as const)('over %s', (transport) => {
     const rig = await start(one.settings)
     await one.reach(rig, transport)
     const before = rig.stored.length
-    const refused = await vi.waitFor(async () => {
-      const told = await rig.send[transport](spans(1))
-      expect(told.code).toBe(one.answer[transport])
-      return told
-    })
-    const afterS = (refused.afterMs ?? Number.NaN) / 1000
+    let refused: Told | undefined
+    const code = async () => (refused = await rig.send[transport](spans(1))).code
+    await expect.poll(code).toBe(one.answer[transport])
+    const afterS = (refused?.afterMs ?? Number.NaN) / 1000
     expect(afterS).toBeGreaterThanOrEqual(one.after[0])
     expect(afterS).toBeLessThanOrEqual(one.after[1])
-    expect(refused.message).not.toBe('')
+    expect(refused?.message).not.toBe('')
     expect(rig.stored.length).toBe(before)
     expect(await rig.counted('weir_rate_limited')).toEqual([requests(one.limit)])
     await one.end(rig)
@@ -250,7 +248,7 @@ describe.each(['grpc', 'http'] as const)('over %s', (transport) => {
       },
     })
     const first = rig.send[transport](spans(1))
-    await vi.waitFor(() => expect(seen).toHaveLength(1))
+    await expect.poll(() => seen).toHaveLength(1)
     const told = await rig.send[transport](spans(1))
     expect(told.code).toBe(answer[transport])
     expect(told.afterMs).toBeGreaterThan(0)
@@ -258,7 +256,7 @@ describe.each(['grpc', 'http'] as const)('over %s', (transport) => {
     release()
     expect((await first).code).toBe(OK[transport])
     expect((await rig.send[transport](spans(1))).code).toBe(OK[transport])
-    await vi.waitFor(() => expect(rig.intake.held).toBe(0))
+    await expect.poll(() => rig.intake.held).toBe(0)
   })
 
   it('memory: refused retryably while the process holds more than it may', async () => {
@@ -307,13 +305,13 @@ describe('one request alone, in several pieces', () => {
     const rig = await start(settings)
     expect((await rig.send.http(gzipSync(spans(50)), gzip)).code).toBe(200)
     expect(rig.stored).toHaveLength(50)
-    await vi.waitFor(() => expect(rig.intake.held).toBe(0))
+    await expect.poll(() => rig.intake.held).toBe(0)
   })
 
   it('is given up for good once it is over request_bytes whatever its encoding', async () => {
     const rig = await start({ default: { in_flight_bytes: 300, request_bytes: 300 } })
     expect(await rig.send.http(gzipSync(spans(50)), gzip)).toMatchObject({ code: 413, afterMs: undefined })
-    await vi.waitFor(() => expect(rig.intake.held).toBe(0))
+    await expect.poll(() => rig.intake.held).toBe(0)
   })
 })
 

@@ -119,7 +119,7 @@ describe('rotation', () => {
   it('reads what is left of a file that was renamed out of sight or deleted', async () => {
     await writeFile(rig.path('a.jsonl'), lines('a', 0, 10))
     await writeFile(rig.path('b.jsonl'), lines('b', 0, 10))
-    await rig.start({ rotate_wait: '2s' })
+    await rig.start({ rotate_wait: '30s' })
     await stored(20)
     await appendFile(rig.path('a.jsonl'), lines('a', 10, 20))
     await rename(rig.path('a.jsonl'), rig.path('a.old'))

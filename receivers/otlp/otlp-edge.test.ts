@@ -725,7 +725,7 @@ describe('slow, broken and hostile senders', () => {
           fail(signal.reason as Error)
         })
       })
-    expect((await grpc.export(body, { deadlineMs: 1000 })).code).toBe(4)
+    expect((await grpc.export(body, { deadlineMs: 2000 })).code).toBe(4)
     const socket = connect(http, '127.0.0.1')
     socket.write(post(body.length))
     socket.write(body)
@@ -740,7 +740,7 @@ describe('slow, broken and hostile senders', () => {
     const { grpc, http, entry, intake } = await start()
     const answers: (() => void)[] = []
     entry.consume = () => new Promise((resolve) => answers.push(() => resolve({ rejected: [] })))
-    expect((await grpc.export(body, { deadlineMs: 300 })).code).toBe(4)
+    expect((await grpc.export(body, { deadlineMs: 2000 })).code).toBe(4)
     const socket = connect(http, '127.0.0.1')
     socket.write(post(body.length))
     socket.write(body)

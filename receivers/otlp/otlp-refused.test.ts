@@ -30,7 +30,7 @@ async function start({ intakeBytes = 1 << 20 } = {}) {
   const value = otlp.config.parse({
     protocols: {
       grpc: { endpoint: '127.0.0.1:0', max_recv_msg_size_mib: 1 },
-      http: { endpoint: '127.0.0.1:0', max_request_body_size: 1000, read_timeout: '50ms' },
+      http: { endpoint: '127.0.0.1:0', max_request_body_size: 1000, read_timeout: '500ms' },
     },
   })
   const receiver = maker.create(value, context, observeReceiver(entry, 'otlp', meter)) as OtlpReceiver
@@ -164,8 +164,8 @@ it('leaves to the pipeline what that has refused, or has still', async () => {
   entry.consume = () => Promise.reject(retry('WAL_FULL', 'full'))
   await ask(http, { body })
   await call(at, frame(body))
-  entry.consume = () => new Promise((_, fail) => setTimeout(fail, 200, new TypeError('a bug')))
-  await call(at, frame(body), { 'grpc-timeout': '20m' })
+  entry.consume = () => new Promise((_, fail) => setTimeout(fail, 1500, new TypeError('a bug')))
+  await call(at, frame(body), { 'grpc-timeout': '500m' })
   await expect.poll(() => counted('grpc')).toEqual({ 'outcome refused': 1, 'outcome failure': 1 })
   entry.admit = () => Promise.reject(reject('UNAUTHENTICATED', 'who?'))
   await ask(http, { body })

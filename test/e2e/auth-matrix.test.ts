@@ -191,17 +191,16 @@ describe('keys, signatures and tokens', () => {
     (name: string, tenant = 'acme', more: object = {}) =>
     (request: Request): Headers =>
       signed({ key: key(`hmac ${name}`), tenant, ...request, ...more })
+  /** Signed now, with a time that many ms from now. */
+  const signAt = (fromNowMs: number) => (request: Request) =>
+    sign('good', 'acme', { atMs: Date.now() + fromNowMs })(request)
   const replayed = new Map<string, Headers>()
 
   const hmac: Row[] = [
     { is: 'valid', answer: OK, headers: sign('good') },
-    { is: 'valid, 4 minutes old', answer: OK, headers: sign('good', 'acme', { atMs: Date.now() - 240_000 }) },
-    { is: 'stale', answer: UNAUTHENTICATED, headers: sign('good', 'acme', { atMs: Date.now() - 302_000 }) },
-    {
-      is: 'from the future',
-      answer: UNAUTHENTICATED,
-      headers: sign('good', 'acme', { atMs: Date.now() + 330_000 }),
-    },
+    { is: 'valid, 4 minutes old', answer: OK, headers: signAt(-240_000) },
+    { is: 'stale', answer: UNAUTHENTICATED, headers: signAt(-302_000) },
+    { is: 'from the future', answer: UNAUTHENTICATED, headers: signAt(330_000) },
     { is: 'by an expired secret', answer: UNAUTHENTICATED, headers: sign('expired') },
     {
       is: 'by a wrong secret',

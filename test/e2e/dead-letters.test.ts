@@ -125,11 +125,10 @@ test(
     await expect.poll(() => namesAt(open)).toContain('last')
     expect(namesAt(strict, asked)).toHaveLength(3)
     expect(namesAt(open, before)).toEqual(['last'])
-    const metrics = await daemon.metrics()
-    expect(metrics.sum('weir_accounting_imbalance_spans')).toBe(0)
-
-    const cursors = await weir(daemon, 'cursor', 'ls', '--json')
-    expect((JSON.parse(cursors.text) as { cursors: object[] }).cursors).toMatchObject([
+    // A server has a span before the cursor of its exporter has passed it.
+    const cursors = async (): Promise<object[]> =>
+      (JSON.parse((await weir(daemon, 'cursor', 'ls', '--json')).text) as { cursors: object[] }).cursors
+    await expect.poll(cursors).toMatchObject([
       { cursor: 'traces/store/otlp/open', in_config: true, lag_spans: 0, ledger: { passed: 5, stored: 5 } },
       {
         cursor: 'traces/store/otlp/strict',
@@ -138,6 +137,8 @@ test(
         ledger: { passed: 8, dead_lettered: 4 },
       },
     ])
+    const metrics = await daemon.metrics()
+    expect(metrics.sum('weir_accounting_imbalance_spans')).toBe(0)
     expect((await weir(daemon, 'cursor', 'rm', 'traces/store/otlp/open')).text).toContain(
       'in the config of a daemon',
     )
@@ -149,7 +150,7 @@ test(
 
 test(
   'a line that cannot be read is listed with its place, and nothing can send it again',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'weir-lines-'))
     undo.push(() => rmSync(folder, { recursive: true }))

@@ -47,7 +47,7 @@ function requestOf(...days: number[]): string {
   return JSON.stringify({ resourceSpans: [{ scopeSpans: [{ spans }] }] })
 }
 
-it('deletes what is over its time when asked, and the audit log knows', { timeout: 180_000 }, async () => {
+it('deletes what is over its time when asked, and the audit log knows', async () => {
   daemon = await startDaemon({ config })
   const running = daemon
   await running.ready()
@@ -75,7 +75,8 @@ it('deletes what is over its time when asked, and the audit log knows', { timeou
   expect(audit.out).toContain('"retention.delete"')
   expect((await weir(api, 'job', 'ls')).out).toContain('0 2 * * *')
   expect((await weir(api, 'job', 'run', 'retention', '--arg', 'store=nowhere')).code).toBe(1)
-  const text = await (await fetch(running.endpoints.metrics)).text()
-  expect(text).toContain('weir_job_last_success{job="retention"')
-  expect(text).toMatch(/weir_retention_overdue\{store="clickhouse"[^}]*\} 0/)
+  // A busy store process does not tell its figures in time: then the page is without them.
+  const page = async (): Promise<string> => (await fetch(running.endpoints.metrics)).text()
+  await expect.poll(page).toContain('weir_job_last_success{job="retention"')
+  await expect.poll(page).toMatch(/weir_retention_overdue\{store="clickhouse"[^}]*\} 0/)
 })

@@ -84,7 +84,8 @@ export class JobRig {
       meter,
       clock: this.clock,
       pollMs: 20,
-      leaseMs: 400,
+      // Longer than a process waits for a busy processor or disk: no test waits for its end.
+      leaseMs: 10_000,
       pauseMs: { minMs: 10, maxMs: 20 },
       create: () => Promise.resolve({ run: work }),
     })
