@@ -47,7 +47,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await api.stop()
-  rmSync(home, { recursive: true, force: true })
+  rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 const weir = (argv: readonly string[], token = ACME) => api.verb(verb, argv, { env: { WEIR_TOKEN: token } })

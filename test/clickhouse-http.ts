@@ -55,7 +55,7 @@ export async function startClickHouse(port = 0, config = '<clickhouse/>'): Promi
   const session = new Session(join(folder, 'data'), { connectionArgs: [`--config-file=${file}`] })
   return await listen(port, folder, session, () => {
     session.close()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
   })
 }
 

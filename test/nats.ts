@@ -91,6 +91,6 @@ export class NatsServer {
 
   async stop(): Promise<void> {
     await this.kill('SIGKILL')
-    await rm(this.directory, { recursive: true, force: true })
+    await rm(this.directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
   }
 }

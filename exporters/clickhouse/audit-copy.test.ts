@@ -35,7 +35,7 @@ afterAll(async () => {
   await exporter.stop(AbortSignal.timeout(5000))
   await state.close()
   await close()
-  rmSync(home, { recursive: true, force: true })
+  rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 async function rows(sql: string): Promise<readonly (readonly unknown[])[]> {

@@ -17,7 +17,7 @@ const clickhouseMaker = await clickhouse.load()
 
 // One data directory per process; a database per case.
 const directory = mkdtempSync(join(tmpdir(), 'weir-exporter-'))
-afterAll(() => rmSync(directory, { recursive: true, force: true }))
+afterAll(() => rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
 
 let databases = 0
 

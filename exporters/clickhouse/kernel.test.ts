@@ -32,7 +32,7 @@ beforeAll(() => {
 
 afterAll(() => {
   session.close()
-  rmSync(folder, { recursive: true, force: true })
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 type Json = Record<string, unknown>

@@ -54,7 +54,8 @@ const folders: string[] = []
 afterEach(async () => {
   for (const child of children.splice(0))
     if (child.process.exitCode === null && child.process.signalCode === null) await child.kill()
-  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
+  for (const folder of folders.splice(0))
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 async function child(directory: string): Promise<Child> {

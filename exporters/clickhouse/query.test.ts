@@ -24,7 +24,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await exporter.stop?.(NEVER)
-  rmSync(directory, { recursive: true, force: true })
+  rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 function run(sql: string, more: Partial<QueryRequest> = {}) {

@@ -33,7 +33,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await exporter.stop?.(NEVER)
-  rmSync(directory, { recursive: true, force: true })
+  rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 async function rows(

@@ -40,7 +40,7 @@ beforeAll(() => {
 })
 afterAll(() => {
   session.cleanup()
-  rmSync(home, { recursive: true, force: true })
+  rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 const running: ApiExtension[] = []

@@ -56,7 +56,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await exporter.stop?.(NEVER)
   await state.close()
-  rmSync(home, { recursive: true, force: true })
+  rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 beforeEach(async () => {

@@ -44,7 +44,7 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   await state.close()
-  rmSync(home, { recursive: true, force: true })
+  rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 /** Two stores that note what they are asked; the second one dies while `dies`. */

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { timed } from '../../test/support/timed.ts'
 import { Child } from '../../test/support/wal-child.ts'
 import { EmbeddedState } from './embedded.ts'
 import { acquireLease, type Lease } from './lease.ts'
@@ -49,7 +50,7 @@ const lost = (lease: Lease): Promise<unknown> =>
 /** Waits until the holder has renewed so often. */
 async function renewals(count: number): Promise<void> {
   let seen = 0
-  for await (const _ of one.watch(stateKey('lease'), AbortSignal.timeout(20_000))) {
+  for await (const _ of one.watch(stateKey('lease'), AbortSignal.timeout(60_000))) {
     if (++seen === count) return
   }
   throw new Error(`only ${seen} renewals`)
@@ -63,7 +64,7 @@ async function written(): Promise<Record<string, unknown>> {
 describe('a lease', () => {
   it('is taken over at once by who comes under the name of one that has ended', async () => {
     const first = await got(one, 'daemon-1', { ttlMs: 600_000 })
-    const waiting = await got(two, 'daemon-1', { ttlMs: 600_000, signal: AbortSignal.timeout(20_000) })
+    const waiting = await got(two, 'daemon-1', { ttlMs: 600_000, signal: AbortSignal.timeout(60_000) })
     expect(waiting.fence).toBe(first.fence + 1)
   })
 
@@ -119,10 +120,11 @@ describe('a lease', () => {
     const waiting = acquireLease(two, NAME, 'survivor')
     await renewals(2)
     await child.kill()
-    const late = new Promise<'late'>((resolve) => setTimeout(() => resolve('late'), 10_000).unref())
-    const won = await Promise.race([waiting, late])
+    const { ms, lateMs } = await timed(() => waiting)
+    const won = await waiting
     expect(won).toMatchObject({ fence: 2 })
-    if (won !== 'late' && won !== undefined) held.push(won)
+    if (won !== undefined) held.push(won)
+    expect(ms).toBeLessThan(10_000 + lateMs)
   })
 
   it('gives up waiting when told to', async () => {

@@ -20,7 +20,7 @@ beforeAll(() => {
 
 afterAll(() => {
   session.close()
-  rmSync(folder, { recursive: true, force: true })
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 async function readBack(columns: readonly Column[], rows: number, select = '*'): Promise<unknown[][]> {

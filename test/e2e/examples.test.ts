@@ -90,7 +90,7 @@ test('quickstart: everything on one machine', async () => {
 test('agents: redacted, large values beside their spans, jobs that say what they would do', async () => {
   const config = join(FOLDER, 'agents.yaml')
   const home = await mkdtemp(join(tmpdir(), 'weir-agents-'))
-  undo.push(() => rm(home, { recursive: true, force: true }))
+  undo.push(() => rm(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
   const daemon = await started({ config, env: { WEIR_MASTER_KEY: MASTER_KEY, WEIR_DATA: home } })
   await sendBoth(daemon)
   const text = { key: 'gen_ai.output.messages', value: { stringValue: 'word '.repeat(30_000) } }

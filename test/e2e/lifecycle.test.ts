@@ -24,7 +24,8 @@ async function directoryOf(): Promise<string> {
 afterEach(async () => {
   for (const sender of senders.splice(0)) sender.abort()
   await Promise.all(daemons.splice(0).map((daemon) => daemon.stop()))
-  for (const directory of directories.splice(0)) await rm(directory, { recursive: true, force: true })
+  for (const directory of directories.splice(0))
+    await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 async function start(config: string, more: Partial<DaemonOptions> = {}): Promise<Daemon> {

@@ -94,7 +94,7 @@ test.concurrent.for(['embedded', 'jetstream'])(
     const stuck = await startGrpc(() => 'hang')
     onTestFinished(() => Promise.all([good.close(), stuck.close()]).then(() => undefined))
     const place = mkdtempSync(join(tmpdir(), 'weir-exporters-'))
-    onTestFinished(() => rmSync(place, { recursive: true, force: true }))
+    onTestFinished(() => rmSync(place, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
     const daemon = await startDaemon({ config: configOf(nats?.url, place, good, stuck) })
     onTestFinished(() => daemon.stop())
     await daemon.ready()

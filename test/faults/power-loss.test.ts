@@ -38,7 +38,7 @@ test.concurrent.for(['embedded', 'jetstream'])(
     const disk = new LoopDisk(join(home, 'disk.img'), join(home, 'disk'))
     context.onTestFinished(() => {
       disk.remove()
-      rmSync(home, { recursive: true, force: true })
+      rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
     })
     if (!disk.make(DISK_MIB)) context.skip('a disk that loses power needs loop mounts: this was not tried')
     const nats = driver === 'jetstream' ? await natsOn(disk) : undefined

@@ -32,7 +32,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await exporter.stop?.(NEVER)
-  rmSync(home, { recursive: true, force: true })
+  rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 const ALL: RedactRequest = { fromMs: 0, toMs: RECEIVED_AT_MS + 86_400_000, dryRun: false }

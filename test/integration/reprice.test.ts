@@ -25,7 +25,7 @@ const DAY_MS = 86_400_000
 const FIRST_DAY = Date.UTC(2026, 7, 1)
 const folder = mkdtempSync(join(tmpdir(), 'weir-reprice-'))
 
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
 
 type Prices = Record<string, unknown>
 

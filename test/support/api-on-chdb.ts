@@ -53,7 +53,7 @@ export async function apiOnChdb(options: Record<string, unknown> = {}): Promise<
       await api.stop(AbortSignal.timeout(1000))
       await exporter.stop?.(AbortSignal.timeout(10_000))
       await close()
-      rmSync(home, { recursive: true, force: true })
+      rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
     },
   }
 }

@@ -51,7 +51,7 @@ export async function runRig(): Promise<RunRig> {
     },
     async close() {
       await exporter.stop?.(NEVER)
-      rmSync(directory, { recursive: true, force: true })
+      rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
     },
   }
 }

@@ -36,7 +36,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await connection.close()
   await exporter.stop?.(NEVER)
-  rmSync(directory, { recursive: true, force: true })
+  rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 const request = { fromMs: 0, toMs: RECEIVED_AT_MS + 86_400_000, dryRun: false }

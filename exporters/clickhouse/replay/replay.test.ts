@@ -25,7 +25,7 @@ const clickhouseMaker = await clickhouse.load()
 
 const NEVER = new AbortController().signal
 const directory = mkdtempSync(join(tmpdir(), 'weir-replay-sink-'))
-afterAll(() => rmSync(directory, { recursive: true, force: true }))
+afterAll(() => rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
 
 let exporter: Exporter
 const database = 'weir_replay'

@@ -44,7 +44,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await connection.close()
   await exporter.stop?.(NEVER)
-  rmSync(directory, { recursive: true, force: true })
+  rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 beforeEach(() => {
   tenant = `t${++tenants}`

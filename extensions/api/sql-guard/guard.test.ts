@@ -28,7 +28,7 @@ beforeAll(() => {
 })
 afterAll(() => {
   session.cleanup()
-  rmSync(home, { recursive: true, force: true })
+  rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
 function ask(sql: string, params: QueryParams): Promise<string[][]> {
