@@ -6,6 +6,7 @@ import { expand, type Env } from './expand.ts'
 import { fit } from './fit.ts'
 import { merge } from './merge.ts'
 import type { Problem } from '../pipeline/input/issues.ts'
+import type { Path } from '../pipeline/input/path.ts'
 import { isBroken, locate, type Node } from './node.ts'
 import { parseDocument } from './parse.ts'
 import { configError, formatError, type ConfigError } from './problem.ts'
@@ -24,7 +25,13 @@ export interface LoadOptions {
 }
 
 export type LoadResult =
-  | { readonly ok: true; readonly config: Config; readonly notices: readonly string[] }
+  | {
+      readonly ok: true
+      readonly config: Config
+      readonly notices: readonly string[]
+      /** What is found to be wrong later, at its place. */
+      readonly errorAt: (path: Path, message: string) => ConfigError
+    }
   | { readonly ok: false; readonly errors: readonly ConfigError[] }
 
 /** YAML files → merge → `--set` → references → schemas → wiring. All errors at once, by file, line and column. */
@@ -51,7 +58,12 @@ export function loadConfig(options: LoadOptions, registry: Registry): LoadResult
   if (outcome.config === undefined || errors.length > 0)
     return { ok: false, errors: inOrder(errors, options) }
   const notices = outcome.notices.map((notice) => formatError(toError(notice, root)))
-  return { ok: true, config: outcome.config, notices }
+  return {
+    ok: true,
+    config: outcome.config,
+    notices,
+    errorAt: (path, message) => toError({ path, message }, root),
+  }
 }
 
 function readFile(file: string, errors: ConfigError[]): Node | undefined {
