@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { globSync } from 'tinyglobby'
 import { describe, expect, it } from 'vitest'
 import { registry } from '../cmd/registry.ts'
 import { VERBS } from '../cmd/cli.ts'
@@ -49,6 +50,41 @@ describe('written docs', () => {
     expect(listed.filter((name) => !names.includes(name))).toEqual([])
   })
 })
+
+describe('the catalogue of metrics', () => {
+  it('has none that nothing counts', () => {
+    const code = globSync(
+      '{cmd,pipeline,receivers,processors,connectors,exporters,extensions,jobs}/**/*.ts',
+      {
+        ignore: ['**/*.test.ts', 'pipeline/telemetry/names.ts'],
+      },
+    )
+    const text = code.map(read).join('\n')
+    expect(Object.keys(METRICS).filter((name) => !text.includes(`'${name}'`))).toEqual([])
+  })
+
+  it('has every metric that the pages name, with its labels', () => {
+    const wrong = ['README.md', ...markdownIn('docs')].flatMap((page) =>
+      [...read(page).matchAll(/`((?:weir|otelcol)_[a-z0-9_]+)(?:\{([^}`]*)\})?/g)]
+        .filter(([, name = '', labels]) => !isMetric(name, labels))
+        .map(([found]) => `${page}: ${found}`),
+    )
+    expect(wrong).toEqual([])
+  })
+})
+
+/** `weir_job_*` and `weir_tail_sampling_{late_violations,…}` are several. */
+function isMetric(name: string, labels = ''): boolean {
+  const given = labels.split(/[,|]/).map((label) => label.replace(/=.*/, '').trim())
+  if (name.endsWith('_')) {
+    return given.every((rest) => Object.keys(METRICS).some((known) => known.startsWith(name + rest)))
+  }
+  const known = Object.entries(METRICS).find(([known]) => known === name)?.[1]
+  return (
+    given.every((label) => label === '' || label.startsWith('"') || known?.labels.includes(label)) &&
+    known !== undefined
+  )
+}
 
 function markdownIn(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {

@@ -113,11 +113,6 @@ export const METRICS = {
     '{span}',
     EXPORTER,
   ),
-  otelcol_exporter_enqueue_failed_spans: counter(
-    'Spans that found no room before the exporter.',
-    '{span}',
-    EXPORTER,
-  ),
   otelcol_exporter_queue_size: gauge(
     'Spans in the WAL that the exporter has not passed yet.',
     '{span}',
