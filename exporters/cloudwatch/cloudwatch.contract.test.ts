@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { deliveryContract, type Destination, type Judge } from '../../test/contract/delivery.ts'
+import { deliveryContract, type Destination, type Judge, type Weather } from '../../test/contract/delivery.ts'
 import { exporterContext, exporterContract, RECEIVED_AT_MS } from '../../test/contract/exporter.ts'
 import { CloudWatch } from '../../test/support/cloudwatch.ts'
 import { cloudwatch } from './factory.ts'
@@ -7,7 +7,7 @@ import { config } from './config.ts'
 
 const cloudwatchMaker = await cloudwatch.load()
 
-async function destination(judge: Judge): Promise<Destination> {
+async function destination(judge: Judge, weather: Weather): Promise<Destination> {
   const server = await CloudWatch.start(() => RECEIVED_AT_MS)
   server.rule = async ({ operation, body }) => {
     if (operation !== 'PutLogEvents') return 'take'
@@ -18,8 +18,10 @@ async function destination(judge: Judge): Promise<Destination> {
     if (ruling === 'reject') return { status: 400, code: 'InvalidParameterException' }
     return ruling === 'lose' || ruling === 'hang' ? ruling : 'take'
   }
+  // Only what hangs is given up: a late answer would be a repeat that nobody has asked for.
+  const timeout = weather === 'hang' ? '400ms' : '60s'
   // The SDK's own repeats would hide the weather from the WAL reader.
-  const options = config.parse({ ...server.access, retry_mode: 'nop', timeout: '400ms' })
+  const options = config.parse({ ...server.access, retry_mode: 'nop', timeout })
   return {
     make: () => cloudwatchMaker.create(options, exporterContext('cloudwatch')),
     stored: () => Promise.resolve(server.all().map(({ message }) => idOf(message))),
@@ -44,7 +46,7 @@ exporterContract({
   name: 'cloudwatch',
   exactlyOnce: false,
   make: async () => {
-    const place = await destination(() => ({ ruling: 'take', bad: [], slowMs: 0 }))
+    const place = await destination(() => ({ ruling: 'take', bad: [], slowMs: 0 }), 'accept')
     return {
       exporter: place.make(),
       stored: async () => [...(await place.stored())],

@@ -30,7 +30,7 @@ async function server(): Promise<CloudWatch> {
 }
 
 async function exporterTo({ access }: CloudWatch, more: object = {}): Promise<Exporter> {
-  const options = config.parse({ ...access, retry_mode: 'nop', timeout: '2s', ...more })
+  const options = config.parse({ ...access, retry_mode: 'nop', timeout: '60s', ...more })
   const exporter = cloudwatchMaker.create(options, exporterContext('cloudwatch'))
   await exporter.start?.()
   undo.push(() => exporter.stop?.(NEVER))

@@ -26,7 +26,7 @@ async function cluster(options: ClusterOptions = {}): Promise<TestCluster> {
 
 async function exporterTo(more: object): Promise<Exporter> {
   const exporter = elasticsearchMaker.create(
-    config.parse({ timeout: '2s', ...more }),
+    config.parse({ timeout: '60s', ...more }),
     exporterContext('elasticsearch'),
   )
   await exporter.start?.()

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { decodeBatch } from '../../pipeline/batch/otlp-batch.ts'
-import { deliveryContract, type Destination, type Judge } from '../../test/contract/delivery.ts'
+import { deliveryContract, type Destination, type Judge, type Weather } from '../../test/contract/delivery.ts'
 import { exporterContext, exporterContract, testBatch } from '../../test/contract/exporter.ts'
 import {
   startGrpc,
@@ -21,7 +21,12 @@ const KINDS = {
 } as const
 
 /** A server that keeps what it took, in the weather that `judge` makes. */
-async function destination(kind: keyof typeof KINDS, judge: Judge, encoding: string): Promise<Destination> {
+async function destination(
+  kind: keyof typeof KINDS,
+  judge: Judge,
+  encoding: string,
+  weather: Weather,
+): Promise<Destination> {
   const { start, refusal, rejection } = KINDS[kind]
   const stored: string[] = []
   const keep = (ids: readonly string[], but: readonly string[] = []): void => {
@@ -47,7 +52,8 @@ async function destination(kind: keyof typeof KINDS, judge: Judge, encoding: str
     protocol: kind,
     encoding,
     tls: { insecure: true },
-    timeout: '1s',
+    // Only what hangs is given up: a late answer would be a repeat that nobody has asked for.
+    timeout: weather === 'hang' ? '1s' : '60s',
     batch: { max_spans: 600 },
   }
   return {
@@ -76,14 +82,14 @@ for (const [kind, encoding] of [
     exactlyOnce: false,
     weathers: ['accept', 'retry', 'reject', 'partial', 'slow', 'hang', 'restart'],
     spans: encoding === 'json' ? 3000 : 5000,
-    open: (judge) => destination(kind, judge, encoding),
+    open: (judge, weather) => destination(kind, judge, encoding, weather),
   })
   exporterContract({
     name,
     exactlyOnce: false,
     make: async () => {
       const all: Judge = () => ({ ruling: 'take', bad: [], slowMs: 0 })
-      const place = await destination(kind, all, encoding)
+      const place = await destination(kind, all, encoding, 'accept')
       return {
         exporter: place.make(),
         stored: async () => [...(await place.stored())],

@@ -36,7 +36,7 @@ async function server(kind: 'grpc' | 'http', handler: Handler, tls?: ServerTlsFi
 }
 
 async function exporterTo(endpoint: string | string[], more: object = {}, id = 'otlp'): Promise<Exporter> {
-  const options = { endpoint, tls: { insecure: true }, timeout: '2s', ...more }
+  const options = { endpoint, tls: { insecure: true }, timeout: '60s', ...more }
   const exporter = otlpMaker.create(config.parse(options), exporterContext(id))
   await exporter.start?.()
   started.push(exporter)
@@ -186,7 +186,7 @@ test('a repeat of which a reload has changed the processors leaves nothing out',
 test('a server that asks to be left alone for years is asked again within the hour', async () => {
   let now = 1_000_000
   const { address, seen } = await server('http', () => ({ code: 503, retryAfter: '999999999' }))
-  const options = { endpoint: address, protocol: 'http', timeout: '2s' }
+  const options = { endpoint: address, protocol: 'http', timeout: '60s' }
   const exporter = otlpMaker.create(config.parse(options), { ...exporterContext('otlp'), clock: () => now })
   await exporter.start?.()
   started.push(exporter)

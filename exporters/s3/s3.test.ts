@@ -39,7 +39,7 @@ afterEach(async () => {
 
 async function exporter(uploader: object = {}, more: object = {}): Promise<Exporter> {
   const s3uploader = { ...server.place, retry_mode: 'nop', ...uploader }
-  const made = s3Maker.create(config.parse({ s3uploader, timeout: '2s', ...more }), exporterContext('s3'))
+  const made = s3Maker.create(config.parse({ s3uploader, timeout: '60s', ...more }), exporterContext('s3'))
   await made.start?.()
   started.push(made)
   return made

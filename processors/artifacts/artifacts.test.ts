@@ -69,7 +69,7 @@ function settingsOf(place: PlaceName, more: object = {}): Config {
   const where = place.startsWith('bucket')
     ? { s3uploader: { ...server.place, retry_mode: 'nop', s3_prefix: directory.slice(1) } }
     : { directory }
-  return config.parse({ ...where, envelope: sealed, timeout: '2s', ...more })
+  return config.parse({ ...where, envelope: sealed, timeout: '60s', ...more })
 }
 
 const vault = new Vault(new Secret(randomBytes(32).toString('hex')))

@@ -39,7 +39,7 @@ export interface Destination {
 export interface DeliveryContract {
   readonly name: string
   /** An empty destination that asks `judge` what to do with each request. */
-  readonly open: (judge: Judge) => Promise<Destination>
+  readonly open: (judge: Judge, weather: Weather) => Promise<Destination>
   /** What this kind of destination can do to an exporter. */
   readonly weathers: readonly Weather[]
   /** No repeat ever stores twice. Else only what was in flight at an uncertain end may be there again. */
@@ -78,7 +78,7 @@ async function runWeather(
   signal: AbortSignal,
 ): Promise<void> {
   const bad = new Set(weather === 'reject' || weather === 'partial' ? badIds(total) : [])
-  const destination = await contract.open(judgeOf(weather, bad))
+  const destination = await contract.open(judgeOf(weather, bad), weather)
   const wal = await walWith(total)
   try {
     let reader = wal.read(destination.make(), contract.deadlineMs)
@@ -165,7 +165,7 @@ async function walWith(total: number) {
     const key = cursorKey(CONNECTOR, CURSOR)
     return decodeCursor(key, (await state.get(key))?.value ?? new Uint8Array())
   }
-  const read = (exporter: Exporter, deadlineMs = 30_000) => {
+  const read = (exporter: Exporter, deadlineMs = 120_000) => {
     const counted = counting(exporter, () => failed++)
     const reader = new ChainReader(
       {
