@@ -1,17 +1,21 @@
 import { parseArgs } from 'node:util'
+import { agentOfCall } from '../extensions/api/agent-of-call.ts'
 import { MODEL } from '../extensions/api/named-queries.ts'
 import { safeJson } from '../pipeline/telemetry/safe-text.ts'
 import { apiClient, CLIENT_FLAGS, CLIENT_HELP, type QueryAnswer } from './client.ts'
 import { cellOf, table, type Column } from './table.ts'
 import { UsageError, type Io, type Verb } from './verb.ts'
 
-/** What cost can be divided by: a word → an expression over `llm_calls`. */
+const SINCE = 'Timestamp >= now() - toIntervalSecond({since:UInt32})'
+const AGENT = agentOfCall(SINCE)
+
+/** What cost can be divided by: a word → an expression over the columns of calls. */
 const BY: Readonly<Record<string, string>> = {
   model: MODEL,
   provider: 'Provider',
   tenant: 'TenantId',
   project: 'ProjectId',
-  agent: 'AgentName',
+  agent: AGENT.agent,
   user: 'UserId',
   session: 'SessionId',
   run: 'RunId',
@@ -35,6 +39,8 @@ export const verb: Verb = {
   --json             data instead of a table
 ${CLIENT_HELP}
 
+A call's agent is the one it names, else that of the nearest span above it that names one; (none) where none does or
+a span between is not stored: one that still runs, for example.
 Token columns are disjoint. "unpriced" are calls without a price, with the reason: their cost is unknown, not 0.
 Where traces were sampled the figures are estimates of what there was: each call counts for SampleRate calls.
 
@@ -72,7 +78,9 @@ const MEASURES = [
   "arrayStringConcat(arraySort(groupUniqArrayIf(5)(CostReason, CostStatus = 'unpriced')), ', ') AS reasons",
 ].join(', ')
 
-const WHERE = 'FROM llm_calls WHERE Timestamp >= now() - toIntervalSecond({since:UInt32})'
+const CALLS_OF_TIME = `FROM llm_calls WHERE ${SINCE}`
+/** The agents of calls are found in the spans around them. */
+const CALLS_WITH_AGENT = `FROM otel_traces ${AGENT.join} WHERE ModelCall = 1 AND ${SINCE}`
 
 const FLAGS = {
   ...CLIENT_FLAGS,
@@ -93,15 +101,16 @@ async function run(argv: readonly string[], io: Io): Promise<number> {
   const client = apiClient(io, values.endpoint)
   const groups = by.map((word) => `${BY[word]} AS \`by ${word}\``).join(', ')
   const names = by.map((word) => `\`by ${word}\``).join(', ')
+  const from = by.includes('agent') ? CALLS_WITH_AGENT : CALLS_OF_TIME
   const params = { since, limit: Number(values.limit) }
   const [lines, [total = {}]] = await Promise.all([
     client
       .query({
-        sql: `SELECT ${groups}, ${MEASURES} ${WHERE} GROUP BY ${names} ORDER BY usd DESC, calls DESC, ${names} LIMIT {limit:UInt32}`,
+        sql: `SELECT ${groups}, ${MEASURES} ${from} GROUP BY ${names} ORDER BY usd DESC, calls DESC, ${names} LIMIT {limit:UInt32}`,
         params,
       })
       .then(linesOf),
-    client.query({ sql: `SELECT ${MEASURES} ${WHERE}`, params: { since } }).then(linesOf),
+    client.query({ sql: `SELECT ${MEASURES} ${CALLS_OF_TIME}`, params: { since } }).then(linesOf),
   ])
   if (values.json)
     io.out(`${safeJson(JSON.stringify({ since_seconds: since, by, lines: lines.map(plain), total }))}\n`)

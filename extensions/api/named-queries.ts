@@ -21,6 +21,8 @@ const WEIGHT = 'toUInt64(greatest(1, round(SampleRate)))'
 const READ =
   'toUInt64(InputTokens) + CacheReadTokens + CacheWriteTokens + CacheWrite1hTokens + AudioInputTokens + ImageInputTokens'
 const WRITTEN = 'toUInt64(OutputTokens) + ReasoningTokens + AudioOutputTokens + ImageOutputTokens'
+/** The agent that a run was asked of; of two that start at once the one around the other. */
+const FIRST_AGENT = "argMinIf(AgentName, (Timestamp, -toInt64(Duration)), AgentName != '')"
 /** Exact to the last decimal where nothing was sampled. */
 const USD = weighted('CostUsd')
 
@@ -87,7 +89,7 @@ GROUP BY Model ORDER BY Calls DESC`,
     'What does one run of each agent cost?',
     `SELECT Agent, ${CALLS} AS Runs, round(sum(Usd * SampleRate) / sum(SampleRate), 6) AS AvgUsd,
   round(quantileTDigestWeighted(0.95)(Usd, ${WEIGHT}), 6) AS P95Usd, round(sum(Steps * SampleRate) / sum(SampleRate), 1) AS AvgSteps
-FROM (SELECT TenantId, TraceId, anyIf(AgentName, AgentName != '') AS Agent, toFloat64(sum(CostUsd)) AS Usd,
+FROM (SELECT TenantId, TraceId, ${FIRST_AGENT} AS Agent, toFloat64(sum(CostUsd)) AS Usd,
     countIf(Operation != '') AS Steps, max(SampleRate) AS SampleRate
   FROM otel_traces WHERE ${SINCE} GROUP BY TenantId, TraceId)
 GROUP BY Agent ORDER BY AvgUsd DESC`,
