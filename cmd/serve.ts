@@ -1,7 +1,7 @@
 import type { Config } from '../pipeline/config.ts'
 import { crashLoudly } from '../pipeline/engine/crash.ts'
 import { Daemon, type DaemonSetup } from '../pipeline/engine/daemon.ts'
-import { letHeapGrow } from '../pipeline/engine/heap-growth.ts'
+import { careForHeap } from '../pipeline/engine/heap-care.ts'
 import { processServices } from '../pipeline/engine/process-services.ts'
 import { messageOf } from '../pipeline/fault.ts'
 import type { Log } from '../pipeline/telemetry/log.ts'
@@ -16,7 +16,7 @@ interface Serving extends Pick<DaemonSetup, 'load' | 'storeModule' | 'storeAhead
 
 /** The daemon's life, from a config that is valid to the exit code. */
 export async function serve({ config, stopAsked, ...setup }: Serving): Promise<number> {
-  letHeapGrow()
+  careForHeap()
   let daemon: Daemon | undefined
   const onHangup = (): void => {
     // The outcome is logged by the daemon; a failed reload leaves the old configuration running.

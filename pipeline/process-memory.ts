@@ -9,6 +9,8 @@ export interface MemoryUse {
    * read through stands in the resident set and costs nobody anything.
    */
   readonly residentBytes: number
+  /** The same of this process and those that it has forked. */
+  readonly allBytes: number
   readonly heapBytes: number
   /** V8 ends the process when its heap reaches this. */
   readonly heapLimitBytes: number
@@ -16,7 +18,9 @@ export interface MemoryUse {
 
 export function memoryUse(): MemoryUse {
   const { used_heap_size: heapBytes, heap_size_limit: heapLimitBytes } = getHeapStatistics()
-  return { residentBytes: anonymousBytes() ?? process.memoryUsage.rss(), heapBytes, heapLimitBytes }
+  const residentBytes = anonymousBytes('self') ?? process.memoryUsage.rss()
+  const allBytes = forked().reduce((sum, pid) => sum + (anonymousBytes(pid) ?? 0), residentBytes)
+  return { residentBytes, allBytes, heapBytes, heapLimitBytes }
 }
 
 /** Bytes of memory that this process may have: its cgroup's limit, or the machine's. */
@@ -26,11 +30,21 @@ export function memoryLimit(): number {
 }
 
 /** proc(5): RssAnon is what is not backed by a file, in kB. Undefined where there is no such file. */
-function anonymousBytes(): number | undefined {
+function anonymousBytes(pid: string): number | undefined {
   try {
-    const match = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'latin1'))
+    const match = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))
     return match === null ? undefined : Number(match[1]) * 1024
   } catch {
     return undefined
+  }
+}
+
+/** proc(5): of the main thread, which alone forks. None where the kernel does not tell. */
+function forked(): readonly string[] {
+  try {
+    const pids = readFileSync(`/proc/self/task/${process.pid}/children`, 'latin1').trim()
+    return pids === '' ? [] : pids.split(' ')
+  } catch {
+    return []
   }
 }

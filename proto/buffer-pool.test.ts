@@ -69,3 +69,11 @@ test('keeps no more than some bytes, whatever sizes are given', () => {
   expect(pool.idleBytes).toBeGreaterThan(64 << 20)
   expect(pool.idleBytes).toBeLessThanOrEqual(128 << 20)
 })
+
+test('keeps less where it is told to', () => {
+  const pool = new BufferPool()
+  pool.keepAtMost(1 << 20)
+  const lent = Array.from({ length: 4 }, () => pool.take(512 * KIB))
+  for (const one of lent) pool.give(one)
+  expect(pool.idleBytes).toBe(1 << 20)
+})

@@ -16,6 +16,7 @@ export class BufferPool {
   readonly #free = new Map<number, Shelf>()
   readonly #lent = new WeakSet<ArrayBufferLike>()
   #idleBytes = 0
+  #mostIdle = MOST_IDLE
   #sweeping: NodeJS.Timeout | undefined
 
   /** So many bytes, with anything in them. */
@@ -49,7 +50,7 @@ export class BufferPool {
     if (!this.#lent.delete(buffer)) return
     const size = buffer.byteLength
     const own = structuredClone(buffer, { transfer: [buffer as ArrayBuffer] }) as ArrayBuffer
-    if (this.#idleBytes + size > MOST_IDLE) return
+    if (this.#idleBytes + size > this.#mostIdle) return
     let shelf = this.#free.get(size)
     if (shelf === undefined) this.#free.set(size, (shelf = new Shelf()))
     shelf.put(own)
@@ -68,6 +69,16 @@ export class BufferPool {
     if (this.#free.size > 0) return
     clearInterval(this.#sweeping)
     this.#sweeping = undefined
+  }
+
+  /** What is given back above `bytes` is let go at once. */
+  keepAtMost(bytes: number): void {
+    this.#mostIdle = bytes
+  }
+
+  /** Most that it keeps. */
+  get mostIdleBytes(): number {
+    return this.#mostIdle
   }
 
   /** Bytes that wait to be taken. */

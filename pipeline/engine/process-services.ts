@@ -3,6 +3,8 @@ import { createAudit } from '../audit/create.ts'
 import type { ComponentConfig, Config } from '../config.ts'
 import type { Registry } from '../factory.ts'
 import { ByteGate } from '../intake.ts'
+import { POOL } from '../../proto/buffer-pool.ts'
+import { memoryBudget, type MemoryBudget } from '../memory-budget.ts'
 import { ListenerPool } from '../net/listener-pool.ts'
 import { IdentityCache } from '../identity/cache.ts'
 import { within } from '../net/within.ts'
@@ -16,8 +18,6 @@ import { sampleProcess } from '../telemetry/process.ts'
 import { UsageBook } from '../usage/book.ts'
 import type { Services } from './services.ts'
 
-/** Bytes of request bodies that the daemon holds at once; a request of the largest size (64 MiB) still fits beside others. */
-const INTAKE_LIMIT_BYTES = 192 * 1024 * 1024
 /** For the last second's usage, and the last entries of the audit log, to be written. */
 const USAGE_STOP_MS = 2000
 
@@ -39,8 +39,11 @@ export async function processServices(
   const log = createLogger({ level: logs.level, encoding: logs.encoding, resource })
   const meter = createMeter()
   sampleProcess(meter, role)
-  const intake = new ByteGate(INTAKE_LIMIT_BYTES)
+  const budget = memoryBudget()
+  POOL.keepAtMost(budget.idlePoolBytes)
+  const intake = new ByteGate(budget.intakeBytes, budget.requestBytes)
   if (role === 'intake') {
+    log.info(describe(budget), 'Memory')
     const held = meter.gauge('weir_intake_bytes')
     meter.onCollect(() => held.set(intake.held))
   }
@@ -74,6 +77,11 @@ export async function processServices(
       await state.close()
     },
   }
+}
+
+/** What was assumed, for an operator who gave it less or more. */
+function describe({ limitBytes, intakeBytes, requestBytes }: MemoryBudget) {
+  return { limit_bytes: limitBytes, in_flight_bytes: intakeBytes, request_bytes: requestBytes }
 }
 
 /** weir's own spans; the instance id is random, so that a process knows its own (and does not trace them again). */

@@ -37,7 +37,7 @@ export class Passage {
   /** Throws OVERLOADED when the daemon holds too many bytes of requests already, or what a processor says of it. */
   take(bytes: number): void {
     if (this.#finished) return
-    this.#gate.take(bytes)
+    this.#gate.take(bytes, this.#held)
     this.#held += bytes
     this.#admitted?.hold?.(bytes)
   }

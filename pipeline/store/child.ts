@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts'
 import { crashLoudly } from '../engine/crash.ts'
-import { letHeapGrow } from '../engine/heap-growth.ts'
+import { careForHeap } from '../engine/heap-care.ts'
 import { processServices, type ProcessServices } from '../engine/process-services.ts'
 import type { Registry } from '../factory.ts'
 import { setLevel } from '../telemetry/logger.ts'
@@ -19,7 +19,7 @@ export interface ChildSetup {
 export function runStoreProcess(setup: ChildSetup): void {
   // A terminal's Ctrl-C reaches the whole group; only the parent decides when this process stops.
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => undefined)
-  letHeapGrow()
+  careForHeap()
   crashLoudly(() => life?.services.log)
   const channel = parentChannel()
   let isStopping = false

@@ -1,3 +1,4 @@
+import { POOL } from '../../proto/buffer-pool.ts'
 import { reject, retry, type Fault } from '../fault.ts'
 import { writeFault } from '../state/lmdb.ts'
 import type { Durability, OutgoingMessage, WalDriver, WalInfo, WalPort } from './driver.ts'
@@ -128,7 +129,8 @@ export class EmbeddedWal implements WalDriver {
       if (waiting.length === 0) return
       if (this.#used !== undefined) await log.reserve(await this.#used())
       this.#used = undefined
-      const first = await log.append(this.#layOut(waiting, log.pageBytes))
+      const entries = this.#layOut(waiting, log.pageBytes)
+      const first = await log.append(entries).finally(() => giveBack(entries))
       for (const [at, pending] of waiting.entries()) pending.resolve(first + at)
       this.#wakeups.notify()
     } catch (error) {
@@ -156,7 +158,7 @@ export class EmbeddedWal implements WalDriver {
     const arena = (this.#arena ??= Buffer.allocUnsafeSlow(GROUP_BYTES))
     let at = 0
     return group.map(({ message, bytes }) => {
-      const record = bytes > GROUP_BYTES ? Buffer.allocUnsafeSlow(bytes) : arena.subarray(at, (at += bytes))
+      const record = bytes > GROUP_BYTES ? POOL.bytes(bytes) : arena.subarray(at, (at += bytes))
       writeRecord(record, message, timeMs)
       return { record, bytes: storedBytes(bytes, pageBytes), timeMs, tenant: message.tenant }
     })
@@ -242,6 +244,11 @@ function ownedByOther(directory: string, { place }: LogOwner, owner: LogOwner): 
       'of this WAL (`directory` or `bucket` of the extension `state`), or a `directory` of its own for this WAL; if that store is lost, ' +
       'stop every weir on the WAL and run `weir cursor adopt`',
   )
+}
+
+/** What of them did not lie in the arena. */
+function giveBack(entries: readonly LogEntry[]): void {
+  for (const { record } of entries) POOL.give(record.buffer)
 }
 
 function walFull(options: EmbeddedWalOptions): Fault {

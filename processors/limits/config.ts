@@ -141,7 +141,9 @@ export const config = z.strictObject({
     .describe('What one span may hold. A span over a limit is rejected, the others pass.'),
   in_flight_bytes: size()
     .prefault(UNLIMITED)
-    .describe('Bytes of requests that are not answered yet, of all tenants; at most 192 MiB in any case.'),
+    .describe(
+      'Bytes of requests that are not answered yet, of all tenants; at most what memory allows (192 MiB from 1.7 GiB on).',
+    ),
   wal: z
     .strictObject({
       max_undelivered_percent: z

@@ -1,3 +1,5 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
 import { ByteGate } from '../../pipeline/intake.ts'
@@ -10,7 +12,7 @@ import { MemoryGuard } from './memory.ts'
 const MIB = 1024 * 1024
 
 function guard(settings: object, totalMib = 1000) {
-  const use = { residentBytes: 0, heapBytes: 0, heapLimitBytes: 1000 * MIB }
+  const use = { residentBytes: 0, allBytes: 0, heapBytes: 0, heapLimitBytes: 1000 * MIB }
   const lines: string[] = []
   const log = pino(
     {},
@@ -51,6 +53,16 @@ describe('limits of memory', () => {
   })
 })
 
+it('counts what the store process has against all there is', () => {
+  const { made, use } = guard({})
+  const states = [790, 810, 910, 500].map((mib) => {
+    use.allBytes = mib * MIB
+    made.look()
+    return made.state
+  })
+  expect(states).toEqual(['ok', 'soft', 'hard', 'ok'])
+})
+
 it('above the hard limit even what is being read is given up, above the soft one only what is new', () => {
   const { made, use } = guard({ limit_mib: 400 })
   const intake = new ByteGate(1e9)
@@ -74,3 +86,20 @@ it('is measured: what is allocated shows, and less than the machine has is in us
   expect(block[5]).toBe(1)
   expect(memoryUse().residentBytes).toBeLessThan(memoryLimit())
 })
+
+it.runIf(process.platform === 'linux')(
+  'is measured with the processes that this one has forked',
+  async () => {
+    const child = fork(new URL('../../test/support/store-child.mjs', import.meta.url), { execArgv: [] })
+    try {
+      // It has answered, so it has loaded its code.
+      child.send({ id: 1, method: 'health' })
+      await once(child, 'message')
+      const { residentBytes, allBytes } = memoryUse()
+      expect(allBytes - residentBytes).toBeGreaterThan(5 * MIB)
+    } finally {
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    }
+  },
+)

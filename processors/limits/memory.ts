@@ -8,6 +8,9 @@ const SPIKE = 0.2
 /** V8 ends the process at its heap limit, long before the machine's memory is used up. */
 const HEAP_SOFT = 0.8
 const HEAP_HARD = 0.9
+/** The kernel ends a process when all of them have used up the memory there is. */
+const ALL_SOFT = 0.8
+const ALL_HARD = 0.9
 const CHECK_MS = 1000
 
 /** What to do: nothing; refuse new requests; give up those, too, that are being read. */
@@ -25,6 +28,7 @@ export class MemoryGuard {
   readonly #intervalMs: number
   readonly #log: Log
   readonly #read: () => MemoryUse
+  readonly #totalBytes: number
   #timer: NodeJS.Timeout | undefined
   #state: MemoryState = 'ok'
 
@@ -35,6 +39,7 @@ export class MemoryGuard {
     this.#intervalMs = settings.check_interval > 0 ? settings.check_interval : CHECK_MS
     this.#log = log
     this.#read = read
+    this.#totalBytes = totalBytes
   }
 
   get state(): MemoryState {
@@ -57,16 +62,19 @@ export class MemoryGuard {
     const before = this.#state
     this.#state = this.#judge(use)
     if (this.#state === before) return
-    const fields = { resident_bytes: use.residentBytes, heap_bytes: use.heapBytes }
+    const { residentBytes, allBytes, heapBytes } = use
+    const fields = { resident_bytes: residentBytes, all_bytes: allBytes, heap_bytes: heapBytes }
     // The collector's words, which operators look for.
     if (this.#state === 'ok')
       this.#log.info(fields, 'Memory usage back within limits. Resuming normal operation.')
     else this.#log.warn(fields, `Memory usage is above ${this.#state} limit. Refusing data.`)
   }
 
-  #judge({ residentBytes, heapBytes, heapLimitBytes }: MemoryUse): MemoryState {
-    if (residentBytes > this.hardBytes || heapBytes > HEAP_HARD * heapLimitBytes) return 'hard'
-    return residentBytes > this.softBytes || heapBytes > HEAP_SOFT * heapLimitBytes ? 'soft' : 'ok'
+  #judge({ residentBytes, allBytes, heapBytes, heapLimitBytes }: MemoryUse): MemoryState {
+    const isOver = (own: number, all: number, heap: number) =>
+      residentBytes > own || allBytes > all * this.#totalBytes || heapBytes > heap * heapLimitBytes
+    if (isOver(this.hardBytes, ALL_HARD, HEAP_HARD)) return 'hard'
+    return isOver(this.softBytes, ALL_SOFT, HEAP_SOFT) ? 'soft' : 'ok'
   }
 }
 

@@ -82,7 +82,7 @@ class Scanner {
 
   get isLarge(): boolean {
     this.#refresh()
-    return this.#bytes.length > LARGE
+    return this.#bytes.length > Math.min(LARGE, POOL.mostIdleBytes)
   }
 
   run(bytes: Uint8Array): SpanTable {

@@ -660,6 +660,13 @@ describe('bytes in flight', () => {
     expect((await grpc.export(body)).code).toBe(0)
   })
 
+  it('takes a compressed request that is larger than all of them when it is alone', async () => {
+    const { http, grpcGzip, intake } = await start({ intakeBytes: 10 })
+    expect((await ask(http, { headers: GZIP, body: gzipSync(body) })).status).toBe(200)
+    expect((await grpcGzip.export(body)).code).toBe(0)
+    expect(intake.held).toBe(0)
+  })
+
   it('counts what a compressed body inflates to', async () => {
     const { http, grpcAddress, intake } = await start({ intakeBytes: 300_000 })
     intake.take(1)
