@@ -77,6 +77,11 @@ export class KeyRing {
     return number % this.#capacity
   }
 
+  /** Writes the four words of a place to `out[at] … out[at + 3]`. */
+  copyKey(place: number, out: Uint32Array, at: number): void {
+    for (let word = 0; word < WORDS; word++) out[at + word] = this.#words[WORDS * place + word]!
+  }
+
   /** A column, moved when the ring has grown: call it for each after `add`. */
   fit<C extends Column>(column: C): C {
     const { length } = column

@@ -3,6 +3,7 @@ import { MemoryDriver, MemoryLog, MemoryState } from '../../test/contract/wal-me
 import { CursorDesk } from './cursor-desk.ts'
 import { CursorSightings } from './cursor-seen.ts'
 import { listCursors, registerCursor } from './cursor-store.ts'
+import { pageKey, pagesPrefix } from './dedupe-pages.ts'
 
 test('a cursor is removed only when no daemon has had it for a while', async () => {
   const state = new MemoryState()
@@ -19,6 +20,7 @@ test('a cursor is removed only when no daemon has had it for a while', async () 
   await registerCursor(state, 'wal', 'traces/store/old', 1, now)
   await sightings.touch(['traces/store/old'])
   await expect(desk.remove('traces/store/old')).rejects.toMatchObject({ code: 'CONFLICT' })
+  await state.put(pageKey('wal', 'traces/store/old', 0), Buffer.from('page'))
   now += 11 * 60_000
   const [view] = await desk.list(new AbortController().signal)
   expect(view).toMatchObject({ wanted: false, seenMs: 1000, record: { cursor: 'traces/store/old' } })
@@ -27,4 +29,5 @@ test('a cursor is removed only when no daemon has had it for a while', async () 
     false,
   ])
   expect(await listCursors(state, 'wal')).toEqual([])
+  expect(await state.list(pagesPrefix('wal', 'traces/store/old'))).toEqual([])
 })

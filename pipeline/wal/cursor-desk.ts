@@ -4,6 +4,7 @@ import { measureLag, type CursorLag } from './cursor-lag.ts'
 import { cursorKey, type CursorRecord } from './cursor-record.ts'
 import type { CursorSightings } from './cursor-seen.ts'
 import { listCursors } from './cursor-store.ts'
+import { pagesPrefix } from './dedupe-pages.ts'
 import type { WalDriver } from './driver.ts'
 
 export interface CursorView {
@@ -63,6 +64,7 @@ export class CursorDesk {
       throw reject('CONFLICT', `cursor ${cursor} moved meanwhile: a daemon drives it`)
     }
     await sightings.forget(cursor)
+    await state.forget(pagesPrefix(connector, cursor))
     return true
   }
 }

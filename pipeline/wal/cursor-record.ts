@@ -45,6 +45,11 @@ export interface CursorRecord {
   readonly frozen?: FrozenRecord | undefined
   /** Delivered, but to be asked about; oldest first. The log keeps them. */
   readonly unproven?: readonly Segment[] | undefined
+  /**
+   * Pages in state up to this number (`DedupePage`) have the members of every message up to `upTo`; what comes after,
+   * the log keeps. Absent: nobody notes them.
+   */
+  readonly window?: { readonly page: number; readonly upTo: number } | undefined
   readonly ledger: Ledger
   /** WAL bytes passed: with `ledger.passed` the mean size of a span, for the lag. */
   readonly bytes: number

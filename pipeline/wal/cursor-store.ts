@@ -59,6 +59,7 @@ export class HeldCursor {
   readonly #clock: () => number
   #record: CursorRecord
   #revision: number
+  #saving: Promise<void> = Promise.resolve()
 
   private constructor(
     state: StateStore,
@@ -101,10 +102,16 @@ export class HeldCursor {
   }
 
   /**
-   * Writes the change, trying again while the state store does not answer. Throws LEASE_LOST when another holder
+   * Writes the change after those that were asked for before, trying again while the state store does not answer. Throws LEASE_LOST when another holder
    * wrote, and what the store said once `signal` aborts.
    */
-  async save(change: Partial<CursorRecord>, signal: AbortSignal): Promise<void> {
+  save(change: Partial<CursorRecord>, signal: AbortSignal): Promise<void> {
+    const turn = this.#saving.then(() => this.#write(change, signal))
+    this.#saving = turn.catch(() => undefined)
+    return turn
+  }
+
+  async #write(change: Partial<CursorRecord>, signal: AbortSignal): Promise<void> {
     const next = { ...this.#record, ...change, fence: this.#fence, updatedMs: this.#clock() }
     const key = cursorKey(this.#connector, next.cursor)
     const value = encodeCursor(next)

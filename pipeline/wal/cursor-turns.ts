@@ -91,6 +91,7 @@ export class CursorTurns {
     const start = {
       frozen: undefined,
       unproven: undefined,
+      window: undefined,
       data: undefined,
       position: newest,
       epoch: newEpoch(),

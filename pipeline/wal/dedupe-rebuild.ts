@@ -1,9 +1,11 @@
 import { faultOf } from '../fault.ts'
+import { firstAt, peek } from './cursor-seek.ts'
 import { DEDUPE_DEFAULTS, DedupeWindow, type DedupeLimits } from './dedupe.ts'
+import type { DedupePage } from './dedupe-pages.ts'
 import type { WalDriver } from './driver.ts'
 import { decodeEnvelope } from './envelope.ts'
-import { firstAt, peek } from './cursor-seek.ts'
 import { withDeadline } from './reader-deadline.ts'
+import type { Mark } from './reader-source.ts'
 
 /** Most bytes of the log that are read again at start: seconds, so that a standby takes over in time. */
 const REBUILD_BYTES = 1024 ** 3
@@ -11,32 +13,111 @@ const READ_BYTES = 8 * 1024 * 1024
 const FOREVER_MS = 2 ** 31 - 1
 const PURGED_MS = 2000
 
-/** The window as a reader at `position` has it, from the messages before. Empty when `signal` aborts. */
+export interface RebuildOptions {
+  /** Whether the reader is meant by what one cursor alone reads. */
+  readonly isMine: (cursor: string) => boolean
+  readonly limits?: DedupeLimits
+  readonly maxBytes?: number
+  /** What earlier readers of the cursor noted (`readPages`); the rest comes from the log. */
+  readonly pages?: readonly DedupePage[]
+}
+
+/** The page that is still written to: sightings `first` to `end` of the window, `end` excluded, of these messages. */
+export interface OpenPage {
+  readonly number: number
+  readonly from: number
+  readonly first: number
+  upTo: number
+  end: number
+  readonly marks: Mark[]
+}
+
+export interface Rebuilt {
+  readonly window: DedupeWindow
+  /** Where noting goes on, and the messages behind it that the log gave. */
+  readonly open: OpenPage
+  readonly marks: readonly Mark[]
+}
+
+/** The window as a reader at `position` has it, from pages and the messages before. Cut short when `signal` aborts. */
 export async function rebuildWindow(
   driver: WalDriver,
   position: number,
   signal: AbortSignal,
-  limits: DedupeLimits = DEDUPE_DEFAULTS,
-  maxBytes = REBUILD_BYTES,
-): Promise<DedupeWindow> {
+  { isMine, limits = DEDUPE_DEFAULTS, maxBytes = REBUILD_BYTES, pages = [] }: RebuildOptions,
+): Promise<Rebuilt> {
   const window = new DedupeWindow(limits)
-  const start = await startOf(driver, position, limits.windowMs, maxBytes, signal)
-  if (start === undefined) return window
-  const port = driver.reader(start.from)
+  const { from, ends } = await startOf(driver, position, limits.windowMs, maxBytes, signal)
+  const read = (first: number, end: number) =>
+    noteLog(driver, { from: first, end, ends }, window, isMine, signal)
+  const [oldest] = pages
+  const newest = pages.at(-1)
+  if (oldest === undefined || newest === undefined) {
+    const open = { number: 0, from, first: 0, upTo: from - 1, end: 0, marks: [] }
+    return { window, open, marks: await read(from, position) }
+  }
+  // Its first message may have begun on a page that is gone.
+  await read(from, Math.min(position, oldest.from + 1))
+  let open: OpenPage | undefined
+  for (const page of pages) open = restore(page, position, window)
+  const at = Math.max(from, newest.upTo + 1)
+  if (open === undefined || at > open.upTo + 1) {
+    // Between the last page and this is what neither pages nor the log have: no page may claim it.
+    open = {
+      number: newest.number + 1,
+      from: at,
+      first: window.end,
+      upTo: at - 1,
+      end: window.end,
+      marks: [],
+    }
+  }
+  return { window, open, marks: await read(at, position) }
+}
+
+/** Notes what the page has of messages before `position`; it is open for more if that is all. */
+function restore(page: DedupePage, position: number, window: DedupeWindow): OpenPage | undefined {
+  const { number, from, upTo, seqs, times } = page
+  const first = window.end
+  const isWhole = upTo < position
+  const later = seqs.findIndex((seq) => seq >= position)
+  window.restore(page, later === -1 ? seqs.length : later)
+  if (!isWhole) return undefined
+  const marks: Mark[] = []
+  for (let n = 0; n < seqs.length; n++) {
+    if (seqs[n] !== seqs[n + 1]) marks.push({ seq: seqs[n]!, timeMs: times[n]!, seen: first + n + 1 })
+  }
+  return { number, from, first, upTo, end: window.end, marks }
+}
+
+/** Notes messages `from` to `end`, `end` excluded; `ends`: the log has one at or after the last of them. */
+async function noteLog(
+  driver: WalDriver,
+  { from, end, ends }: { readonly from: number; readonly end: number; readonly ends: boolean },
+  window: DedupeWindow,
+  isMine: (cursor: string) => boolean,
+  signal: AbortSignal,
+): Promise<Mark[]> {
+  const marks: Mark[] = []
+  if (from >= end) return marks
+  const port = driver.reader(from)
   // Where the newest messages before the position were purged, none may ever come that says so.
-  const wait = start.ends ? FOREVER_MS : PURGED_MS
+  const wait = ends ? FOREVER_MS : PURGED_MS
   try {
     for (;;) {
       const messages = await orCorrupt(() =>
         withDeadline(signal, wait, (limit) => port.next(READ_BYTES, limit)),
       )
       if (messages === undefined) continue
-      if (messages.length === 0) return window
+      if (messages.length === 0) return marks
       for (const { seq, tenant, timeMs, bytes } of messages) {
-        if (seq >= position) return window
+        if (seq >= end) return marks
         const members = await orCorrupt(() => decodeEnvelope(bytes, seq))
-        for (const member of members ?? []) window.pass(tenant, member, timeMs)
-        if (seq === position - 1) return window
+        for (const member of members ?? []) {
+          if (member.only === undefined || isMine(member.only)) window.pass(tenant, member, timeMs)
+        }
+        marks.push({ seq, timeMs, seen: window.end })
+        if (seq === end - 1) return marks
       }
     }
   } finally {
@@ -44,24 +125,24 @@ export async function rebuildWindow(
   }
 }
 
+/** Where the log is read from: `position`, where nothing of it is needed or left. */
 async function startOf(
   driver: WalDriver,
   position: number,
   windowMs: number,
   maxBytes: number,
   signal: AbortSignal,
-): Promise<{ readonly from: number; readonly ends: boolean } | undefined> {
+): Promise<{ readonly from: number; readonly ends: boolean }> {
   const info = await driver.info()
   const last = Math.min(position - 1, info.lastSeq)
-  if (info.messages === 0 || last < info.firstSeq) return undefined
+  if (info.messages === 0 || last < info.firstSeq) return { from: position, ends: false }
   // Where a message at or after `last` exists, the one before it bounds the window from above.
   const end = await peek(driver, last, signal)
   const byTime =
     end === undefined ? 0 : await firstAt(driver, end.timeMs - windowMs, info.firstSeq, end.seq, signal)
   const meanBytes = Math.max(1, info.bytes / info.messages)
   const byBytes = last - Math.floor(maxBytes / meanBytes)
-  const from = Math.max(info.firstSeq, byTime, byBytes)
-  return from >= position ? undefined : { from, ends: end !== undefined }
+  return { from: Math.min(position, Math.max(info.firstSeq, byTime, byBytes)), ends: end !== undefined }
 }
 
 /** Undefined for what is damaged: the reader has its dead letter. */

@@ -9,8 +9,19 @@ export interface DedupeLimits {
 
 export const DEDUPE_DEFAULTS: DedupeLimits = { windowMs: 20 * 60_000, maxBytes: 64 * 1024 * 1024 }
 
+/** Members as a window notes them, in order: keys of four words each, and the WAL times of their messages. */
+export interface Sightings {
+  readonly words: Uint32Array
+  readonly times: Float64Array
+}
+
 /** A key, time (8). */
 const ENTRY_BYTES = KEY_BYTES + 8
+
+/** Most that a window remembers. */
+export function mostSightings({ maxBytes }: DedupeLimits): number {
+  return Math.max(1, Math.floor(maxBytes / ENTRY_BYTES))
+}
 
 /**
  * The members that a reader has passed within the last 20 minutes of WAL time. A member is a duplicate exactly when
@@ -29,7 +40,7 @@ export class DedupeWindow {
 
   constructor(limits: DedupeLimits = DEDUPE_DEFAULTS) {
     this.#windowMs = limits.windowMs
-    this.#maxEntries = Math.max(1, Math.floor(limits.maxBytes / ENTRY_BYTES))
+    this.#maxEntries = mostSightings(limits)
   }
 
   /** Sightings remembered. */
@@ -37,17 +48,51 @@ export class DedupeWindow {
     return this.#ring.size
   }
 
+  /** Number of the next sighting: they are counted as they come. */
+  get end(): number {
+    return this.#ring.end
+  }
+
   /** Notes the member as passed at `timeMs` of the WAL; true when it is a duplicate. */
   pass(tenant: string, member: Member, timeMs: number): boolean {
     this.#setKey(tenant, member)
-    const ring = this.#ring
-    const known = ring.newest(this.#key)
+    const known = this.#ring.newest(this.#key)
     const seen = known === undefined ? -Infinity : this.#times[known]!
+    this.#note(timeMs)
+    return timeMs - seen <= this.#windowMs
+  }
+
+  /** Those with numbers `from` to `end`, `end` excluded; none may be forgotten yet. */
+  sightings(from: number, end: number): Sightings {
+    const words = new Uint32Array(4 * (end - from))
+    const times = new Float64Array(end - from)
+    for (let n = 0; n < times.length; n++) {
+      const place = this.#ring.placeOf(from + n)
+      this.#ring.copyKey(place, words, 4 * n)
+      times[n] = this.#times[place]!
+    }
+    return { words, times }
+  }
+
+  /** Number of the oldest sighting that is remembered. */
+  get first(): number {
+    return this.#ring.end - this.#ring.size
+  }
+
+  /** Notes the first `count` that another window had noted. */
+  restore({ words, times }: Sightings, count = times.length): void {
+    for (let n = 0; n < count; n++) {
+      for (let word = 0; word < 4; word++) this.#key[word] = words[4 * n + word]!
+      this.#note(times[n]!)
+    }
+  }
+
+  #note(timeMs: number): void {
+    const ring = this.#ring
     while (ring.size > 0 && this.#oldestLeaves(timeMs)) ring.forgetOldest()
     const place = ring.add(this.#key)
     this.#times = ring.fit(this.#times)
     this.#times[place] = timeMs
-    return timeMs - seen <= this.#windowMs
   }
 
   /**

@@ -87,11 +87,10 @@ export class LogFollower {
       signal: reading,
     })
     const { position } = held.record
-    const window = await rebuildWindow(driver, position, reading, dedupe)
+    const isMine = (cursor: string) => this.#follower.behind.includes(cursor)
+    const { window } = await rebuildWindow(driver, position, reading, { isMine, limits: dedupe })
     if (reading.aborted) return
-    const source = new RangeSource(driver, position, window, BATCHING, (cursor) =>
-      this.#follower.behind.includes(cursor),
-    )
+    const source = new RangeSource(driver, position, window, BATCHING, isMine)
     try {
       await this.#follow(source, reading)
     } finally {

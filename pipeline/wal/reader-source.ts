@@ -30,6 +30,14 @@ export interface Missing {
   readonly to: number
 }
 
+/** A message, and the number of sightings that the window has counted with it. */
+export interface Mark {
+  readonly seq: number
+  /** 0: damaged. */
+  readonly timeMs: number
+  readonly seen: number
+}
+
 /** Whole messages `from` to `to`, as read; what is missing before one belongs to it. */
 export interface RawRange {
   readonly from: number
@@ -37,6 +45,8 @@ export interface RawRange {
   readonly members: readonly SourceMember[]
   readonly damaged: readonly Damaged[]
   readonly missing: readonly Missing[]
+  /** Its messages, in order. */
+  readonly marks: readonly Mark[]
   /** Spans in all members, duplicates included. */
   readonly spans: number
   readonly duplicates: number
@@ -60,6 +70,7 @@ interface Opened {
   readonly timeMs: number
   readonly members: readonly SourceMember[]
   readonly damaged: readonly Damaged[]
+  readonly seen: number
   readonly spans: number
   readonly duplicates: number
   readonly bytes: number
@@ -186,7 +197,7 @@ export class RangeSource {
       if (faultOf(error)?.code !== 'WAL_CORRUPT') throw error
       // The driver says so once and goes on behind the message.
       this.#last++
-      this.#pending.push(unreadable(this.#last, '', messageOf(error), new Uint8Array()))
+      this.#pending.push(this.#unreadable(this.#last, '', messageOf(error), new Uint8Array()))
     }
   }
 
@@ -198,7 +209,7 @@ export class RangeSource {
       members = decodeEnvelope(bytes, seq)
     } catch (error) {
       if (faultOf(error)?.code !== 'WAL_CORRUPT') throw error
-      return { ...unreadable(seq, tenant, messageOf(error), bytes), missing }
+      return { ...this.#unreadable(seq, tenant, messageOf(error), bytes), missing }
     }
     const fresh: SourceMember[] = []
     let row = 0
@@ -212,26 +223,27 @@ export class RangeSource {
       }
       row += member.spans
     }
-    return { seq, missing, timeMs, bytes: bytes.length, members: fresh, damaged: [], spans, duplicates }
+    const { end: seen } = this.#window
+    return { seq, missing, timeMs, bytes: bytes.length, members: fresh, damaged: [], seen, spans, duplicates }
+  }
+
+  #unreadable(seq: number, tenant: string, reason: string, bytes: Uint8Array): Opened {
+    return {
+      seq,
+      missing: undefined,
+      timeMs: 0,
+      bytes: bytes.length,
+      members: [],
+      damaged: [{ seq, tenant, reason, bytes }],
+      seen: this.#window.end,
+      spans: 0,
+      duplicates: 0,
+    }
   }
 
   async close(): Promise<void> {
     this.#pending = []
     await this.#port.close()
-  }
-}
-
-function unreadable(seq: number, tenant: string, reason: string, bytes: Uint8Array): Opened {
-  const damaged = [{ seq, tenant, reason, bytes }]
-  return {
-    seq,
-    missing: undefined,
-    timeMs: 0,
-    bytes: bytes.length,
-    members: [],
-    damaged,
-    spans: 0,
-    duplicates: 0,
   }
 }
 
@@ -265,6 +277,7 @@ function toRange(taken: readonly Opened[], from?: number, to?: number): RawRange
     ]),
     members: taken.flatMap((message) => message.members),
     damaged: taken.flatMap((message) => message.damaged),
+    marks: taken.map(({ seq, timeMs, seen }) => ({ seq, timeMs, seen })),
     spans: taken.reduce((sum, message) => sum + message.spans, 0),
     duplicates: taken.reduce((sum, message) => sum + message.duplicates, 0),
     bytes: taken.reduce((sum, message) => sum + message.bytes, 0),

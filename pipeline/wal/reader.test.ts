@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import pino from 'pino'
 import { describe, expect, it } from 'vitest'
 import { CURSOR, member, setup, stops } from '../../test/contract/reader-world.ts'
@@ -12,6 +14,7 @@ import type { WalPort } from './driver.ts'
 import { DedupeWindow } from './dedupe.ts'
 import { ChainReader } from './reader.ts'
 import { BATCHING_DEFAULTS, RangeSource } from './reader-source.ts'
+import { Trimmer } from './trimmer.ts'
 
 describe('chain reader', () => {
   it('says that it fails, and since when, as long as a processor asks it to try again', async () => {
@@ -179,6 +182,62 @@ describe('chain reader', () => {
     expect(w.store.rows.map(spanOf)).toContain('a/ok5')
     expect((await w.record()).epoch).toBe(epoch)
     expect(await w.letters.list()).toEqual([])
+  })
+
+  it('notes what was passed while a destination is away: what is delivered leaves the log', async () => {
+    const w = await setup()
+    for (const name of ['ok1', 'ok2', 'ok3']) await w.append([member([name])])
+    w.store.onCall = async ([row]) => {
+      if (row !== 'a/ok1@1.0') throw retry('EXPORT_UNAVAILABLE', 'away')
+    }
+    w.start({ batching: { maxSpans: 1, maxBytes: 1e6, maxWaitMs: 0 } })
+    await until(() => w.store.deliveries.length > 3)
+    const trimmer = new Trimmer({
+      connector: 'wal',
+      driver: new MemoryDriver(w.log),
+      state: w.state,
+      acquire: new MemoryLeases().acquire,
+      letters: w.letters,
+      log: pino({ level: 'silent' }),
+      meter: w.meter,
+      clock: () => w.log.nowMs + 3_600_000,
+      keepMs: 1000,
+      configured: () => [CURSOR],
+    })
+    await until(async () => (await trimmer.trim(AbortSignal.timeout(1000))).messages === 2)
+    await trimmer.trim(AbortSignal.timeout(1000))
+    expect(await w.meter.render()).toMatch(/weir_retention_overdue\{[^}]*\} 1/)
+  })
+
+  it('keeps what fails ahead while it notes what a long repeat delivered', async () => {
+    const w = await setup()
+    for (const name of ['ok1', 'ok2']) await w.append([member([name])])
+    const record = await w.record()
+    const frozen = { from: 1, to: 1, token: 't', rows: 1, attempt: 0, firstTryMs: 0 }
+    await w.state.put(cursorKey('wal', CURSOR), Buffer.from(JSON.stringify({ ...record, frozen })))
+    const unhandled: unknown[] = []
+    const listener = (error: unknown) => unhandled.push(error)
+    process.on('unhandledRejection', listener)
+    stops.push(async () => void process.off('unhandledRejection', listener))
+    const failed = new AbortController()
+    const create = w.state.create.bind(w.state)
+    w.state.create = async (...args) => {
+      if (!failed.signal.aborted) await once(failed.signal, 'abort')
+      await nextTurn()
+      return create(...args)
+    }
+    // Long enough that noting is due when it is over.
+    w.store.onCall = () => delay(1100)
+    let asked = 0
+    w.start({
+      process() {
+        if (++asked !== 2) return
+        failed.abort()
+        throw retry('STATE_UNAVAILABLE', 'a processor that cannot now')
+      },
+    })
+    await until(async () => (await w.record()).position === 3)
+    expect(unhandled).toEqual([])
   })
 
   it('does not take a slow answer for the end of a frozen range', async () => {

@@ -8,7 +8,9 @@ import { HeldCursor } from './cursor-store.ts'
 import { CursorTurns } from './cursor-turns.ts'
 import type { DeadLetters } from './dead-letter.ts'
 import { DEDUPE_DEFAULTS, type DedupeLimits } from './dedupe.ts'
-import { rebuildWindow } from './dedupe-rebuild.ts'
+import { DedupeJournal } from './dedupe-journal.ts'
+import { readPages } from './dedupe-pages.ts'
+import { rebuildWindow, type Rebuilt } from './dedupe-rebuild.ts'
 import type { WalDriver } from './driver.ts'
 import { addLedger, type Ledger } from './ledger.ts'
 import { Backoff } from './reader-backoff.ts'
@@ -100,8 +102,8 @@ export class ChainReader {
       onReceipt: (receipt) => this.#rechecks.note(receipt),
       onResult: (error) => this.#turns.note(error),
     })
-    const { driver, meter, clock, dedupe = DEDUPE_DEFAULTS } = options
-    const shared = { chain, driver, dedupe, log, meter, clock, timeoutMs: deliverTimeoutMs }
+    const { driver, state, meter, clock, dedupe = DEDUPE_DEFAULTS } = options
+    const shared = { chain, connector, driver, state, dedupe, log, meter, clock, timeoutMs: deliverTimeoutMs }
     this.#rechecks = new Rechecks({ ...shared, deliverer: this.#deliverer })
   }
 
@@ -148,28 +150,38 @@ export class ChainReader {
   }
 
   async #drive(held: HeldCursor, reading: AbortSignal, delivering: AbortSignal): Promise<void> {
-    const { driver, dedupe = DEDUPE_DEFAULTS } = this.#options
+    const { driver } = this.#options
     await this.#turns.checkPosition(held, delivering)
     // Cut short as it was repaired: it is still in the record as unproven.
     if (held.record.frozen?.again === true) await held.save({ frozen: undefined }, delivering)
     const { position, frozen } = held.record
-    const window = await rebuildWindow(driver, position, reading, dedupe)
+    const isMine = (cursor: string) => cursor === this.#chain.cursor
+    const rebuilt = await this.#rebuild(held, isMine, reading)
     if (reading.aborted) return
+    const journal = new DedupeJournal(held, rebuilt, this.#options)
+    await journal.begin(delivering)
     if (!this.#isStuck) this.#turns.note(undefined)
     const batching = this.#chain.exporter.batching ?? BATCHING_DEFAULTS
-    const source = new RangeSource(
-      driver,
-      frozen?.from ?? position,
-      window,
-      batching,
-      (cursor) => cursor === this.#chain.cursor,
-    )
+    const source = new RangeSource(driver, frozen?.from ?? position, rebuilt.window, batching, isMine)
     try {
-      if (frozen !== undefined && !(await this.#repeat(held, frozen, source, reading, delivering))) return
-      await this.#follow(held, source, reading, delivering)
+      const done =
+        frozen === undefined || (await this.#repeat(held, frozen, source, journal, reading, delivering))
+      if (!done) return
+      await this.#follow(held, source, journal, reading, delivering)
     } finally {
       await source.close()
     }
+  }
+
+  async #rebuild(
+    { record }: HeldCursor,
+    isMine: (cursor: string) => boolean,
+    reading: AbortSignal,
+  ): Promise<Rebuilt> {
+    const { driver, dedupe: limits = DEDUPE_DEFAULTS } = this.#options
+    const { position } = record
+    const pages = await readPages(this.#options, record, position, limits)
+    return rebuildWindow(driver, position, reading, { isMine, limits, pages })
   }
 
   /** Delivers again what an earlier holder froze and may have delivered. False when reading was ended before. */
@@ -177,6 +189,7 @@ export class ChainReader {
     held: HeldCursor,
     frozen: FrozenRecord,
     source: RangeSource,
+    journal: DedupeJournal,
     reading: AbortSignal,
     delivering: AbortSignal,
   ): Promise<boolean> {
@@ -194,23 +207,20 @@ export class ChainReader {
     await held.save({ frozen: again }, delivering)
     const range = await this.#prepare(raw, reading)
     if (range === undefined) return false
-    await this.#advance(
-      held,
-      range,
-      await this.#deliverer.run(range, held, delivering),
-      undefined,
-      delivering,
-    )
+    const ledger = await this.#saving(this.#deliverer.run(range, held, delivering), journal, delivering)
+    await this.#advance(held, range, ledger, undefined, delivering)
+    journal.note(raw)
     return true
   }
 
   async #follow(
     held: HeldCursor,
     source: RangeSource,
+    journal: DedupeJournal,
     reading: AbortSignal,
     delivering: AbortSignal,
   ): Promise<void> {
-    let range = await this.#checking(held, this.#next(source, reading), reading, delivering)
+    let range = await this.#checking(held, this.#next(source, reading), journal, reading, delivering)
     while (range !== undefined) {
       if (needsFreeze(range) && held.record.frozen === undefined) {
         await held.save({ frozen: this.#freeze(held.record, range) }, delivering)
@@ -223,27 +233,39 @@ export class ChainReader {
         .then((next) => (ready = next))
       // Both are awaited below; until then neither may count as unhandled.
       ahead.catch(() => undefined)
-      const ledger = await delivered
+      const ledger = await this.#saving(delivered, journal, delivering)
       const isUnread = this.#chain.exporter.keepsNothing === true && held.record.frozen?.attempt === 0
       // A due check comes between two ranges, none of them frozen.
       const next = this.#rechecks.msUntilDue(held.record) > 0 ? ready : undefined
       await this.#advance(held, range, ledger, next, delivering)
       // A try that was given up before it ended may still read its batches.
       if (isUnread) release(range)
-      range = await this.#checking(held, ahead, reading, delivering)
+      journal.note(range.raw)
+      range = await this.#checking(held, ahead, journal, reading, delivering)
     }
   }
 
-  /** What was read ahead; while that is awaited, and before it is delivered, checks are made as they are due. */
+  /** A delivery may take as long as its destination is away: what was passed before it is noted meanwhile. */
+  async #saving<T>(delivered: Promise<T>, journal: DedupeJournal, delivering: AbortSignal): Promise<T> {
+    while (!(await settledWithin(journal.msUntilDue(), delivered))) await journal.saveIfDue(delivering)
+    return delivered
+  }
+
+  /** What was read ahead; while that is awaited, and before it is delivered, what is due is saved and checked. */
   async #checking(
     held: HeldCursor,
     ahead: Promise<PreparedRange | undefined>,
+    journal: DedupeJournal,
     reading: AbortSignal,
     delivering: AbortSignal,
   ): Promise<PreparedRange | undefined> {
+    // Awaited at the end only.
+    ahead.catch(() => undefined)
     while (!reading.aborted && held.record.frozen === undefined) {
-      const waitMs = this.#rechecks.msUntilDue(held.record)
-      if (waitMs <= 0) await this.#rechecks.oldest(held, reading, delivering)
+      await journal.saveIfDue(delivering)
+      const dueMs = this.#rechecks.msUntilDue(held.record)
+      const waitMs = Math.min(dueMs, journal.msUntilDue())
+      if (dueMs <= 0) await this.#rechecks.oldest(held, reading, delivering)
       else if (waitMs === Infinity || (await settledWithin(waitMs, ahead))) break
     }
     return await ahead

@@ -1,11 +1,13 @@
 import type { Claim, Receipt } from '../component.ts'
 import type { StoreChain } from '../factory.ts'
 import { faultOf, messageOf } from '../fault.ts'
+import type { StateStore } from '../state/state.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Labels, Meter } from '../telemetry/meter.ts'
 import { rangeToken, type CursorRecord, type Segment } from './cursor-record.ts'
 import type { HeldCursor } from './cursor-store.ts'
 import type { DedupeLimits } from './dedupe.ts'
+import { readPages } from './dedupe-pages.ts'
 import { rebuildWindow } from './dedupe-rebuild.ts'
 import type { WalDriver } from './driver.ts'
 import { Backoff } from './reader-backoff.ts'
@@ -16,7 +18,9 @@ import { BATCHING_DEFAULTS, RangeSource, type RawRange } from './reader-source.t
 
 export interface RecheckOptions {
   readonly chain: StoreChain
+  readonly connector: string
   readonly driver: WalDriver
+  readonly state: StateStore
   readonly deliverer: Deliverer
   readonly dedupe: DedupeLimits
   readonly log: Log
@@ -122,15 +126,17 @@ export class Rechecks {
     reading: AbortSignal,
     delivering: AbortSignal,
   ): Promise<boolean> {
-    const { chain, driver, dedupe, log } = this.#options
+    const { chain, connector, driver, state, dedupe, log } = this.#options
     const { batching = BATCHING_DEFAULTS } = chain.exporter
     log.warn(
       { cursor: chain.cursor, from, to, rows },
       'A destination does not hold what it took: reading it again',
     )
     this.#receipts = []
-    const window = await rebuildWindow(driver, from, reading, dedupe)
-    const source = new RangeSource(driver, from, window, batching, (cursor) => cursor === chain.cursor)
+    const pages = await readPages({ connector, state }, held.record, from, dedupe)
+    const isMine = (cursor: string) => cursor === chain.cursor
+    const { window } = await rebuildWindow(driver, from, reading, { isMine, limits: dedupe, pages })
+    const source = new RangeSource(driver, from, window, batching, isMine)
     let added = 0
     try {
       for (;;) {

@@ -20,9 +20,11 @@ export async function* scanLog(
   { from, to, cursor, limits, process }: ScanOptions,
   signal: AbortSignal,
 ): AsyncGenerator<ScannedRange> {
-  const window = await rebuildWindow(driver, from, signal)
+  // However long that takes: what the cursor dropped as repeats must be dropped again.
+  const isMine = (name: string) => name === cursor
+  const { window } = await rebuildWindow(driver, from, signal, { isMine, maxBytes: Infinity })
   signal.throwIfAborted()
-  const source = new RangeSource(driver, from, window, limits, (name) => name === cursor, to)
+  const source = new RangeSource(driver, from, window, limits, isMine, to)
   try {
     for (let quiet = 0; ;) {
       const raw = await withDeadline(signal, QUIET_MS, (wait) => source.next(wait))

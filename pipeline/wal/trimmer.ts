@@ -7,6 +7,7 @@ import { CursorSightings } from './cursor-seen.ts'
 import { firstAt } from './cursor-seek.ts'
 import { listCursors } from './cursor-store.ts'
 import type { DeadLetters } from './dead-letter.ts'
+import { pagesPrefix } from './dedupe-pages.ts'
 import type { WalDriver, WalInfo } from './driver.ts'
 import type { Acquire, Hold } from './reader.ts'
 
@@ -121,7 +122,7 @@ export class Trimmer {
       upTo = Math.max(upTo, kept - 1)
     }
     if (signal.aborted) return before
-    if (aged) overdue.set(upTo === delivered && delivered < before.lastSeq ? 1 : 0, { store: connector })
+    if (aged) overdue.set(before.firstSeq > delivered ? 1 : 0, { store: connector })
     if (upTo < before.firstSeq) return before
     await driver.trim(upTo)
     meter.counter('weir_wal_trimmed_messages').add(upTo - before.firstSeq + 1, { connector })
@@ -136,8 +137,11 @@ export class Trimmer {
     return info.firstSeq - 1 + Math.ceil((over / info.bytes) * stored)
   }
 
-  /** The last sequence that every wanted cursor has passed, and that no destination is yet to be asked about; 0 when that is not known. */
-  async #deliveredUpTo(lastSeq: number): Promise<{ readonly delivered: number; readonly proven: number }> {
+  /**
+   * The last sequence that every wanted cursor has passed; and the last one that nobody needs any more: each has also
+   * noted what it passed, and no destination is yet to be asked about it. 0 when that is not known.
+   */
+  async #deliveredUpTo(lastSeq: number): Promise<typeof NOTHING> {
     const { configured, state, connector } = this.#options
     const mine = new Set(configured())
     // A daemon without exporters does not know who reads.
@@ -148,7 +152,9 @@ export class Trimmer {
       const wanted = mine.delete(record.cursor) || (await this.#isWanted(record.cursor))
       if (!wanted) continue
       delivered = Math.min(delivered, record.position - 1)
-      proven = Math.min(proven, delivered, (record.unproven?.[0]?.from ?? Infinity) - 1)
+      const asked = (record.unproven?.[0]?.from ?? Infinity) - 1
+      const noted = record.window?.upTo ?? Infinity
+      proven = Math.min(proven, delivered, noted, asked)
     }
     return mine.size === 0 ? { delivered, proven } : NOTHING
   }
@@ -166,7 +172,9 @@ export class Trimmer {
       const seenMs = Math.max(await this.#sightings.lastSeen(record.cursor), record.updatedMs)
       if (clock() - seenMs <= KEEP_CURSOR_MS) continue
       // Not deleted: a daemon has just taken it up again.
-      if (await state.delete(entry.key, entry.revision)) await this.#sightings.forget(record.cursor)
+      if (!(await state.delete(entry.key, entry.revision))) continue
+      await this.#sightings.forget(record.cursor)
+      await state.forget(pagesPrefix(connector, record.cursor))
     }
   }
 }
