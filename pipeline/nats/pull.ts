@@ -1,4 +1,11 @@
-import { AckPolicy, ReplayPolicy, type ConsumerConfig, type JetStreamManager } from '@nats-io/jetstream'
+import {
+  AckPolicy,
+  DeliverPolicy,
+  ReplayPolicy,
+  type ConsumerConfig,
+  type ConsumerInfo,
+  type JetStreamManager,
+} from '@nats-io/jetstream'
 import {
   createInbox,
   nanos,
@@ -30,6 +37,8 @@ export interface Delivered {
 }
 
 const PULL_MESSAGES = 256
+/** Where bytes cannot bound a pull: records of the state, of up to 512 KiB. */
+const PULL_LAST_MESSAGES = 32
 const PULL_EXPIRES_MS = 30_000
 const HEARTBEAT_MS = 2000
 /** The server forgets the consumer this long after its last pull. */
@@ -45,6 +54,11 @@ const OVERHEAD = 8192
 export class PullSession {
   readonly #options: PullOptions
   readonly #consumer: string
+  /**
+   * nats-server (2.9.10 seen) loses the message that does not fit into such a pull's bytes: it takes it off its list of
+   * last ones before it looks.
+   */
+  readonly #isLast: boolean
   readonly #inbox = createInbox()
   readonly #subscription: Subscription
   readonly #watchdog: NodeJS.Timeout
@@ -69,17 +83,22 @@ export class PullSession {
       mem_storage: true,
       num_replicas: 1,
     })
-    return new PullSession(options, name, info.num_pending)
+    return new PullSession(options, name, info)
   }
 
-  private constructor(options: PullOptions, consumer: string, matching: number) {
-    this.matching = matching
+  private constructor(options: PullOptions, consumer: string, { num_pending, config }: ConsumerInfo) {
+    this.matching = num_pending
+    this.#isLast = config.deliver_policy === DeliverPolicy.LastPerSubject
     this.#options = options
     this.#consumer = consumer
     this.#subscription = options.nc.subscribe(this.#inbox, {
       callback: (error, message) => (error === null ? this.#received(message) : this.break()),
     })
     this.#watchdog = setInterval(() => this.#watch(), HEARTBEAT_MS)
+  }
+
+  get #batch(): number {
+    return this.#isLast ? PULL_LAST_MESSAGES : PULL_MESSAGES
   }
 
   get broken(): boolean {
@@ -126,9 +145,10 @@ export class PullSession {
     this.#pulling = true
     this.#heardMs = performance.now()
     const { nc, jsm, stream, maxPayload } = this.#options
+    const bound = this.#isLast ? {} : { max_bytes: Math.max(maxBytes, maxPayload) + OVERHEAD }
     const request = {
-      batch: PULL_MESSAGES,
-      max_bytes: Math.max(maxBytes, maxPayload) + OVERHEAD,
+      batch: this.#batch,
+      ...bound,
       expires: nanos(PULL_EXPIRES_MS),
       idle_heartbeat: nanos(HEARTBEAT_MS),
     }
@@ -154,7 +174,7 @@ export class PullSession {
       return
     }
     this.#delivered++
-    if (this.#delivered % PULL_MESSAGES === 0) this.#pulling = false
+    if (this.#delivered % this.#batch === 0) this.#pulling = false
     this.#buffer.push({ ...delivery, message })
     this.#wake?.()
   }

@@ -181,6 +181,21 @@ function lists(using: Using): void {
 }
 
 function listsUnderLoad(using: Using): void {
+  it('lists what is more than one answer holds', () =>
+    using(async (open) => {
+      const store = await open()
+      const value = Buffer.alloc(400_000)
+      const at = (n: number) => stateKey('large', String(n).padStart(2, '0'))
+      for (let n = 0; n < 45; n++) {
+        value.writeUInt32LE(n, 0)
+        await store.put(at(n), value)
+      }
+      const found = await store.list(stateKey('large'))
+      expect(found.map((entry) => Buffer.from(entry.value).readUInt32LE(0))).toEqual(
+        Array.from({ length: 45 }, (_, n) => n),
+      )
+    }))
+
   it('lists each record once while they are being written', () =>
     using(async (open) => {
       const [writer, reader] = [await open(), await open()]
