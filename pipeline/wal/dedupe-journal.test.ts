@@ -43,8 +43,8 @@ class World {
     const pages = await readPages(this.place, held.record, position, LIMITS)
     const options = { isMine, limits: LIMITS, maxBytes, pages }
     const rebuilt = await rebuildWindow(this.driver, position, NEVER, options)
-    const journal = new DedupeJournal(held, rebuilt, { ...this.place, log: silent })
-    await journal.begin(NEVER)
+    const journal = new DedupeJournal(held, rebuilt, { ...this.place, log: silent }, NEVER)
+    await journal.begin()
     const batching = { maxSpans: 1, maxBytes: 1e9, maxWaitMs: 0 }
     const source = new RangeSource(this.driver, position, rebuilt.window, batching, isMine)
     return new Reader(this, held, journal, source)
@@ -79,7 +79,7 @@ class Reader {
     const raw = (await this.#source.next(NEVER))!
     await this.#held.save({ position: raw.to + 1 }, NEVER)
     this.#journal.note({ marks: raw.marks, bytes: much ? MUCH : 1 })
-    await this.#journal.saveIfDue(NEVER)
+    await this.#journal.saveIfDue()
     return raw
   }
 

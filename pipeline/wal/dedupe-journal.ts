@@ -1,4 +1,5 @@
-import { faultOf, messageOf, retry } from '../fault.ts'
+import { faultOf, messageOf } from '../fault.ts'
+import { FencedWriter } from '../state/fenced-writer.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { HeldCursor } from './cursor-store.ts'
 import type { DedupeWindow } from './dedupe.ts'
@@ -18,29 +19,38 @@ export class DedupeJournal {
   readonly #options: PagePlace & { readonly log: Log }
   readonly #held: HeldCursor
   readonly #window: DedupeWindow
+  readonly #writer: FencedWriter
+  readonly #signal: AbortSignal
   /** Messages that were passed, and are in no page yet. */
   readonly #marks: Mark[]
   #page: OpenPage
   /** The page has what is not written. */
   #isDirty = false
-  /** The newest page that this holder wrote, and how it is known that nobody else has since. */
-  #written: { readonly number: number; readonly revision: number } | undefined
   #isFailing = false
   #bytes = 0
   #savedMs = performance.now()
 
-  constructor(held: HeldCursor, rebuilt: Rebuilt, options: PagePlace & { readonly log: Log }) {
+  /** What goes on when `signal` aborts is given up. */
+  constructor(
+    held: HeldCursor,
+    rebuilt: Rebuilt,
+    options: PagePlace & { readonly log: Log },
+    signal: AbortSignal,
+  ) {
     this.#options = options
     this.#held = held
+    this.#signal = signal
+    this.#writer = new FencedWriter(options.state, () => held.save({}, signal))
     this.#window = rebuilt.window
     this.#page = rebuilt.open
     this.#marks = [...rebuilt.marks]
   }
 
   /** Before the cursor passes anything: from where on the log is needed. */
-  async begin(signal: AbortSignal): Promise<void> {
+  async begin(): Promise<void> {
     const { number: page, upTo } = this.#page
-    if (this.#held.record.window === undefined) await this.#held.save({ window: { page, upTo } }, signal)
+    if (this.#held.record.window === undefined)
+      await this.#held.save({ window: { page, upTo } }, this.#signal)
   }
 
   /** The cursor has passed the range. */
@@ -57,16 +67,15 @@ export class DedupeJournal {
   }
 
   /** Saves if it is time. What fails is told once, and made good later; who lost the lease finds out elsewhere. */
-  async saveIfDue(signal: AbortSignal): Promise<void> {
+  async saveIfDue(): Promise<void> {
     if (this.msUntilDue() > 0) return
     this.#savedMs = performance.now()
     this.#bytes = 0
     try {
-      await this.#save(signal)
+      await this.#save()
       this.#isFailing = false
     } catch (error) {
-      this.#written = undefined
-      if (signal.aborted) return
+      if (this.#signal.aborted) return
       const fault = faultOf(error)
       if (fault?.verdict.do !== 'retry') throw error
       if (fault.code === 'LEASE_LOST' || this.#isFailing) return
@@ -78,24 +87,24 @@ export class DedupeJournal {
     }
   }
 
-  async #save(signal: AbortSignal): Promise<void> {
+  async #save(): Promise<void> {
     let done = 0
     try {
-      for (; done < this.#marks.length; done++) await this.#add(this.#marks[done]!, signal)
+      for (; done < this.#marks.length; done++) await this.#add(this.#marks[done]!)
     } finally {
       this.#marks.splice(0, done)
     }
-    await this.#write(signal)
+    await this.#write()
     const { number: page, upTo } = this.#page
-    await this.#held.save({ window: { page, upTo } }, signal)
+    await this.#held.save({ window: { page, upTo } }, this.#signal)
   }
 
   /** A message that fills the page goes on in the next one. */
-  async #add(mark: Mark, signal: AbortSignal): Promise<void> {
-    if (this.#isOld(mark)) await this.#turn(signal)
+  async #add(mark: Mark): Promise<void> {
+    if (this.#isOld(mark)) await this.#turn()
     while (mark.seen - this.#page.first > PAGE_SIGHTINGS) {
       this.#take(mark, this.#page.upTo, this.#page.first + PAGE_SIGHTINGS)
-      await this.#turn(signal)
+      await this.#turn()
     }
     this.#take(mark, mark.seq, mark.seen)
   }
@@ -114,30 +123,17 @@ export class DedupeJournal {
   }
 
   /** Ends the page and begins the next. */
-  async #turn(signal: AbortSignal): Promise<void> {
-    await this.#write(signal)
+  async #turn(): Promise<void> {
+    await this.#write()
     const { number, upTo, end } = this.#page
     this.#page = { number: number + 1, from: upTo + 1, first: end, upTo, end, marks: [] }
   }
 
-  /** By compare-and-set: a page of who lost the lease must not come after ours. */
-  async #write(signal: AbortSignal): Promise<void> {
+  async #write(): Promise<void> {
     if (!this.#isDirty) return
-    signal.throwIfAborted()
-    const { connector, state } = this.#options
-    const { number } = this.#page
-    const key = pageKey(connector, this.#held.record.cursor, number)
-    let present = this.#written?.revision
-    if (this.#written?.number !== number) {
-      present = (await state.get(key))?.revision
-      // Whose is it? Who lost the lease finds out here.
-      await this.#held.save({}, signal)
-    }
-    const value = this.#encoded()
-    const revision =
-      present === undefined ? await state.create(key, value) : await state.update(key, value, present)
-    if (revision === undefined) throw retry('LEASE_LOST', 'another daemon notes what this cursor has passed')
-    this.#written = { number, revision }
+    this.#signal.throwIfAborted()
+    const key = pageKey(this.#options.connector, this.#held.record.cursor, this.#page.number)
+    await this.#writer.write(key, this.#encoded())
     this.#isDirty = false
   }
 

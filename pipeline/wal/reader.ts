@@ -158,8 +158,8 @@ export class ChainReader {
     const isMine = (cursor: string) => cursor === this.#chain.cursor
     const rebuilt = await this.#rebuild(held, isMine, reading)
     if (reading.aborted) return
-    const journal = new DedupeJournal(held, rebuilt, this.#options)
-    await journal.begin(delivering)
+    const journal = new DedupeJournal(held, rebuilt, this.#options, delivering)
+    await journal.begin()
     if (!this.#isStuck) this.#turns.note(undefined)
     const batching = this.#chain.exporter.batching ?? BATCHING_DEFAULTS
     const source = new RangeSource(driver, frozen?.from ?? position, rebuilt.window, batching, isMine)
@@ -207,7 +207,7 @@ export class ChainReader {
     await held.save({ frozen: again }, delivering)
     const range = await this.#prepare(raw, reading)
     if (range === undefined) return false
-    const ledger = await this.#saving(this.#deliverer.run(range, held, delivering), journal, delivering)
+    const ledger = await this.#saving(this.#deliverer.run(range, held, delivering), journal)
     await this.#advance(held, range, ledger, undefined, delivering)
     journal.note(raw)
     return true
@@ -233,7 +233,7 @@ export class ChainReader {
         .then((next) => (ready = next))
       // Both are awaited below; until then neither may count as unhandled.
       ahead.catch(() => undefined)
-      const ledger = await this.#saving(delivered, journal, delivering)
+      const ledger = await this.#saving(delivered, journal)
       const isUnread = this.#chain.exporter.keepsNothing === true && held.record.frozen?.attempt === 0
       // A due check comes between two ranges, none of them frozen.
       const next = this.#rechecks.msUntilDue(held.record) > 0 ? ready : undefined
@@ -246,8 +246,8 @@ export class ChainReader {
   }
 
   /** A delivery may take as long as its destination is away: what was passed before it is noted meanwhile. */
-  async #saving<T>(delivered: Promise<T>, journal: DedupeJournal, delivering: AbortSignal): Promise<T> {
-    while (!(await settledWithin(journal.msUntilDue(), delivered))) await journal.saveIfDue(delivering)
+  async #saving<T>(delivered: Promise<T>, journal: DedupeJournal): Promise<T> {
+    while (!(await settledWithin(journal.msUntilDue(), delivered))) await journal.saveIfDue()
     return delivered
   }
 
@@ -262,7 +262,7 @@ export class ChainReader {
     // Awaited at the end only.
     ahead.catch(() => undefined)
     while (!reading.aborted && held.record.frozen === undefined) {
-      await journal.saveIfDue(delivering)
+      await journal.saveIfDue()
       const dueMs = this.#rechecks.msUntilDue(held.record)
       const waitMs = Math.min(dueMs, journal.msUntilDue())
       if (dueMs <= 0) await this.#rechecks.oldest(held, reading, delivering)

@@ -1,4 +1,5 @@
 import { retry } from '../../pipeline/fault.ts'
+import { FencedWriter } from '../../pipeline/state/fenced-writer.ts'
 import type { FollowerTerm } from '../../pipeline/follower.ts'
 import { stateKey, type StateKey, type StateStore } from '../../pipeline/state/state.ts'
 import type { CursorRecord } from '../../pipeline/wal/cursor-record.ts'
@@ -65,11 +66,11 @@ export class DecisionLog {
   #firstBlock: number
   /** Blocks before `#firstBlock` and from here on may be deleted, once the record says that they are gone. */
   #keptFrom: number
-  /** Of the newest block: what of it counts, and the revision it was written under. */
+  /** Of the newest block: what of it counts. */
   #open: { readonly from: number; readonly decided: Decided[] }
   #openBlock: number
   #fresh: Decided[] = []
-  #written: { readonly block: number; readonly revision: number } | undefined
+  readonly #writer: FencedWriter
 
   private constructor(
     term: FollowerTerm,
@@ -78,6 +79,7 @@ export class DecisionLog {
     open: { block: number; from: number; decided: Decided[] },
   ) {
     this.#term = term
+    this.#writer = new FencedWriter(term.state, () => term.save({}))
     this.#connector = connector
     this.table = table
     this.#firstBlock = scoutData(term.record())?.firstBlock ?? 0
@@ -143,20 +145,7 @@ export class DecisionLog {
 
   /** Another holder's hand on the block ends this term: what it wrote may be what counts. */
   async #write(block: number, content: Block): Promise<void> {
-    const { state } = this.#term
-    const key = blockKey(this.#connector, this.#term.record(), block)
-    const value = encodeBlock(content)
-    let present = this.#written?.revision
-    if (this.#written?.block !== block) {
-      present = (await state.get(key))?.revision
-      // Whose is it? Who lost the lease finds out here, and who had it before can no longer make its own count.
-      await this.#term.save({})
-    }
-    const revision =
-      present === undefined ? await state.create(key, value) : await state.update(key, value, present)
-    if (revision === undefined)
-      throw retry('LEASE_LOST', 'another daemon writes the decisions of this sampler')
-    this.#written = { block, revision }
+    await this.#writer.write(blockKey(this.#connector, this.#term.record(), block), encodeBlock(content))
   }
 
   /**
