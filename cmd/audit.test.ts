@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { HEAD } from '../pipeline/audit/records.ts'
 import { EmbeddedState } from '../pipeline/state/embedded.ts'
-import { runCli } from './cli.ts'
+import { weir } from '../test/support/weir-cli.ts'
 
 let home: string
 let config: string
@@ -24,13 +24,6 @@ service: { extensions: [state], pipelines: { traces: { receivers: [otlp], export
   await weir('key', 'create', '--tenant', 'acme', '--config', config)
 })
 afterEach(() => rm(home, { recursive: true }))
-
-async function weir(...argv: string[]) {
-  let [out, err] = ['', '']
-  const io = { out: (text: string) => void (out += text), err: (text: string) => void (err += text) }
-  const code = await runCli(argv, { ...io, env: {}, tty: false })
-  return { code, out, err }
-}
 
 describe('weir audit', () => {
   it('shows what verbs changed on the store itself, and who', async () => {

@@ -6,7 +6,7 @@ import { EmbeddedState } from '../pipeline/state/embedded.ts'
 import { listCursors, registerCursor } from '../pipeline/wal/cursor-store.ts'
 import { EmbeddedWal } from '../pipeline/wal/embedded.ts'
 import { claimLog } from '../pipeline/wal/log-owner.ts'
-import { runCli } from './cli.ts'
+import { weir } from '../test/support/weir-cli.ts'
 
 let home: string
 let config: string
@@ -29,13 +29,6 @@ service:
   )
 })
 afterEach(() => rm(home, { recursive: true }))
-
-async function weir(...argv: string[]) {
-  let [out, err] = ['', '']
-  const io = { out: (text: string) => void (out += text), err: (text: string) => void (err += text) }
-  const code = await runCli(argv, { ...io, env: {}, tty: false })
-  return { code, out, err }
-}
 
 /** The log and a state store of this name, open for as long as the work takes. */
 async function during<T>(

@@ -1,10 +1,9 @@
 import { once } from 'node:events'
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
-import pino from 'pino'
 import { describe, expect, it } from 'vitest'
 import { CURSOR, member, setup, stops } from '../../test/contract/reader-world.ts'
 import { until } from '../../test/contract/until.ts'
-import { MemoryDriver, MemoryLeases } from '../../test/contract/wal-memory.ts'
+import { MemoryDriver } from '../../test/contract/wal-memory.ts'
 import { modelChain, spanOf } from '../../test/contract/wal-world.ts'
 import { reject, retry } from '../fault.ts'
 import { cursorKey } from './cursor-record.ts'
@@ -193,13 +192,7 @@ describe('chain reader', () => {
     w.start({ batching: { maxSpans: 1, maxBytes: 1e6, maxWaitMs: 0 } })
     await until(() => w.store.deliveries.length > 3)
     const trimmer = new Trimmer({
-      connector: 'wal',
-      driver: new MemoryDriver(w.log),
-      state: w.state,
-      acquire: new MemoryLeases().acquire,
-      letters: w.letters,
-      log: pino({ level: 'silent' }),
-      meter: w.meter,
+      ...w.options(),
       clock: () => w.log.nowMs + 3_600_000,
       keepMs: 1000,
       configured: () => [CURSOR],
@@ -269,17 +262,7 @@ describe('chain reader', () => {
         throw reject('BATCH_MALFORMED', 'never')
       },
     }
-    const reader = new ChainReader(chain, {
-      connector: 'wal',
-      driver: new MemoryDriver(w.log),
-      state: w.state,
-      acquire: new MemoryLeases().acquire,
-      letters: w.letters,
-      log: pino({ level: 'silent' }),
-      meter: w.meter,
-      clock: Date.now,
-      backoffMs: [1, 4],
-    })
+    const reader = new ChainReader(chain, w.options())
     reader.start()
     stops.push(() => reader.stop(AbortSignal.timeout(1000)))
     await until(async () => (await w.record()).position === 2)

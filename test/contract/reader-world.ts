@@ -53,23 +53,25 @@ export async function setup(position = 1) {
   await registerCursor(state, 'wal', CURSOR, position, 0)
   const append = (members: readonly Member[]) =>
     driver.append({ signal: 'traces', tenant: 'a', id: 'x', parts: encodeEnvelope(members) })
+  /** Of whatever works on this log. */
+  const options = () => ({
+    connector: 'wal',
+    driver,
+    state,
+    acquire: new MemoryLeases().acquire,
+    letters,
+    log: pino({ level: 'silent' }),
+    meter,
+    clock: Date.now,
+    backoffMs: [1, 4] as const,
+  })
   const start = (chain: Partial<ChainOptions> = {}) => {
     const batching = { maxSpans: 100, maxBytes: 1e6, maxWaitMs: 0 }
-    const reader = new ChainReader(modelChain({ store, batching, ...chain }), {
-      connector: 'wal',
-      driver,
-      state,
-      acquire: new MemoryLeases().acquire,
-      letters,
-      log: pino({ level: 'silent' }),
-      meter,
-      clock: Date.now,
-      backoffMs: [1, 4],
-    })
+    const reader = new ChainReader(modelChain({ store, batching, ...chain }), options())
     reader.start()
     stops.push(() => reader.stop(AbortSignal.timeout(1000)))
     return reader
   }
   const record = () => recordOf(state, CURSOR)
-  return { log, state, meter, store, letters, append, start, record }
+  return { log, state, meter, store, letters, append, options, start, record }
 }
