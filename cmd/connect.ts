@@ -1,4 +1,4 @@
-import type { ComponentConfig, Config } from '../pipeline/config.ts'
+import type { Config } from '../pipeline/config.ts'
 import type { Component } from '../pipeline/component.ts'
 import { contextFor, factoryOf, type Services } from '../pipeline/engine/services.ts'
 import { stateConfig } from '../pipeline/engine/process-services.ts'
@@ -13,6 +13,7 @@ import { createStateStore } from '../pipeline/state/create.ts'
 import { createLogger } from '../pipeline/telemetry/logger.ts'
 import { Pseudonyms } from '../pipeline/privacy/pseudonyms.ts'
 import { createMeter } from '../pipeline/telemetry/prom-meter.ts'
+import { named } from './named.ts'
 
 /** Whether one thing that a config depends on can be reached. */
 export interface Connection {
@@ -62,11 +63,7 @@ type Sink = readonly [name: string, create: () => Promise<Component>]
 
 /** The connectors and exporters that some pipeline names. */
 function sinks(config: Config, services: Services): Sink[] {
-  const pipelines = [...config.service.pipelines.values()]
-  const named = new Set(pipelines.flatMap(({ receivers, exporters }) => [...receivers, ...exporters]))
-  const used = (section: ReadonlyMap<string, ComponentConfig>): ComponentConfig[] =>
-    [...section.values()].filter(({ id }) => named.has(id))
-  const connectors = used(config.connectors).map((component): Sink => {
+  const connectors = named(config, 'connectors').map((component): Sink => {
     const context = {
       ...contextFor(services, 'connector', component.id),
       role: 'intake' as const,
@@ -78,7 +75,7 @@ function sinks(config: Config, services: Services): Sink[] {
       async () => (await factory.load(component.value, 'intake')).create(component.value, context),
     ]
   })
-  const exporters = used(config.exporters).map((component): Sink => {
+  const exporters = named(config, 'exporters').map((component): Sink => {
     const factory = factoryOf(services.registry.exporters, component)
     const context = contextFor(services, 'exporter', component.id)
     return [`exporters.${component.id}`, async () => (await factory.load()).create(component.value, context)]

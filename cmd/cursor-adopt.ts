@@ -1,12 +1,14 @@
 import type { WalConfig } from '../connectors/wal/config.ts'
 import type { Config } from '../pipeline/config.ts'
 import { stateConfig } from '../pipeline/engine/process-services.ts'
+import { cursorName } from '../pipeline/factory.ts'
 import { createStateStore } from '../pipeline/state/create.ts'
 import type { StateStore } from '../pipeline/state/state.ts'
 import { createLogger } from '../pipeline/telemetry/logger.ts'
 import { registerCursor } from '../pipeline/wal/cursor-store.ts'
 import { loadWalDriver } from '../pipeline/wal/driver-config.ts'
 import { ownerOf } from '../pipeline/wal/log-owner.ts'
+import { named } from './named.ts'
 
 export type AdoptFrom = 'earliest' | 'latest'
 
@@ -30,8 +32,7 @@ export async function adoptLogs(config: Config, from: AdoptFrom): Promise<Adopte
   await state.open()
   try {
     const adopted: Adopted[] = []
-    for (const [id, { value }] of config.connectors) {
-      if (!isNamed(config, id)) continue
+    for (const { id, value } of named(config, 'connectors')) {
       adopted.push(...(await adopt(id, value as WalConfig, cursorsOf(config, id), state, from)))
     }
     return adopted
@@ -68,11 +69,5 @@ async function adopt(
 function cursorsOf(config: Config, connector: string): string[] {
   return [...config.service.pipelines.values()]
     .filter(({ receivers }) => receivers.includes(connector))
-    .flatMap(({ id, exporters }) => exporters.map((exporter) => `${id}/${exporter}`))
-}
-
-function isNamed(config: Config, connector: string): boolean {
-  return [...config.service.pipelines.values()].some(
-    ({ receivers, exporters }) => receivers.includes(connector) || exporters.includes(connector),
-  )
+    .flatMap(({ id, exporters }) => exporters.map((exporter) => cursorName(id, exporter)))
 }

@@ -2,6 +2,7 @@ import type { ConfigError } from '../config/load.ts'
 import type { Config } from '../pipeline/config.ts'
 import type { Path } from '../pipeline/input/path.ts'
 import { tlsProblems } from '../pipeline/net/tls-files.ts'
+import { named } from './named.ts'
 
 /** What is wrong with the files of the `tls` blocks of all components that would run, by the place in the config. */
 export async function tlsErrors(
@@ -18,15 +19,11 @@ export async function tlsErrors(
 }
 
 function used(config: Config): (readonly [section: string, id: string])[] {
-  const pipelines = [...config.service.pipelines.values()]
-  const named = new Set(pipelines.flatMap((pipeline) => PARTS.flatMap((part) => pipeline[part])))
   const inPipelines = (['receivers', 'processors', 'connectors', 'exporters'] as const).flatMap((section) =>
-    [...config[section].keys()].filter((id) => named.has(id)).map((id) => [section, id] as const),
+    named(config, section).map(({ id }) => [section, id] as const),
   )
   return [...inPipelines, ...config.service.extensions.map((id) => ['extensions', id] as const)]
 }
-
-const PARTS = ['receivers', 'processors', 'exporters'] as const
 
 interface Block {
   readonly path: Path

@@ -126,9 +126,13 @@ interface ExtensionMaker<S extends z.ZodType> {
 
 export type ExtensionFactory<S extends z.ZodType = z.ZodType> = Described<S> & Loadable<ExtensionMaker<S>>
 
+export function cursorName(pipeline: string, exporter: string): string {
+  return `${pipeline}/${exporter}`
+}
+
 /** One exporter of a store pipeline, with the processors before it: what a cursor drives. */
 export interface StoreChain {
-  /** `<pipeline>/<exporter>`, the cursor's name. */
+  /** Its name: see `cursorName`. */
   readonly cursor: string
   readonly pipeline: string
   readonly exporterId: string

@@ -1,3 +1,4 @@
+import { cursorName } from '../../pipeline/factory.ts'
 import { resolve, sep } from 'node:path'
 import type { Archive, ArchivedRange } from '../../pipeline/archive/archive.ts'
 import { filesAt } from '../../pipeline/archive/files.ts'
@@ -75,7 +76,7 @@ async function withArchive(
   const before = `before sequence ${log.from} the WAL has nothing any more`
   for (const { id, exporter, pipelines } of stores.exporters()) {
     if (exporter.archive?.ranges === undefined) continue
-    const cursors = pipelines.map((pipeline) => `${pipeline}/${id}`)
+    const cursors = pipelines.map((pipeline) => cursorName(pipeline, id))
     const mine = cursors.find((cursor) => cursor.startsWith(`${route.pipeline}/`)) ?? cursors[0] ?? ''
     let end = 0
     for await (const range of exporter.archive.ranges(signal)) {

@@ -5,7 +5,7 @@ import { NodeSet } from '../engine/node-set.ts'
 import { RANK, type Node } from '../engine/node.ts'
 import { aheadOf, afterOf, type Follower } from '../follower.ts'
 import { componentOf, contextFor, factoryOf, isStorePipeline, type Services } from '../engine/services.ts'
-import type { Connector, StoreChain } from '../factory.ts'
+import { cursorName, type Connector, type StoreChain } from '../factory.ts'
 import { reject } from '../fault.ts'
 import { observeExporter, observeProcessor } from '../telemetry/observe.ts'
 
@@ -131,7 +131,7 @@ async function chainTo(
   exporterId: string,
   first: boolean,
 ): Promise<ChainPlan> {
-  const cursor = `${pipeline.id}/${exporterId}`
+  const cursor = cursorName(pipeline.id, exporterId)
   const component = componentOf(config.exporters, exporterId, pipeline.id)
   const exporter = await nodes.make(
     `exporter:${exporterId}`,
@@ -204,13 +204,13 @@ async function followersOf(
     const factory = factoryOf(services.registry.processors, made)
     if (factory.readsAhead?.(made.value) !== true) continue
     const name = aheadOf(id)
-    const cursor = `${pipeline.id}/${name}`
+    const cursor = cursorName(pipeline.id, name)
     const ids = pipeline.processors.slice(0, index + 1)
     const processors = await processorsOf(config, services, pipeline, nodes, cursor, false, ids)
     const worker = (processors.at(-1)?.component as Processor | undefined)?.ahead
     if (worker === undefined) continue
     const before = processors.slice(0, -1).map((one) => one.component as Processor)
-    const behind = pipeline.exporters.map((exporter) => `${pipeline.id}/${exporter}`)
+    const behind = pipeline.exporters.map((exporter) => cursorName(pipeline.id, exporter))
     const follower = { cursor, pipeline: pipeline.id, name, behind, process: inOrder(before), worker }
     const key = [cursor, ...behind, connector.key, ...processors.map((one) => one.key)].join('\n')
     plans.push({ key, connector, follower })
@@ -239,7 +239,7 @@ async function aftersOf(
       stored === undefined ? undefined : maker.create(made.value, context, stored, pipeline.receivers)
     if (worker === undefined) continue
     const name = afterOf(id)
-    const cursor = `${pipeline.id}/${name}`
+    const cursor = cursorName(pipeline.id, name)
     const follower = { cursor, pipeline: pipeline.id, name, behind: [], process: () => undefined, worker }
     const key = [cursor, ...pipeline.receivers, connector.key, made.key].join('\n')
     plans.push({ key, connector, follower })

@@ -1,9 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { verb as cost } from '../../cmd/cost.ts'
-import { apiOnChdb, type ApiOnChdb } from '../support/api-on-chdb.ts'
-
-const ADMIN = 'admin-token-0123456789'
-const ACME = 'acme-token-0123456789'
+import { ACME, ADMIN, apiOnChdb, TOKENS, type ApiOnChdb } from '../support/api-on-chdb.ts'
 
 interface Row {
   readonly tenant?: string
@@ -18,12 +15,7 @@ interface Row {
 
 let api: ApiOnChdb
 beforeAll(async () => {
-  api = await apiOnChdb({
-    tokens: [
-      { token: ADMIN, role: 'admin' },
-      { token: ACME, role: 'read', tenant: 'acme' },
-    ],
-  })
+  api = await apiOnChdb({ tokens: TOKENS })
 })
 afterAll(() => api.stop())
 

@@ -1,17 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { apiOnChdb, type ApiOnChdb } from '../support/api-on-chdb.ts'
-
-const ADMIN = 'admin-token-0123456789'
-const ACME = 'acme-token-0123456789'
+import { ACME, ADMIN, apiOnChdb, TOKENS, type ApiOnChdb } from '../support/api-on-chdb.ts'
 
 let api: ApiOnChdb
 beforeAll(async () => {
-  api = await apiOnChdb({
-    tokens: [
-      { token: ADMIN, role: 'admin' },
-      { token: ACME, role: 'read', tenant: 'acme' },
-    ],
-  })
+  api = await apiOnChdb({ tokens: TOKENS })
   const now = 'now64(9) - INTERVAL 1 MINUTE'
   await api.exec(`INSERT INTO weir.otel_traces
     (TenantId, Timestamp, TraceId, SpanId, SpanName, RunId, UserId, AgentName, Operation, ModelCall, PriceModel, InputTokens, CostUsd, CostStatus, ServiceName) VALUES

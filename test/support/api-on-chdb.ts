@@ -13,6 +13,14 @@ import { extensionContext, stubHost } from './extension-context.ts'
 
 const clickhouseMaker = await clickhouse.load()
 
+export const ADMIN = 'admin-token-0123456789'
+export const ACME = 'acme-token-0123456789'
+/** An administrator, and somebody who reads as the tenant acme. */
+export const TOKENS = [
+  { token: ADMIN, role: 'admin' },
+  { token: ACME, role: 'read', tenant: 'acme' },
+]
+
 export interface ApiOnChdb {
   readonly url: string
   /** Runs a statement as nobody but a test may. */
