@@ -53,41 +53,33 @@ export async function rebuildWindow(
   const [oldest] = pages
   const newest = pages.at(-1)
   if (oldest === undefined || newest === undefined) {
-    const open = { number: 0, from, first: 0, upTo: from - 1, end: 0, marks: [] }
-    return { window, open, marks: await read(from, position) }
+    return { window, open: emptyPage(0, from, window), marks: await read(from, position) }
   }
   // Its first message may have begun on a page that is gone.
   await read(from, Math.min(position, oldest.from + 1))
-  let open: OpenPage | undefined
-  for (const page of pages) open = restore(page, position, window)
-  const at = Math.max(from, newest.upTo + 1)
-  if (open === undefined || at > open.upTo + 1) {
-    // Between the last page and this is what neither pages nor the log have: no page may claim it.
-    open = {
-      number: newest.number + 1,
-      from: at,
-      first: window.end,
-      upTo: at - 1,
-      end: window.end,
-      marks: [],
-    }
+  for (const page of pages) {
+    const later = page.seqs.findIndex((seq) => seq >= position)
+    window.restore(page, later === -1 ? page.seqs.length : later)
   }
+  const at = Math.max(from, newest.upTo + 1)
+  // Between the last page and `at` may be what neither pages nor the log have: no page may claim it.
+  const goesOn = newest.upTo < position && at === newest.upTo + 1
+  const open = goesOn ? reopened(newest, window.end) : emptyPage(newest.number + 1, at, window)
   return { window, open, marks: await read(at, position) }
 }
 
-/** Notes what the page has of messages before `position`; it is open for more if that is all. */
-function restore(page: DedupePage, position: number, window: DedupeWindow): OpenPage | undefined {
-  const { number, from, upTo, seqs, times } = page
-  const first = window.end
-  const isWhole = upTo < position
-  const later = seqs.findIndex((seq) => seq >= position)
-  window.restore(page, later === -1 ? seqs.length : later)
-  if (!isWhole) return undefined
+function emptyPage(number: number, from: number, { end }: DedupeWindow): OpenPage {
+  return { number, from, first: end, upTo: from - 1, end, marks: [] }
+}
+
+/** The page whose sightings are the window's newest, up to `end`. */
+function reopened({ number, from, upTo, seqs, times }: DedupePage, end: number): OpenPage {
+  const first = end - seqs.length
   const marks: Mark[] = []
   for (let n = 0; n < seqs.length; n++) {
     if (seqs[n] !== seqs[n + 1]) marks.push({ seq: seqs[n]!, timeMs: times[n]!, seen: first + n + 1 })
   }
-  return { number, from, first, upTo, end: window.end, marks }
+  return { number, from, first, upTo, end, marks }
 }
 
 /** Notes messages `from` to `end`, `end` excluded; `ends`: the log has one at or after the last of them. */
